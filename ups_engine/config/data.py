@@ -1,0 +1,75 @@
+"""Settings of where the fields come from and how their latents are kept."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from ups_engine.config.section import Section
+
+Fraction = Annotated[float, Field(gt=0.0, lt=0.5)]
+
+
+class GenerateSettings(Section):
+    """The simulation that stands in when no files are at hand."""
+
+    trajectories: PositiveInt
+    """Initial conditions to solve for."""
+    points: Annotated[int, Field(ge=16)]
+    """Grid points of the solver and of the file it writes."""
+    frames: Annotated[int, Field(ge=2)]
+    """Stored frames, the initial condition included."""
+    t_end: PositiveFloat
+    """Time of the last frame."""
+    nu: PositiveFloat
+    """Burgers: PDEBench's viscosity; the equation's diffusion coefficient is nu / pi."""
+    beta: float
+    """Advection: transport speed."""
+    seed: int
+    """Seed of the initial conditions; independent of the training seed."""
+
+
+class DataSettings(Section):
+    """Which simulations are read, and which part of them."""
+
+    path: str | None = None
+    """A file, folder or pattern. Unset: files of `task` under `root`, else data made by `generate`."""
+    root: str
+    """Folder searched for files of `task`; generated data and the latent cache live here too."""
+    task: str
+    """The PDE task: names the files searched for and the solver that stands in for them."""
+    fields: tuple[str, ...]
+    """Fields to train on, in this order; empty means all that the file holds."""
+    patch_size: PositiveInt
+    """Grid points along each axis that one latent token covers."""
+    spatial_stride: PositiveInt
+    """Every n-th grid point along each axis is used."""
+    time_stride: PositiveInt
+    """Every n-th frame is used; one operator step spans this many frames of the file."""
+    frames: Annotated[int, Field(ge=2)] | None = None
+    """Frames used of each trajectory after striding; unset means all."""
+    trajectories: Annotated[int, Field(ge=3)] | None = None
+    """Trajectories used, from the first; unset means all."""
+    exclude: tuple[int, ...]
+    """Trajectories left out, counted over all files in order; for damaged ones."""
+    dt: PositiveFloat | None = None
+    """Time between stored frames, for files that do not say; refused where it contradicts the file."""
+    val_fraction: Fraction
+    """Share of trajectories held out to choose epochs, checkpoints and variants."""
+    test_fraction: Fraction
+    """Share of trajectories held out for the evaluation."""
+    generate: GenerateSettings
+
+
+class LatentSettings(Section):
+    """The latent representation and its cache."""
+
+    dim: PositiveInt
+    """Channels of a latent token."""
+    tokens: PositiveInt | None = None
+    """Tokens of a field. Follows from the grid and `data.patch_size`; given, it must agree with them."""
+    cache_dir: str | None = None
+    """Folder of the latent caches; unset means `latent_cache` under `data.root`."""
+    cache_dtype: Literal["float32", "float16", "bfloat16"]
+    """Number format of cached latents."""
+    residency: Literal["auto", "gpu", "ram", "disk"]
+    """Where latents live while training; auto chooses by what is free and says why."""

@@ -1,0 +1,98 @@
+"""The one settings model: frozen, complete, and checked across its sections."""
+
+from typing import Any, Literal, Self
+
+from pydantic import PositiveInt, model_validator
+
+from ups_engine.config.data import DataSettings, LatentSettings
+from ups_engine.config.models import ModelSettings
+from ups_engine.config.section import Section
+from ups_engine.config.stages import OperatorSettings, StageSettings, StagesSettings
+from ups_engine.config.training import TrainingSettings
+
+StageName = Literal[
+    "autoencoder", "operator", "diff_residual", "consistency_distill", "steady_prior", "evaluation"
+]
+STAGES: tuple[StageName, ...] = (
+    "autoencoder",
+    "operator",
+    "diff_residual",
+    "consistency_distill",
+    "steady_prior",
+    "evaluation",
+)
+TRAINED_STAGES: tuple[StageName, ...] = STAGES[:-1]
+
+
+def fallback_keys(stage: StageName) -> tuple[str, ...]:
+    """Keys of a training stage that `training` holds too and that fall back to it."""
+    model = StagesSettings.model_fields[stage].annotation
+    assert isinstance(model, type) and issubclass(model, StageSettings)
+    return tuple(key for key in model.model_fields if key in TrainingSettings.model_fields)
+
+
+def _merged(base: Any, override: Any) -> Any:
+    if isinstance(base, dict) and isinstance(override, dict):
+        return {**base, **{key: _merged(base.get(key), value) for key, value in override.items()}}
+    return base if override is None else override
+
+
+class RunsSettings(Section):
+    """Where runs are kept."""
+
+    root: str
+    """Folder of all runs."""
+    name: str | None = None
+    """Name of the run; unset names it after the task and the time."""
+
+
+class RuntimeSettings(Section):
+    """The machine."""
+
+    device: str
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    threads: PositiveInt | None = None
+    """CPU threads of the arithmetic; unset leaves the choice to PyTorch."""
+
+
+class Settings(Section):
+    """Everything a run depends on."""
+
+    seed: int
+    """Decides initial weights, order of data, noise and splits; same seed, same CPU result to the last bit."""
+    data: DataSettings
+    latent: LatentSettings
+    models: ModelSettings
+    training: TrainingSettings
+    stages: StagesSettings
+    runs: RunsSettings
+    runtime: RuntimeSettings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stages_fall_back_to_training(cls, values: Any) -> Any:
+        """Fill what a stage leaves unset from `training`, key by key inside tables."""
+        if not isinstance(values, dict) or not all(
+            isinstance(values.get(k), dict) for k in ("training", "stages")
+        ):
+            return values
+        training, stages = values["training"], dict(values["stages"])
+        for name in TRAINED_STAGES:
+            if isinstance(stages.get(name), dict):
+                keys = [key for key in fallback_keys(name) if key in training]
+                stages[name] = {
+                    **stages[name],
+                    **{key: _merged(training[key], stages[name].get(key)) for key in keys},
+                }
+        return {**values, "stages": stages}
+
+    @model_validator(mode="after")
+    def _inverse_losses_come_into_effect(self) -> Self:
+        operator: OperatorSettings = self.stages.operator
+        warmup = self.training.inverse_loss_warmup_epochs
+        if self.training.use_inverse_losses and operator.epochs and warmup >= operator.epochs:
+            raise ValueError(
+                f"training.inverse_loss_warmup_epochs = {warmup} leaves no epoch of the operator's"
+                f" {operator.epochs} to the inverse losses; lower it or turn use_inverse_losses off"
+            )
+        return self
