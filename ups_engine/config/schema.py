@@ -10,9 +10,7 @@ from ups_engine.config.section import Section
 from ups_engine.config.stages import OperatorSettings, StageSettings, StagesSettings
 from ups_engine.config.training import TrainingSettings
 
-StageName = Literal[
-    "autoencoder", "operator", "diff_residual", "consistency_distill", "steady_prior", "evaluation"
-]
+StageName = Literal["autoencoder", "operator", "diff_residual", "consistency_distill", "steady_prior", "evaluation"]
 STAGES: tuple[StageName, ...] = (
     "autoencoder",
     "operator",
@@ -72,9 +70,7 @@ class Settings(Section):
     @classmethod
     def _stages_fall_back_to_training(cls, values: Any) -> Any:
         """Fill what a stage leaves unset from `training`, key by key inside tables."""
-        if not isinstance(values, dict) or not all(
-            isinstance(values.get(k), dict) for k in ("training", "stages")
-        ):
+        if not isinstance(values, dict) or not all(isinstance(values.get(k), dict) for k in ("training", "stages")):
             return values
         training, stages = values["training"], dict(values["stages"])
         for name in TRAINED_STAGES:

@@ -100,7 +100,5 @@ class TrainingSettings(Section):
     @model_validator(mode="after")
     def _inverse_losses_have_weight(self) -> Self:
         if self.use_inverse_losses and not (self.lambda_inv_enc or self.lambda_inv_dec):
-            raise ValueError(
-                "use_inverse_losses is on but both weights are 0; set lambda_inv_enc or lambda_inv_dec"
-            )
+            raise ValueError("use_inverse_losses is on but both weights are 0; set lambda_inv_enc or lambda_inv_dec")
         return self
