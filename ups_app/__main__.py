@@ -1,0 +1,5 @@
+"""`python -m ups_app` is `ups`."""
+
+from ups_app.cli.main import main
+
+main()

@@ -1,0 +1,10 @@
+"""The group `ups data`."""
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    pass

@@ -1,0 +1,107 @@
+"""What commands print: data on stdout, everything else on stderr."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TextIO, TypeAlias
+
+Json: TypeAlias = Mapping[str, "Json"] | Sequence["Json"] | str | int | float | bool | None
+Cell: TypeAlias = str | int | float | None
+
+
+def print_json(value: Json) -> None:
+    """Print strict JSON on stdout; numbers that JSON has no word for (nan, inf) become null."""
+    print(json.dumps(_strict(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    """Print an aligned table on stdout, columns of numbers to the right, an absent value as a dash."""
+    for line in table_lines(headers, rows, bold=_wants_colour(sys.stdout)):
+        print(line)
+
+
+def table_lines(headers: Sequence[str], rows: Sequence[Sequence[Cell]], *, bold: bool = False) -> list[str]:
+    """Lay a table out.
+
+    Args:
+        headers: one per column.
+        rows: cells; floats are shown to four significant figures, None as `-`, control characters escaped.
+        bold: print the headers in bold.
+
+    Returns:
+        The lines, without trailing blanks.
+    """
+    texts = [[_cell(cell) for cell in row] for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(headers, *texts, strict=True)]
+    right = [_is_numeric(column) for column in zip(*rows, strict=True)] or [False] * len(headers)
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True)]
+        return "  ".join(padded).rstrip()
+
+    head = line(headers)
+    return [f"\033[1m{head}\033[0m" if bold else head, *map(line, texts)]
+
+
+def notice(message: str) -> None:
+    """Tell the user something on stderr, so that stdout stays data."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def error(message: str, hint: str | None = None) -> None:
+    """Say on stderr what is wrong and, indented under it, what to do next."""
+    colour = _wants_colour(sys.stderr)
+    label = "\033[31merror:\033[0m" if colour else "error:"
+    print(f"{label} {message}", file=sys.stderr)
+    if hint is not None:
+        print(f"  {hint}", file=sys.stderr, flush=True)
+
+
+def human_bytes(count: int) -> str:
+    """A size in binary units with three figures: `1.50 GiB`."""
+    if count < 1024:
+        return f"{count} B"
+    power = min((count.bit_length() - 1) // 10, 5)
+    value = count / 1024**power
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {' KMGTP'[power]}iB"
+
+
+def human_seconds(seconds: float) -> str:
+    """A duration in its two largest units: `4.2 s`, `3 min 05 s`, `2 h 03 min`, `1 d 04 h`."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    total = round(seconds)
+    if total < 3600:
+        return f"{total // 60} min {total % 60:02d} s"
+    if total < 86400:
+        return f"{total // 3600} h {total % 3600 // 60:02d} min"
+    return f"{total // 86400} d {total % 86400 // 3600:02d} h"
+
+
+def _wants_colour(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _is_numeric(column: Sequence[Cell]) -> bool:
+    kinds = {type(cell) for cell in column} - {type(None)}
+    return bool(kinds) and kinds <= {int, float}
+
+
+def _cell(cell: Cell) -> str:
+    if cell is None:
+        return "-"
+    if isinstance(cell, float):
+        return f"{cell:.4g}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(cell))
+
+
+def _strict(value: Json) -> Json:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_strict(item) for item in value]
+    return value
