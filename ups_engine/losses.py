@@ -1,0 +1,230 @@
+"""The loss terms of all stages, as plain functions of tensors.
+
+Every term is a scalar that carries gradients into its first argument. Half-precision inputs are raised to float32
+before anything is squared. Shapes: B samples, H unrolled steps, N tokens or grid points, C channels.
+
+The inverse losses take what has already been decoded or encoded. In the operator stage that is made from the
+operator's prediction, z1 = z0 + G(z0): D(z1) and E(D(z1)), with E and D frozen but differentiable; in the autoencoder
+stage it is made by the encoder and decoder that are trained. Made from the stored latents alone it would reach no
+trained parameter.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+Pair: TypeAlias = tuple[Tensor, Tensor]
+"""A prediction and its target, of one shape."""
+
+Weight: TypeAlias = float | Tensor
+"""A term's weight; a tensor when it changes inside a captured CUDA graph."""
+
+
+def mse(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error, mean((p - t)^2), over all elements of tensors of one shape."""
+    predicted, target = _matched(predicted, target)
+    return (predicted - target).square().mean()
+
+
+def one_step_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """L_forward: MSE of the state one step ahead, both (B, N, C)."""
+    return mse(predicted, target)
+
+
+def rollout_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """L_rollout: MSE of an unrolled prediction, both (B, H, N, C), every step with the same weight."""
+    return mse(predicted, target)
+
+
+def spectral_loss(predicted: Tensor, target: Tensor, axes: tuple[int, ...] = (-2,)) -> Tensor:
+    """L_spec: mean((|F p| - |F t|)^2), F the orthonormal real FFT.
+
+    Args:
+        predicted: of any shape and axis lengths; half precision is raised to float32, in which the FFT runs.
+        target: of the same shape.
+        axes: the axes of tokens or space.
+
+    Returns:
+        A scalar; blind to phase, so a shifted prediction costs nothing here.
+    """
+    predicted, target = _matched(predicted, target)
+    difference: Tensor = _magnitudes(predicted, axes) - _magnitudes(target, axes)
+    return difference.square().mean()
+
+
+def consistency_loss(predicted: Tensor, target: Tensor, axes: tuple[int, ...] = (-2,)) -> Tensor:
+    """Mean preservation: mean((<p> - <t>)^2), <.> the mean over the axes of tokens or space."""
+    predicted, target = _matched(predicted, target)
+    return (predicted.mean(axes) - target.mean(axes)).square().mean()
+
+
+def edge_total_variation(values: Tensor, edges: Tensor) -> Tensor:
+    """Total variation along edges: mean over edges (i, j) and channels of |v_i - v_j|.
+
+    Args:
+        values: (..., N, C) at the nodes.
+        edges: (E, 2) int64 node numbers.
+
+    Returns:
+        A scalar; 0 without edges.
+
+    Raises:
+        ValueError: when `edges` is not (E, 2).
+    """
+    if edges.ndim != 2 or edges.shape[1] != 2:
+        raise ValueError(f"edges must be (E, 2), not {tuple(edges.shape)}")
+    values = _at_least_float32(values)
+    jumps = values.index_select(-2, edges[:, 0]) - values.index_select(-2, edges[:, 1])
+    return jumps.abs().sum() / max(jumps.numel(), 1)
+
+
+def inverse_encoding_loss(decoded: Tensor, fields: Tensor) -> Tensor:
+    """L_inv_enc: MSE of D(z) against the input fields of the same time, both (..., *space, C), normalised."""
+    return mse(decoded, fields)
+
+
+def inverse_decoding_loss(encoded: Tensor, latents: Tensor) -> Tensor:
+    """L_inv_dec: MSE of E(D(z)) against z, both (..., N, C); gradients flow into both."""
+    return mse(encoded, latents)
+
+
+def relative_loss(predicted: Tensor, target: Tensor, floor: float = 1e-6) -> Tensor:
+    """Relative error (nRMSE): mean over samples of ||p - t|| / ||t||, norms over all axes but the first.
+
+    Args:
+        predicted: (B, ...).
+        target: (B, ...).
+        floor: smallest root mean square of a target that is divided by; a sample below it is divided by this.
+
+    Returns:
+        A scalar; its gradient at p = t is 0.
+    """
+    predicted, target = _matched(predicted, target)
+    error: Tensor = torch.linalg.vector_norm((predicted - target).flatten(1), dim=1)
+    size: Tensor = torch.linalg.vector_norm(target.flatten(1), dim=1)
+    smallest = floor * target[0].numel() ** 0.5
+    return (error / size.clamp_min(smallest)).mean()
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """The weight of each term; the settings' `lambda_*` without their prefix. A term of weight 0.0 is not computed."""
+
+    forward: Weight = 1.0
+    rollout: Weight = 1.0
+    spectral: Weight = 0.0
+    relative: Weight = 0.0
+    decoded: Weight = 0.0
+    inv_enc: Weight = 0.0
+    inv_dec: Weight = 0.0
+    consistency: Weight = 0.0
+    edge_tv: Weight = 0.0
+
+
+@dataclass(frozen=True)
+class LossBundle:
+    """A loss and what it is made of.
+
+    Args:
+        total: scalar with gradients, the weighted sum.
+        components: scalars by name, unweighted and detached.
+    """
+
+    total: Tensor
+    components: Mapping[str, Tensor]
+
+
+def compute_operator_loss_bundle(
+    *,
+    forward: Pair | None = None,
+    rollout: Pair | None = None,
+    spectral: Pair | None = None,
+    relative: Pair | None = None,
+    decoded: Pair | None = None,
+    inv_enc: Pair | None = None,
+    inv_dec: Pair | None = None,
+    consistency: Pair | None = None,
+    edge_tv: Pair | None = None,
+    weights: LossWeights | None = None,
+    axes: tuple[int, ...] = (-2,),
+) -> LossBundle:
+    """Sum the operator's loss terms that were given, each a (prediction, target) pair, times their weights.
+
+    Args:
+        forward: z1 predicted and true, (B, N, C) each.
+        rollout: later unrolled steps, (B, H, N, C) each.
+        spectral: latents or fields whose spectra are compared along `axes`.
+        relative: latents or fields whose relative error counts.
+        decoded: D(z1 predicted) and the fields at that time, (B, *space, C) each.
+        inv_enc: the same, for the inverse loss with its own curriculum.
+        inv_dec: E(D(z1 predicted)) and z1 predicted, (B, N, C) each.
+        consistency: latents or fields whose means along `axes` are compared.
+        edge_tv: values (..., N, C) and edges (E, 2).
+        weights: of the terms; None means those of `LossWeights`.
+        axes: of tokens or space in `spectral` and `consistency`.
+
+    Returns:
+        The total, and the components `L_forward`, `L_rollout`, `L_spec`, `L_relative`, `L_decoded`, `L_inv_enc`,
+        `L_inv_dec`, `L_consistency`, `L_edge_tv` as far as given and of non-zero weight.
+
+    Raises:
+        ValueError: when no term is given with a weight, or a pair's shapes differ.
+    """
+    use = weights if weights is not None else LossWeights()
+    terms: list[tuple[str, Pair | None, Weight, Callable[[Tensor, Tensor], Tensor]]] = [
+        ("L_forward", forward, use.forward, one_step_loss),
+        ("L_rollout", rollout, use.rollout, rollout_loss),
+        ("L_spec", spectral, use.spectral, lambda p, t: spectral_loss(p, t, axes)),
+        ("L_relative", relative, use.relative, relative_loss),
+        ("L_decoded", decoded, use.decoded, mse),
+        ("L_inv_enc", inv_enc, use.inv_enc, inverse_encoding_loss),
+        ("L_inv_dec", inv_dec, use.inv_dec, inverse_decoding_loss),
+        ("L_consistency", consistency, use.consistency, lambda p, t: consistency_loss(p, t, axes)),
+        ("L_edge_tv", edge_tv, use.edge_tv, edge_total_variation),
+    ]
+    total: Tensor | None = None
+    components: dict[str, Tensor] = {}
+    for name, pair, weight, loss in terms:
+        if pair is None or (isinstance(weight, float | int) and weight == 0):
+            continue
+        value = loss(*pair)
+        components[name] = value.detach()
+        total = weight * value if total is None else total + weight * value
+    if total is None:
+        raise ValueError("no loss term was given with a weight other than 0")
+    return LossBundle(total, components)
+
+
+def compute_inverse_loss_curriculum_weight(
+    epoch: int, base_weight: float, warmup_epochs: int = 15, max_weight: float = 0.05
+) -> float:
+    """Weight of an inverse loss at an epoch, counted from 0.
+
+    Returns:
+        0 before `warmup_epochs`, then a linear ramp over as many epochs, then min(base_weight, max_weight).
+    """
+    full = min(base_weight, max_weight)
+    if epoch < warmup_epochs:
+        return 0.0
+    if epoch < 2 * warmup_epochs:
+        return full * (epoch - warmup_epochs) / warmup_epochs
+    return full
+
+
+def _magnitudes(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    magnitudes: Tensor = torch.fft.rfftn(x, dim=axes, norm="ortho").abs()
+    return magnitudes
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _matched(predicted: Tensor, target: Tensor) -> Pair:
+    """Both in at least float32, after refusing shapes that broadcasting would silently stretch."""
+    if predicted.shape != target.shape:
+        raise ValueError(f"prediction {tuple(predicted.shape)} and target {tuple(target.shape)} differ in shape")
+    return _at_least_float32(predicted), _at_least_float32(target)
