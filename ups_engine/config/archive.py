@@ -1,0 +1,75 @@
+"""Settings as text and as a fingerprint: what a run archives, and what a checkpoint is compared by."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from ups_engine.config.files import parse_toml
+from ups_engine.config.layer import Findings, Layer, seal
+from ups_engine.config.layers import validated
+from ups_engine.config.notation import toml_value
+from ups_engine.config.paths import SETTINGS, TABLES
+from ups_engine.config.schema import Settings
+
+
+def settings_to_toml(settings: Settings) -> str:
+    """Every value as TOML; what is unset is absent. `settings_from_toml` reads it back exactly."""
+    return "\n".join(_table_lines(settings.model_dump(exclude_none=True), "")).lstrip("\n") + "\n"
+
+
+def settings_from_toml(text: str, where: str) -> Settings:
+    """Read archived settings; no other layer has a say.
+
+    Args:
+        text: what `settings_to_toml` wrote.
+        where: the file, for messages.
+
+    Raises:
+        SettingsError: it is not valid TOML, or lacks or holds keys that this version does not.
+    """
+    findings = Findings()
+    return validated(seal(Layer(where, parse_toml(text, where)), findings), findings)
+
+
+def settings_fingerprint(settings: Settings, sections: Sequence[str]) -> str:
+    """Hash parts of the settings.
+
+    Args:
+        settings: resolved settings.
+        sections: dotted paths of tables or single settings, in any order.
+
+    Returns:
+        SHA-256 in hexadecimal of their canonical JSON, keys sorted.
+
+    Raises:
+        KeyError: a path is not in the schema.
+    """
+    parts = {section: value_at(settings, section) for section in sections}
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def value_at(settings: Settings, path: str) -> object:
+    """The plain value, a dictionary for a table, at a dotted path of the schema.
+
+    Raises:
+        KeyError: the path is not in the schema.
+    """
+    if path not in SETTINGS and path not in TABLES:
+        raise KeyError(path)
+    value: object = settings.model_dump(mode="json")
+    for name in path.split("."):
+        assert isinstance(value, dict)
+        value = value[name]
+    return value
+
+
+def _table_lines(table: Mapping[str, object], path: str) -> list[str]:
+    """The lines of a table: its own values, then its tables, each after an empty line."""
+    inner = {name: value for name, value in table.items() if isinstance(value, Mapping)}
+    lines = [f"{name} = {toml_value(value)}" for name, value in table.items() if name not in inner]
+    if path and lines:
+        lines = ["", f"[{path}]", *lines]
+    for name, value in inner.items():
+        lines += _table_lines(value, f"{path}.{name}" if path else name)
+    return lines

@@ -1,0 +1,151 @@
+"""One layer of settings: its values, sealed with the place they came from, and what is wrong with its keys."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ups_engine.config.earlier import MOVED_TABLES, RefusedError, translate
+from ups_engine.config.files import Document, KeyPath
+from ups_engine.config.notation import shown
+from ups_engine.config.paths import SETTINGS, TABLES, accepts, allowed, nearest
+from ups_engine.config.secrets import Secrets
+
+Tree = dict[str, "Sealed | Tree"]
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A value with its provenance.
+
+    dynaconf merges tables and replaces everything else. Sealed, a list is "everything else" too, and no text is
+    parsed, interpolated or read as one of dynaconf's `@` commands on its way through.
+
+    Args:
+        value: the setting's value; None unsets what lower layers said.
+        layer: the layer's name, as origins show it.
+        where: layer, line where known, and the earlier key where the value was written under one.
+    """
+
+    value: object
+    layer: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Tables of one source under the name that origins show."""
+
+    name: str
+    document: Document
+
+    def where(self, path: KeyPath) -> str:
+        """The layer's name with the line of a key, where that is known."""
+        line = self.document.line(path)
+        return self.name if line is None else f"{self.name}, line {line}"
+
+
+@dataclass
+class Findings:
+    """What reading layers brought up besides values: translations of earlier keys, and mistakes, a line each."""
+
+    notices: list[str] = field(default_factory=list)
+    mistakes: list[str] = field(default_factory=list)
+
+
+def seal(layer: Layer, findings: Findings) -> Tree:
+    """Check the keys of a layer against the schema and seal its values.
+
+    Args:
+        layer: what was read.
+        findings: extended by notices on earlier keys and by mistakes; a key with a mistake is left out.
+
+    Returns:
+        Nested tables of sealed values, with keys that the schema knows and no others.
+    """
+    tree: Tree = {}
+    written: dict[str, str] = {}
+    for path, value in _entries(layer.document.tables, ()):
+        key = ".".join(path)
+        found = _resolve(layer, path, value, findings)
+        if found is None:
+            continue
+        now, sealed = found
+        if now in written:
+            findings.mistakes.append(f"{sealed.where}: {key} sets the same as {written[now]}; keep one of the two")
+            continue
+        written[now] = key
+        _plant(tree, now, sealed)
+    return tree
+
+
+def _entries(table: Mapping[str, object], prefix: KeyPath) -> Iterator[tuple[KeyPath, object]]:
+    """Every value of nested tables, with its path; a table that the schema does not know is one value."""
+    for name, value in table.items():
+        path = (*prefix, str(name))
+        key = ".".join(path)
+        if isinstance(value, Mapping) and (key in TABLES or key in MOVED_TABLES):
+            yield from _entries(value, path)
+        elif value is not None or key not in TABLES:  # an empty YAML section sets nothing
+            yield path, value
+
+
+def _resolve(layer: Layer, path: KeyPath, value: object, findings: Findings) -> tuple[str, Sealed] | None:
+    """The key that a written one means now and its sealed value; None when there is nothing to set."""
+    key, where = ".".join(path), layer.where(path)
+    if path[0] == "secrets" or path[-1] in Secrets.model_fields:  # never with its value
+        findings.mistakes.append(
+            f"{where}: {key} is secret; secrets are read from .secrets.toml and from UPS_SECRETS__* variables only"
+        )
+        return None
+    now = key
+    if key not in SETTINGS:
+        try:
+            translation = translate(key, value)
+        except RefusedError as refusal:
+            findings.mistakes.append(f"{where}: {key} = {shown(value)} {refusal}")
+            return None
+        if translation is not None:
+            findings.notices.append(f"{where}: {translation.notice}")
+            if translation.key is None:
+                return None
+            now, value, where = translation.key, translation.value, f"{where}, as {key}"
+    if mistake := _mistake(now, path, value):
+        findings.mistakes.append(f"{where}: {mistake}")
+        return None
+    return now, Sealed(value, layer.name, where)
+
+
+def _mistake(key: str, path: KeyPath, value: object) -> str | None:
+    if key in TABLES:
+        example = next(iter(TABLES[key].model_fields))
+        return f"{key} is a table and cannot be {shown(value)}; set the keys in it, such as {key}.{example}"
+    if key not in SETTINGS:
+        if any("." in name for name in path):
+            return f"{key} is written as one quoted key; write its last part inside the table that it belongs to"
+        return f"{key} is no known key; the nearest is {nearest(key)}"
+    field = SETTINGS[key]
+    if isinstance(value, bool) and not accepts(field.annotation, bool):  # pydantic would read true as 1
+        return f"{key} = {shown(value)} must be {allowed(field.annotation, field.metadata)}"
+    return None
+
+
+def _plant(tree: Tree, key: str, sealed: Sealed) -> None:
+    *tables, name = key.split(".")
+    for table in tables:
+        branch = tree.setdefault(table, {})
+        assert not isinstance(branch, Sealed)  # the schema knows it as a table
+        tree = branch
+    tree[name] = sealed
+
+
+def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Sealed]]:
+    """Every sealed value of nested tables by its dotted path."""
+    for name, branch in tree.items():
+        if isinstance(branch, Sealed):
+            yield prefix + name, branch
+        else:
+            yield from leaves(branch, f"{prefix}{name}.")
+
+
+def unsealed(tree: Tree) -> dict[str, object]:
+    """The plain values of nested tables."""
+    return {name: branch.value if isinstance(branch, Sealed) else unsealed(branch) for name, branch in tree.items()}

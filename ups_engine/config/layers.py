@@ -1,0 +1,206 @@
+"""All layers of settings, merged by dynaconf into one validated model that knows where every value came from."""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dynaconf import Dynaconf
+from dynaconf.loaders.base import SourceMetadata
+from pydantic import ValidationError
+
+from ups_engine.config.assignments import environment_layers, set_layer
+from ups_engine.config.files import read_document
+from ups_engine.config.layer import Findings, Layer, Sealed, Tree, leaves, seal, unsealed
+from ups_engine.config.mistakes import explain, holder
+from ups_engine.config.paths import SETTINGS
+from ups_engine.config.schema import Settings
+from ups_engine.config.secrets import FILE, Secrets, read_secrets
+from ups_engine.errors import SettingsError
+
+DEFAULTS = "settings/default.toml"
+UNSET = "unset"
+HINT = "`ups config show --origin` lists every key, its value and its layer; `ups config init` explains each"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A built-in set of settings: its name for `--preset`, its first comment line, its file."""
+
+    name: str
+    summary: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class ResolvedSettings:
+    """What all layers together say.
+
+    Args:
+        settings: the frozen, validated model; use nothing but this.
+        origins: for every setting's dotted path the layer its value came from, such as `settings/default.toml`,
+            `preset smoke`, `ups.toml`, `--config old.yaml`, `environment UPS_SEED`, `--set`. A stage's value that
+            fell back to `training` reads `training.batch_size (ups.toml)`; one that no layer sets reads `unset`.
+        notices: translations of earlier keys, a sentence each.
+        layers: the layers that were read, lowest first.
+        secrets: never printed, never archived.
+    """
+
+    settings: Settings
+    origins: dict[str, str]
+    notices: tuple[str, ...]
+    layers: tuple[str, ...]
+    secrets: Secrets
+
+
+def builtin_folder() -> Path:
+    """The built-in layers: inside the package when installed from a wheel, `settings/` beside it in a checkout."""
+    packaged = Path(__file__).parent / "builtin"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "settings"
+
+
+def presets() -> list[Preset]:
+    """All built-in presets by name."""
+    return [Preset(path.stem, _summary(path), path) for path in sorted((builtin_folder() / "presets").glob("*.toml"))]
+
+
+def _summary(path: Path) -> str:
+    first = path.read_text("utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def load_settings(
+    *,
+    preset: str | None = None,
+    config: Path | None = None,
+    overrides: Sequence[str] = (),
+    folder: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    home: Path | None = None,
+) -> ResolvedSettings:
+    """Merge all layers, low to high, and validate the result.
+
+    Args:
+        preset: name of a built-in preset.
+        config: a TOML, YAML or JSON file, relative to `folder`; it must exist.
+        overrides: `KEY=VALUE` each, the last one strongest.
+        folder: holds `ups.toml`, `ups.local.toml` and `.secrets.toml`; None means the working folder.
+        env: the environment; None means the process's own.
+        home: the user's folder; None means the process's own. XDG_CONFIG_HOME of `env` goes before its `.config`.
+
+    Raises:
+        SettingsError: a file, preset or key is unknown, or a value is not allowed; a line for every mistake.
+    """
+    folder = Path.cwd() if folder is None else folder
+    env = os.environ if env is None else env
+    user = _user_folder(env, home)
+    layers = [
+        *_builtin_layers(preset),
+        *_file_layers(folder, config, user),
+        *environment_layers(env),
+        *map(set_layer, overrides),
+    ]
+    findings = Findings()
+    tree = _merge(layers, findings)
+    settings = validated(tree, findings)
+    private = [place / FILE for place in ([user[0]] if user else []) + [folder]]
+    secrets = read_secrets(filter(_is_file, private), env)
+    names = tuple(dict.fromkeys(layer.name for layer in layers))
+    return ResolvedSettings(settings, _origins(tree), tuple(findings.notices), names, secrets)
+
+
+def _user_folder(env: Mapping[str, str], home: Path | None) -> tuple[Path, str] | None:
+    """The folder of the user's own settings, as a path and as origins show it."""
+    xdg = Path(env.get("XDG_CONFIG_HOME", ""))
+    if xdg.is_absolute():  # the specification ignores relative ones
+        return xdg / "ups", str(xdg / "ups")
+    try:
+        return (Path.home() if home is None else home) / ".config" / "ups", "~/.config/ups"
+    except RuntimeError:  # a container's user may have no home
+        return None
+
+
+def _builtin_layers(preset: str | None) -> Iterator[Layer]:
+    yield Layer(DEFAULTS, read_document(builtin_folder() / "default.toml", DEFAULTS))
+    if preset is not None:
+        known = {entry.name: entry.path for entry in presets()}
+        if preset not in known:
+            near = difflib.get_close_matches(preset, known, n=1, cutoff=0.0)
+            raise SettingsError(
+                f"there is no preset {preset}; the nearest is {near[0]}" if near else f"there is no preset {preset}",
+                "`ups config presets` lists them; a settings file of your own goes to --config",
+            )
+        yield Layer(f"preset {preset}", read_document(known[preset], f"preset {preset}"))
+
+
+def _file_layers(folder: Path, config: Path | None, user: tuple[Path, str] | None) -> Iterator[Layer]:
+    optional = [(folder / name, name) for name in ("ups.toml", "ups.local.toml")]
+    if user is not None:
+        optional.insert(0, (user[0] / "settings.toml", f"{user[1]}/settings.toml"))
+    for path, name in optional:
+        if _is_file(path):
+            yield Layer(name, read_document(path, name))
+    if config is not None:
+        if not _is_file(folder / config):
+            raise SettingsError(f"--config {config}: there is no such file", "check the path, relative to this folder")
+        yield Layer(f"--config {config}", read_document(folder / config, str(config)))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder that may not be looked into holds no layer
+        return False
+
+
+def _merge(layers: Sequence[Layer], findings: Findings) -> Tree:
+    """Merge sealed layers in dynaconf, each under its own source, tables key by key and all else by replacement.
+
+    dynaconf's own loaders, hooks and environment switches stay out: they read files and variables that no layer
+    names, upper-case keys and evaluate `@` commands. Everything lives under one key, so that none of ours
+    meets one of its own.
+    """
+    stack = Dynaconf(dynaconf_skip_loaders=True, dynaconf_skip_validators=True, load_dotenv=False)
+    for layer in layers:
+        tables = seal(layer, findings)
+        stack.set("ups", tables, loader_identifier=SourceMetadata("ups", layer.name), merge=True, validate=False)
+    return _plain(stack["ups"])
+
+
+def _plain(table: Mapping[str, object]) -> Tree:
+    """dynaconf's boxes as plain dictionaries."""
+    tree: Tree = {}
+    for name, branch in table.items():
+        if isinstance(branch, Sealed):
+            tree[name] = branch
+        elif isinstance(branch, Mapping):
+            tree[name] = _plain(branch)
+    return tree
+
+
+def validated(tree: Tree, findings: Findings) -> Settings:
+    """Turn merged layers into the settings model.
+
+    Raises:
+        SettingsError: with a line for every mistake, those found in keys before those found in values.
+    """
+    try:
+        settings = Settings.model_validate(unsealed(tree))
+    except ValidationError as error:
+        mistakes = findings.mistakes + explain(error, dict(leaves(tree)))
+    else:
+        mistakes = findings.mistakes
+        if not mistakes:
+            return settings
+    raise SettingsError("\n".join(mistakes), HINT)
+
+
+def _origins(tree: Tree) -> dict[str, str]:
+    values = dict(leaves(tree))
+    origins = {}
+    for key in SETTINGS:
+        effective, sealed = holder(key, values)
+        layer = UNSET if sealed is None else sealed.layer
+        origins[key] = layer if effective == key or sealed is None else f"{effective} ({layer})"
+    return origins
