@@ -1,19 +1,18 @@
 """What commands print: data on stdout, everything else on stderr."""
 
-import json
-import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TextIO, TypeAlias
 
-Json: TypeAlias = Mapping[str, "Json"] | Sequence["Json"] | str | int | float | bool | None
+from ups_engine.runs import strict_json
+
 Cell: TypeAlias = str | int | float | None
 
 
-def print_json(value: Json) -> None:
+def print_json(value: object) -> None:
     """Print strict JSON on stdout; numbers that JSON has no word for (nan, inf) become null."""
-    print(json.dumps(_strict(value), indent=2, ensure_ascii=False, allow_nan=False))
+    print(strict_json.dumps(value, indent=2))
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
@@ -95,13 +94,3 @@ def _cell(cell: Cell) -> str:
     if isinstance(cell, float):
         return f"{cell:.4g}"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(cell))
-
-
-def _strict(value: Json) -> Json:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _strict(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_strict(item) for item in value]
-    return value

@@ -1,0 +1,1 @@
+"""What a run is judged by: metrics in physical units, and the report that holds them."""

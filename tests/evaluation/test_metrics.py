@@ -1,0 +1,169 @@
+"""PDEBench's metrics against plain numpy, cases worked by hand, and batches of any size."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ups_engine.evaluation.metrics import MetricAccumulator, nrmse_by_frame, score
+
+
+def fields(*shape, seed=0):
+    rng = np.random.default_rng(seed)
+    target = rng.normal(size=shape).astype(np.float32) + 0.5
+    return target + 0.1 * rng.normal(size=shape).astype(np.float32), target
+
+
+def numpy_scores(predicted, target):
+    """The same metrics written down once more, with loops and without torch."""
+    predicted, target = predicted.astype(np.float64), target.astype(np.float64)
+    space = predicted.shape[2:-1]
+    points, axes = math.prod(space), tuple(range(2, predicted.ndim - 1))
+    error = predicted - target
+    ratio = np.sqrt((error**2).mean(axes)) / np.sqrt((target**2).mean(axes))
+    conserved = np.sqrt((error.sum(axes) ** 2).mean(0)) / points
+    flat = (*predicted.shape[:2], -1, predicted.shape[-1])
+    edge_cells = [np.take(error, end, axis).reshape(flat) for axis in axes for end in (0, -1)]
+    boundary = np.sqrt((np.concatenate(edge_cells, 2) ** 2).mean(2))
+    power = np.abs(np.fft.fftn(error, axes=axes)) ** 2
+    shells = {}
+    for mode in np.ndindex(*space):
+        partner = tuple(-k % n for k, n in zip(mode, space, strict=True))
+        if partner < mode:
+            continue  # a conjugate pair counts once
+        wave = [min(k, n - k) for k, n in zip(mode, space, strict=True)]
+        shell = math.floor(math.sqrt(sum(k * k for k in wave)) + 1e-9)
+        shells[shell] = shells.get(shell, 0) + power[(slice(None), slice(None), *mode)]
+    amplitude = np.stack([np.sqrt(shells[b].mean(0)) / points for b in sorted(shells)])
+    return {
+        "nrmse": ratio.mean(),
+        "by_frame": ratio.mean((0, 2)),
+        "crmse": conserved.mean(),
+        "brmse": boundary.mean(),
+        "low": amplitude[:4].mean(),
+        "mid": amplitude[4:12].mean(),
+        "high": amplitude[12:].mean(),
+    }
+
+
+@pytest.mark.parametrize(
+    "shape", [(5, 3, 32, 1), (4, 2, 33, 2), (3, 2, 32, 26, 2), (2, 2, 25, 27, 1), (1, 2, 8, 24, 26, 1)]
+)
+def test_every_metric_equals_its_recomputation_in_numpy(shape):
+    predicted, target = fields(*shape)
+    ours, expected = score(torch.from_numpy(predicted), torch.from_numpy(target)), numpy_scores(predicted, target)
+    assert ours.nrmse == pytest.approx(expected["nrmse"], rel=1e-12)
+    assert ours.nrmse_by_frame == pytest.approx(expected["by_frame"], rel=1e-12)
+    assert ours.crmse == pytest.approx(expected["crmse"], rel=1e-10)
+    assert ours.brmse == pytest.approx(expected["brmse"], rel=1e-12)
+    assert ours.frmse.low == pytest.approx(expected["low"], rel=1e-10)
+    assert ours.frmse.mid == pytest.approx(expected["mid"], rel=1e-10)
+    assert ours.frmse.high == pytest.approx(expected["high"], rel=1e-10)
+
+
+def test_one_dimension_agrees_with_pdebenchs_own_formulas():
+    """As in PDEBench's metric_func for (B, X, T, C), with Lx = 1."""
+    predicted, target = (torch.from_numpy(x).double() for x in fields(6, 4, 64, 2))
+    p, t = (x.permute(0, 3, 2, 1) for x in (predicted, target))  # (B, C, X, T)
+    error = ((p - t) ** 2).mean(2).sqrt()
+    nrmse = (error / (t**2).mean(2).sqrt()).mean(0).mean()
+    crmse = (((p.sum(2) - t.sum(2)) ** 2).mean(0).sqrt() / 64).mean()
+    edge = ((p[:, :, 0] - t[:, :, 0]) ** 2 + (p[:, :, -1] - t[:, :, -1]) ** 2) / 2
+    spectrum = ((torch.fft.rfft(p, dim=2) - torch.fft.rfft(t, dim=2)).abs() ** 2).mean(0).sqrt() / 64
+    ours = score(predicted, target)
+    assert ours.nrmse == pytest.approx(nrmse.item())
+    assert ours.crmse == pytest.approx(crmse.item())
+    assert ours.brmse == pytest.approx(edge.sqrt().mean().item())
+    assert ours.frmse.low == pytest.approx(spectrum[:, :4].mean().item())
+    assert ours.frmse.mid == pytest.approx(spectrum[:, 4:12].mean().item())
+    assert ours.frmse.high == pytest.approx(spectrum[:, 12:].mean().item())
+
+
+def test_a_uniform_offset_by_hand():
+    target = torch.full((2, 3, 32, 1), 4.0)
+    ours = score(target + 1, target)
+    assert (ours.nrmse, ours.crmse, ours.brmse) == pytest.approx((0.25, 1.0, 1.0))
+    # All of the error is in wave number 0, with amplitude 1: a mean over the four wave numbers of the band.
+    assert (ours.frmse.low, ours.frmse.mid, ours.frmse.high) == pytest.approx((0.25, 0.0, 0.0))
+    assert ours.nrmse_by_frame == pytest.approx((0.25, 0.25, 0.25))
+
+
+@pytest.mark.parametrize(("wave", "band", "shells"), [(3, "low", 4), (4, "mid", 8), (11, "mid", 8), (12, "high", 21)])
+def test_a_wave_lands_in_its_band_along_either_axis(wave, band, shells):
+    x = torch.arange(64) / 64
+    line = (2 * torch.pi * wave * x).cos()
+    ours = score(line.view(1, 1, 64, 1), torch.ones(1, 1, 64, 1) * 0)
+    assert getattr(ours.frmse, band) == pytest.approx(0.5 / shells, rel=1e-5)
+    assert ours.crmse == pytest.approx(0.0, abs=1e-6)
+    plane = line.view(1, 1, 64, 1, 1).expand(1, 1, 64, 64, 1)
+    first, second = (score(p, torch.zeros_like(p)) for p in (plane, plane.transpose(2, 3)))
+    assert getattr(first.frmse, band) == pytest.approx(getattr(second.frmse, band), rel=1e-6)
+    assert getattr(first.frmse, band) > 100 * max(
+        getattr(first.frmse, other) for other in ("low", "mid", "high") if other != band
+    )
+
+
+@pytest.mark.parametrize("sizes", [(7,), (3, 4), (1, 1, 5), (1,) * 7])
+def test_batches_of_any_size_give_the_same_scores(sizes):
+    predicted, target = (torch.from_numpy(x) for x in fields(7, 3, 32, 2))
+    accumulator, start = MetricAccumulator(), 0
+    for size in sizes:
+        accumulator.update(predicted[start : start + size], target[start : start + size])
+        start += size
+    streamed, whole = accumulator.scores(), score(predicted, target)
+    for name in ("nrmse", "crmse", "brmse", "nrmse_by_frame"):
+        assert getattr(streamed, name) == pytest.approx(getattr(whole, name), rel=1e-12)
+    assert streamed.frmse.high == pytest.approx(whole.frmse.high, rel=1e-12)
+
+
+def test_float64_accumulation_keeps_an_error_that_float32_would_lose():
+    target = torch.full((1, 1, 4096, 1), 1000.0, dtype=torch.float64)
+    ours = score(target + 1e-7, target)
+    assert ours.nrmse == pytest.approx(1e-10, rel=1e-4)
+    assert ours.crmse == pytest.approx(1e-7, rel=1e-4)
+
+
+def test_zero_targets_are_left_out_of_the_ratio_and_counted():
+    target = torch.ones(2, 3, 16, 1)
+    target[0, 1] = 0.0  # one trajectory's frame
+    target[:, 2] = 0.0  # a whole frame
+    predicted = target + 0.5
+    ours = score(predicted, target)
+    assert ours.nrmse == pytest.approx(0.5)
+    assert ours.zero_targets == 3
+    assert ours.nrmse_by_frame[:2] == pytest.approx((0.5, 0.5))
+    assert math.isnan(ours.nrmse_by_frame[2])
+    assert ours.crmse == pytest.approx(0.5)
+    assert torch.equal(nrmse_by_frame(predicted, target).isnan(), torch.tensor([False, False, True]))
+
+
+def test_a_diverged_prediction_is_never_left_out():
+    target = torch.ones(2, 2, 16, 1)
+    predicted = target.clone()
+    predicted[1, 1, 3] = torch.nan
+    ours = score(predicted, target)
+    assert math.isnan(ours.nrmse)
+    assert ours.nrmse_by_frame[0] == 0.0
+    assert math.isnan(ours.nrmse_by_frame[1])
+    assert math.isnan(nrmse_by_frame(predicted, target)[1])
+    assert ours.zero_targets == 0
+
+
+def test_a_band_the_grid_cannot_hold_is_nan():
+    ours = score(torch.ones(1, 1, 16, 1), torch.ones(1, 1, 16, 1))
+    assert ours.frmse.mid == 0.0
+    assert math.isnan(ours.frmse.high)
+
+
+def test_wrong_shapes_and_empty_sets_are_refused():
+    with pytest.raises(ValueError, match="must both be"):
+        score(torch.ones(1, 1, 16, 1), torch.ones(1, 1, 8, 1))
+    with pytest.raises(ValueError, match="must both be"):
+        score(torch.ones(1, 16, 1), torch.ones(1, 16, 1))
+    with pytest.raises(ValueError, match="no trajectory"):
+        MetricAccumulator().scores()
+    accumulator = MetricAccumulator()
+    accumulator.update(torch.ones(1, 1, 16, 1), torch.ones(1, 1, 16, 1))
+    with pytest.raises(ValueError, match="another grid"):
+        accumulator.update(torch.ones(1, 1, 32, 1), torch.ones(1, 1, 32, 1))
