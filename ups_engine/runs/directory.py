@@ -1,0 +1,259 @@
+"""The folder that holds all there is to know about a run."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from ups_engine.errors import RunError
+from ups_engine.runs import strict_json
+from ups_engine.runs.atomic import write_json, write_text
+from ups_engine.runs.creation import dated_folder, fill, given_folder, named_folder
+from ups_engine.runs.owner import Owner
+from ups_engine.runs.ulid import new_ulid
+
+_RECORD = "run.json"
+_COMMANDS = "commands"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What run.json says."""
+
+    id: str
+    """A ULID, which stays when the folder is moved or renamed."""
+    created: float
+    """UNIX time."""
+    version: str
+    """Of UPS."""
+    commit: str | None
+    """Git commit of the source tree that UPS ran from, with `-dirty` for local changes; None when installed."""
+    argv: tuple[str, ...]
+    task: str
+    owner: Owner | None
+    """The process that writes the run; None when it has let go."""
+
+
+class RunDirectory:
+    """A run, by its folder. Everything is read when asked for, so an object never grows stale."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    def __repr__(self) -> str:
+        return f"RunDirectory({str(self.path)!r})"
+
+    @classmethod
+    def create(
+        cls,
+        root: Path,
+        name: str | None,
+        *,
+        settings_toml: str,
+        origins: Mapping[str, str],
+        argv: Sequence[str],
+        task: str,
+    ) -> Self:
+        """Make the folder of a new run under `root`.
+
+        Args:
+            root: folder of all runs; made when absent.
+            name: of the run; None names it `<task>-<YYYYmmdd-HHMMSS>`, with a number behind when that is taken.
+            settings_toml: the resolved settings.
+            origins: the layer that each settings value came from.
+            argv: the command line, program included.
+            task: the PDE task.
+
+        Raises:
+            UsageError: the name cannot be a folder's.
+            RunError: a run of that name exists, or the disk refuses.
+        """
+        path = named_folder(root, name) if name is not None else dated_folder(root, task)
+        try:
+            return cls._fill(path, settings_toml, origins, argv, task)
+        except BaseException:
+            with suppress(OSError):
+                path.rmdir()
+            raise
+
+    @classmethod
+    def create_at(
+        cls, path: Path, *, settings_toml: str, origins: Mapping[str, str], argv: Sequence[str], task: str
+    ) -> Self:
+        """Make a new run in a folder of the user's choice, absent or empty; arguments as for `create`.
+
+        Raises:
+            RunError: something is there already, or the disk refuses.
+        """
+        return cls._fill(given_folder(path, _RECORD), settings_toml, origins, argv, task)
+
+    @classmethod
+    def _fill(cls, path: Path, settings_toml: str, origins: Mapping[str, str], argv: Sequence[str], task: str) -> Self:
+        from ups_engine.runs.provenance import source_commit, version  # only a new run needs to ask
+
+        record = {
+            "id": new_ulid(),
+            "created": time.time(),
+            "version": version(),
+            "commit": source_commit(),
+            "argv": list(argv),
+            "task": task,
+            "owner": None,
+        }
+        files = {
+            "settings.toml": settings_toml,
+            "origins.json": strict_json.dumps(dict(origins), indent=2) + "\n",
+            _RECORD: strict_json.dumps(record, indent=2) + "\n",  # last: without it the folder is no run
+        }
+        fill(path, (_COMMANDS, "checkpoints/resume", "reports"), files)
+        return cls(path)
+
+    @classmethod
+    def list_runs(cls, root: Path) -> list[Self]:
+        """Give the runs under a folder, newest first; folders that hold no run are left out."""
+        if not root.is_dir():
+            return []
+        runs = [cls(path) for path in root.iterdir() if (path / _RECORD).is_file()]
+        return sorted(runs, key=lambda run: (_created(run), run.name), reverse=True)
+
+    @classmethod
+    def find(cls, reference: str | Path, root: Path) -> Self:
+        """Give the run that a user means, by its name under `root` or by its folder.
+
+        Raises:
+            RunError: there is no such run; the hint names the nearest.
+        """
+        by_name, by_folder = root / reference, Path(reference).expanduser()
+        for path in (by_name, by_folder):
+            if (path / _RECORD).is_file():
+                return cls(path)
+        if by_folder.is_dir():
+            raise RunError(f"{reference} holds no run: there is no {_RECORD} in that folder", _others("", root))
+        raise RunError(f"there is no run {reference!s}", _others(by_folder.name, root))
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def events(self) -> Path:
+        """The append-only history of the run."""
+        return self.path / "events.jsonl"
+
+    @property
+    def commands(self) -> Path:
+        """The inbox."""
+        return self.path / _COMMANDS
+
+    @property
+    def log(self) -> Path:
+        """Standard output and error of a detached run."""
+        return self.path / "log.txt"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of stage results."""
+        return self.path / "checkpoints"
+
+    @property
+    def resume(self) -> Path:
+        """The folder of the running stage's resumable states."""
+        return self.checkpoints / "resume"
+
+    @property
+    def reports(self) -> Path:
+        """The folder of evaluation results."""
+        return self.path / "reports"
+
+    @property
+    def record(self) -> RunRecord:
+        """What run.json says.
+
+        Raises:
+            RunError: it is missing or damaged.
+        """
+        value = self._record()
+        try:
+            return RunRecord(
+                id=str(value["id"]),
+                created=float(value["created"]),
+                version=str(value["version"]),
+                commit=None if value["commit"] is None else str(value["commit"]),
+                argv=tuple(map(str, value["argv"])),
+                task=str(value["task"]),
+                owner=None if value["owner"] is None else Owner.from_json(value["owner"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(self.path / _RECORD, f"{type(error).__name__} {error}") from None
+
+    def write_owner(self, owner: Owner | None) -> None:
+        """Enter the owner in run.json. For the holder of the lease only."""
+        write_json(self.path / _RECORD, {**self._record(), "owner": None if owner is None else owner.to_json()})
+
+    @property
+    def settings_toml(self) -> str:
+        """The resolved settings that the run was started with.
+
+        Raises:
+            RunError: the file is missing or unreadable.
+        """
+        return _read_text(self.path / "settings.toml")
+
+    def write_data_record(self, record: Mapping[str, object]) -> None:
+        """Store what the run's data are: identity, splits, normalisation."""
+        # On one line, as it lists every trajectory of every split.
+        write_text(self.path / "data.json", strict_json.dumps(record) + "\n")
+
+    def data_record(self) -> dict[str, Any] | None:
+        """Give what `write_data_record` stored, or None when the run has not looked at its data yet.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        path = self.path / "data.json"
+        return _read_json(path) if path.exists() else None
+
+    def _record(self) -> dict[str, Any]:
+        return _read_json(self.path / _RECORD)
+
+
+def _others(name: str, root: Path) -> str:
+    import difflib
+
+    names = [run.name for run in RunDirectory.list_runs(root)]
+    if not names:
+        return f"there are no runs under {root} yet; start one with `ups train`"
+    nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"nearest: {', '.join(nearest)}" if nearest else "`ups runs list` names the runs there are"
+
+
+def _created(run: RunDirectory) -> float:
+    try:
+        return run.record.created
+    except RunError:  # damaged runs are listed too
+        return 0.0
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(path, str(getattr(error, "strerror", None) or error)) from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(_read_text(path))
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
+    if not isinstance(value, dict):
+        raise _damaged(path, "it is no JSON object")
+    return value
+
+
+def _damaged(path: Path, reason: str) -> RunError:
+    return RunError(f"cannot read {path}: {reason}", "restore the file from a copy, or start a new run")

@@ -1,0 +1,111 @@
+"""The events file as bytes: finding whole lines in it, from either end, while somebody else is writing it."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ups_engine.errors import RunError
+from ups_engine.runs.atomic import explaining_disk_errors
+
+_BLOCK = 1 << 16
+_FIRST_BYTES = b'{"seq":'
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the history; the fields as on the page of `ups_engine.runs.events`."""
+
+    seq: int
+    time: float
+    kind: str
+    stage: str | None = None
+    epoch: int | None = None
+    step: int | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_event(line: bytes) -> Event | None:
+    """Read one line; None when it is no event."""
+    try:
+        value = json.loads(line)
+        return Event(
+            seq=int(value["seq"]),
+            time=float(value["time"]),
+            kind=str(value["kind"]),
+            stage=value["stage"],
+            epoch=value["epoch"],
+            step=value["step"],
+            data=dict(value["data"]),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def read_whole_lines(path: Path, offset: int, limit: int) -> bytes:
+    """Read whole lines from an offset, about `limit` bytes but at least one line if there is a whole one.
+
+    Returns:
+        The lines with their line feeds; empty at the end of what is written, or without a file.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(limit)
+            while b"\n" not in data and (more := file.read(limit)):
+                data += more
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}", "check its permissions") from error
+    return data[: data.rfind(b"\n") + 1]
+
+
+def find_last(file: int, path: Path) -> tuple[Event | None, int]:
+    """Find the last event of an open file, looking from the end.
+
+    Args:
+        file: descriptor, readable.
+        path: to name in errors.
+
+    Returns:
+        The event, or None when there is none yet, and the offset behind the last whole line: what follows is torn.
+
+    Raises:
+        RunError: the file holds something, but no history of a run.
+    """
+    size = os.fstat(file).st_size
+    length = min(_BLOCK, size)
+    while True:
+        data = os.pread(file, length, size - length)
+        whole = length == size  # else the block may begin inside a line
+        end = last = data.rfind(b"\n") + 1
+        while end:
+            start = data.rfind(b"\n", 0, end - 1) + 1
+            if (start or whole) and (event := parse_event(data[start:end])):
+                return event, size - length + last
+            end = start
+        if whole:
+            break
+        length = min(length * 8, size)
+    if last or not _FIRST_BYTES.startswith(data.rstrip(b"\0")[: len(_FIRST_BYTES)]):
+        raise RunError(f"{path} is no history of a run", "move the file away; nothing was changed")
+    return None, 0
+
+
+def last_event(path: Path) -> Event | None:
+    """Give the last event of a file, or None when there is none."""
+    with explaining_disk_errors(path):
+        try:
+            file = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            return find_last(file, path)[0]
+        finally:
+            os.close(file)

@@ -1,0 +1,257 @@
+"""The history of a run, `events.jsonl`: one writer appends, any number of readers follow.
+
+Every line is one strict JSON object `{"seq", "time", "kind", "stage", "epoch", "step", "data"}`, in this order and
+without blanks, ended by a line feed; a last line without one is torn and no event yet. Whole lines stay as they are.
+
+- `seq` counts events from 1, without a gap and across all processes that a run has seen.
+- `time` is UNIX time in seconds.
+- `stage` is null outside stages. `epoch` counts from 0 and is the epoch that the event belongs to; `step` is the
+  number of optimiser steps that the stage has done so far. Either is null where it says nothing.
+
+What `data` holds, by kind. A key with `?` may be absent; a number that is not finite is null; scores and losses are
+lower when better.
+
+- run_started: `stages: [{name, epochs}]` in the order planned, `device?`
+- run_resumed: `after: "restart" or "pause"`; `stage, epoch, step` to go on from. The first `epoch` epochs and `step`
+  steps of `stage` stand and whatever the log says beyond them is done again. A null `stage` means that no resumable
+  state was found: a stage that had begun begins anew. `stages?` as in run_started, for a plan that has changed
+- stage_started: `epochs`. The event's own `epoch` and `step` say where it begins, when not at 0
+- step: `loss, lr, grad_norm?, components?: {name: loss}, throughput?` in samples per second
+- epoch, when one is complete: `loss, best, lr?, grad_norm?, seconds?, components?, throughput?, since_best?`, where
+  `best` is the best validation score so far or null and `since_best` the epochs without a better one
+- validation: `score, best, metrics?: {name: value}`
+- checkpoint: `files: [name]` of the results written, or `resume: number` of the resumable state
+- command: `id, command, outcome: "done" or "refused", reason?`
+- warning: `message, hint?`
+- stage_finished: `best, seconds, reason?` why it ended before its last epoch
+- stage_skipped: `reason`
+- evaluation: `selected, variants: {name: {...}}` as in reports/evaluation.json, without the long lists
+- run_paused: nothing
+- run_finished: `outcome: "finished" or "stopped" or "parked"`
+- run_failed: `error, hint?`
+- heartbeat: `ram_bytes, gpu: [{index, name, used_bytes, total_bytes, utilisation, temperature, power}]`,
+  `throughput?` in samples per second, null while paused
+"""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+from ups_engine.errors import RunError
+from ups_engine.runs import strict_json
+from ups_engine.runs.atomic import explaining_disk_errors, fsync
+from ups_engine.runs.event_file import Event, find_last, parse_event, read_whole_lines
+
+__all__ = ["FREQUENT_KINDS", "KINDS", "STEPS_PER_SECOND", "Event", "EventWriter", "Heartbeat", "Kind", "read_events"]
+
+Kind = Literal[
+    "run_started",
+    "run_resumed",
+    "stage_started",
+    "step",
+    "epoch",
+    "validation",
+    "checkpoint",
+    "command",
+    "warning",
+    "stage_finished",
+    "stage_skipped",
+    "evaluation",
+    "run_paused",
+    "run_finished",
+    "run_failed",
+    "heartbeat",
+]
+KINDS: frozenset[str] = frozenset(get_args(Kind))
+FREQUENT_KINDS: tuple[str, ...] = ("step", "heartbeat")
+"""Kinds that come by the thousand, are not synced to the disk one by one, and that a reader may jump over."""
+_OF_A_STAGE = frozenset({"stage_started", "step", "epoch", "validation", "stage_finished", "stage_skipped"})
+
+STEPS_PER_SECOND = 10
+_STEP_INTERVAL = 1 / (STEPS_PER_SECOND - 1)  # leaves room for a held-back step before another kind
+_READ_SIZE = 8 << 20
+
+
+def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
+    """Read the events behind an offset; lines that are none, as a power cut may leave, are passed over.
+
+    Args:
+        path: of events.jsonl; need not exist yet.
+        offset: in bytes, 0 or what the last call returned.
+
+    Returns:
+        The events, and the offset to go on from, which lies before a torn last line.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    events = []
+    while lines := read_whole_lines(path, offset, _READ_SIZE):
+        offset += len(lines)
+        events += [event for line in lines.splitlines() if (event := parse_event(line))]
+    return events, offset
+
+
+class EventWriter:
+    """The one appender of a run's history; safe to use from several threads.
+
+    Opening cuts what a killed writer left torn at the end and counts on from the last whole event. Step events are
+    thinned to ten a second; the latest that was held back is still written before an event of another kind.
+
+    Args:
+        path: of events.jsonl; made when absent. The caller holds the run's lease.
+
+    Raises:
+        RunError: the file holds something else, or the disk refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._held_back: tuple[float, str] | None = None  # time and tail of a step event
+        self._step_times: deque[float] = deque(maxlen=STEPS_PER_SECOND)
+        with explaining_disk_errors(path):
+            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                last, self._end = find_last(self._file, path)
+                os.ftruncate(self._file, self._end)
+                fsync(path.parent)
+            except BaseException:
+                os.close(self._file)
+                raise
+        self._seq = last.seq if last else 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def last_seq(self) -> int:
+        """Of the last event written; 0 before the first."""
+        return self._seq
+
+    def emit(
+        self,
+        kind: Kind,
+        *,
+        stage: str | None = None,
+        epoch: int | None = None,
+        step: int | None = None,
+        data: Mapping[str, object] | None = None,
+    ) -> int | None:
+        """Append an event; durably, unless it is a step or a heartbeat.
+
+        Args:
+            kind: one of `KINDS`.
+            stage: needed by events of a stage.
+            epoch: counted from 0.
+            step: optimiser steps of the stage done so far.
+            data: see the module's page; numbers that are not finite become null.
+
+        Returns:
+            The event's seq, or None for a step event that was held back.
+
+        Raises:
+            RunError: the disk is full or refuses; the history is as it was before.
+            ValueError, TypeError: the event is not one of the page's, or its data are not JSON.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"unknown kind of event: {kind!r}")
+        if kind in _OF_A_STAGE and stage is None:
+            raise ValueError(f"a {kind} event needs its stage")
+        tail = strict_json.dumps({"stage": stage, "epoch": epoch, "step": step, "data": data or {}})[1:]
+        with self._lock:
+            now = time.time()
+            if kind == "step":
+                if self._step_times and time.monotonic() - self._step_times[-1] < _STEP_INTERVAL:
+                    self._held_back = (now, tail)
+                    return None
+                return self._append_step(now, tail)
+            self._append_held_back()
+            return self._append(now, kind, tail, durable=kind != "heartbeat")
+
+    def close(self) -> None:
+        """Write what was held back, sync, and close the file; closing again does nothing."""
+        with self._lock:
+            if self._file < 0:
+                return
+            try:
+                self._append_held_back()
+                with explaining_disk_errors(self._path):
+                    os.fsync(self._file)
+            finally:
+                os.close(self._file)
+                self._file = -1
+
+    def _append_held_back(self) -> None:
+        held_back, self._held_back = self._held_back, None
+        times = self._step_times
+        within_limit = len(times) < STEPS_PER_SECOND or time.monotonic() - times[0] >= 1.0
+        if held_back and within_limit:
+            self._append_step(*held_back)
+
+    def _append_step(self, when: float, tail: str) -> int:
+        self._held_back = None
+        self._step_times.append(time.monotonic())
+        return self._append(when, "step", tail, durable=False)
+
+    def _append(self, when: float, kind: str, tail: str, *, durable: bool) -> int:
+        line = f'{{"seq":{self._seq + 1},"time":{when:.6f},"kind":"{kind}",{tail}\n'.encode()
+        with explaining_disk_errors(self._path):
+            try:
+                rest = memoryview(line)
+                while rest:
+                    rest = rest[os.write(self._file, rest) :]
+            except OSError:
+                with suppress(OSError):  # leave no torn line in front of the next one
+                    os.ftruncate(self._file, self._end)
+                raise
+            self._end += len(line)
+            self._seq += 1
+            if durable:
+                os.fsync(self._file)
+        return self._seq
+
+
+class Heartbeat:
+    """A thread that emits a heartbeat at once and then regularly, as long as the block lasts, pauses included.
+
+    Args:
+        writer: of the run.
+        sample: gives the heartbeat's data; called in the thread. What it raises is reported in the heartbeat, so
+            that a failing sensor never makes a live run look lost.
+        interval: seconds.
+    """
+
+    def __init__(self, writer: EventWriter, sample: Callable[[], Mapping[str, object]], interval: float = 2.0) -> None:
+        self._writer = writer
+        self._sample = sample
+        self._interval = interval
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            try:
+                data = self._sample()
+            except Exception as error:
+                data = {"error": f"{type(error).__name__}: {error}"}
+            with suppress(RunError):  # a full disk is the training's to report; the next beat may get through
+                self._writer.emit("heartbeat", data=data)
+            due = max(due + self._interval, time.monotonic())

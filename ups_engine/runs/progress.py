@@ -1,0 +1,184 @@
+"""What the events of a run add up to: the state of the run and of each of its stages."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ups_engine.runs.event_file import Event
+
+StageStatus = Literal["waiting", "running", "done", "skipped", "failed"]
+RunOutcome = Literal["running", "paused", "parked", "stopped", "failed", "finished"]
+_ENDS: dict[str, RunOutcome] = {"finished": "finished", "stopped": "stopped", "parked": "parked"}
+
+
+@dataclass(frozen=True)
+class StageState:
+    """How far a stage is."""
+
+    name: str
+    state: StageStatus
+    epoch: int
+    """Epochs complete."""
+    epochs: int
+    """Epochs planned."""
+    best: float | None
+    """Best validation score; lower is better."""
+    seconds: float
+    """Time spent in the stage, pauses and times without a process left out."""
+
+
+@dataclass
+class _Stage:
+    name: str
+    epochs: int
+    status: StageStatus = "waiting"
+    epoch: int = 0
+    scores: list[tuple[int, float]] = field(default_factory=list)
+    """Best score so far by epoch, so that it can be taken back with the epoch."""
+    seconds: float = 0.0
+    """Up to `since`."""
+    since: float | None = None
+    """Time from which the stage has been running without a break."""
+
+    def roll_back(self, epoch: int) -> None:
+        """Forget all that lies beyond so many complete epochs."""
+        self.epoch = min(self.epoch, epoch)
+        self.scores = [(at, best) for at, best in self.scores if at < epoch]
+
+    def stop_clock(self, now: float) -> None:
+        if self.since is not None:
+            self.seconds += max(0.0, now - self.since)
+            self.since = None
+
+    def score(self, epoch: int | None, best: object) -> None:
+        if isinstance(best, int | float):
+            self.scores.append((self.epoch if epoch is None else epoch, float(best)))
+
+
+class Progress:
+    """The sum of a run's events, taken in one by one in their order.
+
+    Steps and heartbeats change nothing but `last_step`, `last_heartbeat` and the clock, so that a reader may leave
+    out all but the last of them before another event.
+    """
+
+    def __init__(self) -> None:
+        self.last_seq = 0
+        self.last_time: float | None = None
+        self.last_step: Event | None = None
+        self.last_heartbeat: Event | None = None
+        self.outcome: RunOutcome | None = None
+        """What the run came to by its events alone; None before it has started."""
+        self.error: tuple[str, str | None] | None = None
+        """Message and hint of a failed run."""
+        self._stages: dict[str, _Stage] = {}
+
+    def add(self, event: Event) -> None:
+        """Take in the next event; a kind that is not known changes nothing."""
+        if event.kind == "step":
+            self.last_step = event
+        elif event.kind == "heartbeat":
+            self.last_heartbeat = event
+        elif event.kind.startswith("run_"):
+            self._run_event(event)
+        elif event.stage is not None:
+            stage = self._stages.setdefault(event.stage, _Stage(event.stage, 0))
+            self._stage_event(event, stage)
+        self.last_seq = event.seq
+        self.last_time = event.time
+
+    def stages(self, *, in_progress: bool) -> tuple[StageState, ...]:
+        """Give the stages in the order planned.
+
+        Args:
+            in_progress: whether the run goes on; if not, a stage that has begun waits to be gone on with.
+        """
+        return tuple(
+            StageState(
+                name=stage.name,
+                state="waiting" if stage.status == "running" and not in_progress else stage.status,
+                epoch=stage.epoch,
+                epochs=stage.epochs,
+                best=stage.scores[-1][1] if stage.scores else None,
+                seconds=stage.seconds + (max(0.0, (self.last_time or 0.0) - stage.since) if stage.since else 0.0),
+            )
+            for stage in self._stages.values()
+        )
+
+    @property
+    def current_stage(self) -> str | None:
+        """The stage that has begun and not come to its end, whether or not the run goes on."""
+        begun = [stage.name for stage in self._stages.values() if stage.status in ("running", "failed")]
+        return begun[-1] if begun else None
+
+    def _run_event(self, event: Event) -> None:
+        if event.kind == "run_started":
+            self._stages.clear()
+            self._plan(event.data)
+            self.outcome, self.error, self.last_step = "running", None, None
+        elif event.kind == "run_resumed":
+            self._resume(event)
+            self.outcome, self.error = "running", None
+        else:
+            for stage in self._stages.values():
+                stage.stop_clock(event.time)
+            if event.kind == "run_paused":
+                self.outcome = "paused"
+            elif event.kind == "run_finished":
+                self.outcome = _ENDS.get(str(event.data.get("outcome")), "finished")
+            elif event.kind == "run_failed":
+                self._fail(event.data)
+
+    def _plan(self, data: Mapping[str, Any]) -> None:
+        planned = {}
+        for entry in data.get("stages") or []:
+            stage = self._stages.get(entry["name"]) or _Stage(entry["name"], 0)
+            stage.epochs = entry["epochs"]
+            planned[stage.name] = stage
+        # What a changed plan leaves out but the run has done is kept, in front.
+        self._stages = {name: stage for name, stage in self._stages.items() if name not in planned} | planned
+
+    def _resume(self, event: Event) -> None:
+        for stage in self._stages.values():
+            stage.stop_clock(event.time if self.last_time is None else self.last_time)
+        if event.data.get("stages"):
+            self._plan(event.data)
+        going_on = event.data.get("stage")
+        for stage in self._stages.values():
+            if stage.name == going_on:
+                stage.status = "running"
+                stage.since = event.time
+                stage.roll_back(event.data.get("epoch") or 0)
+            elif stage.status in ("running", "failed"):
+                stage.status = "waiting"
+                stage.roll_back(0)
+        if event.data.get("after") != "pause":
+            self.last_step = None
+
+    def _fail(self, data: Mapping[str, Any]) -> None:
+        hint = data.get("hint")
+        self.outcome = "failed"
+        self.error = (str(data.get("error")), None if hint is None else str(hint))
+        for stage in self._stages.values():
+            if stage.status == "running":
+                stage.status = "failed"
+
+    def _stage_event(self, event: Event, stage: _Stage) -> None:
+        if event.kind == "stage_started":
+            stage.stop_clock(event.time)
+            stage.status = "running"
+            stage.since = event.time
+            stage.epochs = event.data.get("epochs", stage.epochs)
+            stage.roll_back(event.epoch or 0)
+        elif event.kind == "epoch":
+            stage.epoch = stage.epoch if event.epoch is None else event.epoch + 1
+            stage.score(event.epoch, event.data.get("best"))
+        elif event.kind == "validation":
+            stage.score(event.epoch, event.data.get("best"))
+        elif event.kind == "stage_finished":
+            stage.stop_clock(event.time)
+            stage.status = "done"
+            stage.score(None, event.data.get("best"))
+        elif event.kind == "stage_skipped":
+            stage.stop_clock(event.time)
+            stage.status = "skipped"

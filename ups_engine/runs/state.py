@@ -1,0 +1,159 @@
+"""The state of a run as anybody can see it: from its events and its lease, without asking the process."""
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.event_file import Event, parse_event, read_whole_lines
+from ups_engine.runs.events import FREQUENT_KINDS
+from ups_engine.runs.lease import HEARTBEAT_LIMIT, owner_of
+from ups_engine.runs.owner import Owner
+from ups_engine.runs.progress import Progress, RunOutcome, StageState
+
+RunStatus = RunOutcome | Literal["waiting", "lost"]
+"""`waiting`: made, not begun. `lost`: was running when its process went away; it can be resumed."""
+
+_READ_SIZE = 8 << 20
+_RARE = re.compile(rb'"kind": ?"(?!step"|heartbeat")')
+_FREQUENT = tuple(f'"kind":"{kind}"'.encode() for kind in FREQUENT_KINDS)
+_TIME_TO_BEGIN = 60.0
+"""Seconds that a process has to take over a new run; it imports torch meanwhile."""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run at one moment."""
+
+    run: str
+    directory: Path
+    state: RunStatus
+    stage: str | None
+    """The stage under way, or at which the run went out of progress."""
+    stages: tuple[StageState, ...]
+    last_event_seq: int
+    """0 without events."""
+    lease: Owner | None
+    created: float
+    """UNIX time."""
+    silence: float | None
+    """Seconds since the last event."""
+    last_step: Event | None
+    last_heartbeat: Event | None
+    error: tuple[str, str | None] | None
+    """Message and hint of a failed run."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what `ups runs show --json` prints."""
+        return {
+            "run": self.run,
+            "directory": str(self.directory),
+            "state": self.state,
+            "stage": self.stage,
+            "stages": [
+                {
+                    "name": stage.name,
+                    "state": stage.state,
+                    "epoch": stage.epoch,
+                    "epochs": stage.epochs,
+                    "best": stage.best,
+                    "seconds": round(stage.seconds, 3),
+                }
+                for stage in self.stages
+            ],
+            "last_event_seq": self.last_event_seq,
+            "lease": None if self.lease is None else {**self.lease.to_json(), "alive": self.lease.alive},
+        }
+
+
+def summarise(run: RunDirectory) -> RunState:
+    """Give the state of a run now; see `StateReader.poll`."""
+    return StateReader(run).poll()
+
+
+class StateReader:
+    """Follows a run. It keeps what it knows and reads only what is new, and of that parses only what matters.
+
+    Polling is all it does, as network file systems announce nothing.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self._progress = Progress()
+        self._offset = 0
+        self._heard = time.monotonic()
+        """When this reader last saw the events grow, by its own clock: the writer's may be another machine's."""
+        self._saw_growth = False
+
+    def poll(self) -> RunState:
+        """Read what is new and give the state.
+
+        Raises:
+            RunError: run.json is missing or damaged, or the events cannot be read.
+        """
+        self._read()
+        progress, silence = self._progress, self._silence()
+        record = self.run.record
+        owner = owner_of(self.run, silence=silence)
+        state = self._status(owner, silence, record.created)
+        return RunState(
+            run=self.run.name,
+            directory=self.run.path,
+            state=state,
+            stage=progress.current_stage,
+            stages=progress.stages(in_progress=state in ("running", "paused")),
+            last_event_seq=progress.last_seq,
+            lease=owner,
+            created=record.created,
+            silence=silence,
+            last_step=progress.last_step,
+            last_heartbeat=progress.last_heartbeat,
+            error=progress.error,
+        )
+
+    def _status(self, owner: Owner | None, silence: float | None, created: float) -> RunStatus:
+        outcome = self._progress.outcome
+        if outcome not in (None, "running", "paused"):
+            return outcome
+        if owner is not None:
+            alive = owner.alive
+        elif silence is not None:
+            alive = silence < HEARTBEAT_LIMIT
+        else:
+            alive = time.time() - created < _TIME_TO_BEGIN
+        return (outcome or "waiting") if alive else "lost"
+
+    def _silence(self) -> float | None:
+        """Seconds since the last event."""
+        if self._progress.last_time is None:
+            return None
+        unheard = time.monotonic() - self._heard
+        return unheard if self._saw_growth else max(unheard, time.time() - self._progress.last_time)
+
+    def _read(self) -> None:
+        path = self.run.events
+        if self._offset and path.exists() and path.stat().st_size < self._offset:
+            # A machine that lost power lost lines that had been read already.
+            self._offset, self._progress = 0, Progress()
+        first = self._offset == 0
+        while lines := read_whole_lines(path, self._offset, _READ_SIZE):
+            self._take(lines)
+            self._offset += len(lines)
+            self._heard, self._saw_growth = time.monotonic(), not first
+
+    def _take(self, lines: bytes) -> None:
+        """Take in whole lines; of steps and heartbeats only the last ones and those before a run's turning points."""
+        starts = {lines.rfind(b"\n", 0, len(lines) - 1) + 1}
+        for kind in _FREQUENT:
+            if (at := lines.rfind(kind)) >= 0:
+                starts.add(lines.rfind(b"\n", 0, at) + 1)
+        for match in _RARE.finditer(lines):
+            start = lines.rfind(b"\n", 0, match.start()) + 1
+            starts.add(start)
+            if start and lines.startswith(b"run_", match.end()):
+                starts.add(lines.rfind(b"\n", 0, start - 1) + 1)
+        for start in sorted(starts):
+            if event := parse_event(lines[start : lines.index(b"\n", start)]):
+                self._progress.add(event)
