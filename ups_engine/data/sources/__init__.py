@@ -1,0 +1,54 @@
+"""Readers of simulation files, one file per format, chosen by what a file holds and not by its name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+
+from ups_engine.data.sources.base import Source
+from ups_engine.data.sources.converted import ConvertedSource
+from ups_engine.data.sources.files import expand
+from ups_engine.data.sources.hdf5 import Hdf5Source, open_hdf5, readable
+from ups_engine.data.sources.pdebench import PdebenchSource
+from ups_engine.data.sources.sharded import ShardedSource
+from ups_engine.errors import DataError
+
+HDF5_LAYOUTS: tuple[type[Hdf5Source], ...] = (PdebenchSource, ConvertedSource)
+
+
+def open_source(path: Path | str | Sequence[Path]) -> Source:
+    """Open data as one source. No field values are read.
+
+    Args:
+        path: a file, a folder, a pattern, or a list of files that belong together.
+
+    Raises:
+        DataError: missing, unreadable, foreign, or files that do not go together.
+    """
+    files = expand(path) if isinstance(path, Path | str) else list(path)
+    shards = [_open_file(file) for file in files]
+    return shards[0] if len(shards) == 1 else ShardedSource(shards)
+
+
+def _open_file(path: Path) -> Source:
+    with open_hdf5(path) as file, readable(path):
+        layout = next((layout for layout in HDF5_LAYOUTS if layout.matches(file)), None)
+        contents = "" if layout else _contents(file)
+    if layout is None:
+        raise DataError(
+            f"{path} is HDF5, but of a layout that UPS does not read: {contents}",
+            "UPS reads PDEBench's 1-D single files (tensor or density, pressure, Vx, with x- and t-coordinate)"
+            " and `data` arrays of shape (N, T, X) or (N, T, H, W, C)",
+        )
+    return layout(path)
+
+
+def _contents(file: h5py.File) -> str:
+    """The first entries of a file, for the message that refuses it."""
+    names = sorted(file)
+    parts = [
+        f"{name} {file[name].shape}" if isinstance(file.get(name), h5py.Dataset) else f"group {name}"
+        for name in names[:6]
+    ]
+    more = f", and {len(names) - 6} more" if len(names) > 6 else ""
+    return "it holds " + ", ".join(parts) + more if parts else "it is empty"

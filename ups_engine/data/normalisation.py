@@ -1,0 +1,97 @@
+"""Mean and standard deviation per channel, from the training trajectories alone."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from ups_engine.data.arrays import Float32, Int64
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_TRAJECTORIES = 512
+MAX_BYTES = 128 * 2**20
+_PIECE_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Normalisation:
+    """Maps physical values to zero mean and unit variance per channel, and back.
+
+    Args:
+        mean: (C,) in physical units.
+        std: (C,) in physical units, positive.
+    """
+
+    mean: Float32
+    std: Float32
+
+    @overload
+    def apply(self, values: Float32) -> Float32: ...
+    @overload
+    def apply(self, values: "torch.Tensor") -> "torch.Tensor": ...
+    def apply(self, values: "Float32 | torch.Tensor") -> "Float32 | torch.Tensor":
+        """Normalise (..., C) physical values; arrays give arrays, tensors give tensors on their device."""
+        if isinstance(values, np.ndarray):
+            return (values - self.mean) / self.std
+        return (values - values.new_tensor(self.mean)) / values.new_tensor(self.std)
+
+    @overload
+    def invert(self, values: Float32) -> Float32: ...
+    @overload
+    def invert(self, values: "torch.Tensor") -> "torch.Tensor": ...
+    def invert(self, values: "Float32 | torch.Tensor") -> "Float32 | torch.Tensor":
+        """Bring (..., C) normalised values back to physical units."""
+        if isinstance(values, np.ndarray):
+            return values * self.std + self.mean
+        return values * values.new_tensor(self.std) + values.new_tensor(self.mean)
+
+    def to_json(self) -> dict[str, list[float]]:
+        """For the run's record; a round trip is exact."""
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Normalisation":
+        """From the run's record."""
+        return cls(np.asarray(stored["mean"], np.float32), np.asarray(stored["std"], np.float32))
+
+
+def fit(read: Callable[[Int64, Int64], Float32], rows: Int64, frames: int, frame_bytes: int) -> Normalisation:
+    """Measure mean and standard deviation over a bounded, evenly spaced sample.
+
+    At most 512 trajectories are read, evenly spaced over the training rows, and of each at most as many evenly
+    spaced frames as keep the sample within 128 MiB (never fewer than 8). Sums are taken in float64 and merged
+    piece by piece (Chan, Golub and LeVeque 1979), so memory stays at a few MiB.
+
+    Args:
+        read: trajectories (n,), frames (T',) -> (n, T', *space, C).
+        rows: training trajectories.
+        frames: frames of a trajectory.
+        frame_bytes: size of one frame.
+
+    Returns:
+        Statistics per channel; a channel that never varies gets standard deviation 1.
+    """
+    sampled = rows[_evenly(len(rows), MAX_TRAJECTORIES)]
+    when = _evenly(frames, max(8, MAX_BYTES // (len(sampled) * frame_bytes)))
+    piece = max(1, _PIECE_BYTES // (len(when) * frame_bytes))
+    count, mean, square = 0, np.float64(0), np.float64(0)  # square: sum of squared deviations
+    for start in range(0, len(sampled), piece):
+        values = read(sampled[start : start + piece], when).astype(np.float64)
+        values = values.reshape(-1, values.shape[-1])  # (n, C)
+        own = values.mean(axis=0)
+        values -= own
+        total = count + len(values)
+        square = square + np.square(values, out=values).sum(axis=0) + (own - mean) ** 2 * (count * len(values) / total)
+        mean = mean + (own - mean) * (len(values) / total)
+        count = total
+    std = np.sqrt(square / count)
+    flat = std <= 1e-6 * np.abs(mean)  # rounding, not variation
+    return Normalisation(np.asarray(mean, np.float32), np.where(flat, 1.0, std).astype(np.float32))
+
+
+def _evenly(n: int, most: int) -> Int64:
+    """At most `most` of n numbers, evenly spaced from first to last."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))

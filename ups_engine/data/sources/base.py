@@ -1,0 +1,243 @@
+"""What every file format offers: a description that costs nothing, and lazy reads of a few frames.
+
+A format implements `read_span`, contiguous frames of one trajectory, and says what is cheap for it; `Source.read`
+makes of it any selection of trajectories, frames, fields and grid points.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ups_engine.data.arrays import Float32, Float64, Int64
+from ups_engine.data.sample import Sample
+from ups_engine.errors import DataError
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """A field of a source: its name, channels per point, stored number format, and unit where the file says."""
+
+    name: str
+    channels: int
+    dtype: str
+    unit: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SourceInfo:
+    """What a source holds. Opening a source fills this and reads no field values."""
+
+    format: str
+    """The layout, in words."""
+    task: str | None
+    """The PDE task, where the file's name or attributes say."""
+    fields: tuple[FieldSpec, ...]
+    trajectories: int
+    frames: int
+    resolution: tuple[int, ...]
+    coordinates: tuple[Float64, ...]
+    """Positions of the grid points, one array per axis."""
+    time: Float64
+    """(frames,) times of the frames, cut where the file stores more; frame numbers where it stores none."""
+    dt: float | None
+    """Time between frames; None where the file does not say."""
+    periodic: tuple[bool, ...]
+    """Per axis."""
+    parameters: tuple[str, ...]
+    """Names of the PDE's parameters."""
+    bytes: int
+    """Size of all files."""
+    files: tuple[Path, ...]
+    split: str | None = None
+    """`train`, `val` or `test` where the file's name declares it."""
+    evolves: bool = True
+    """False where frames are no time series, as in Darcy flow."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of all fields together."""
+        return sum(spec.channels for spec in self.fields)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Consecutive trajectories [start, stop) of a source that lie in one file."""
+
+    start: int
+    stop: int
+    split: str | None
+    file: Path
+
+
+FrameChoice = slice | Sequence[int] | Int64 | None
+
+
+class Source(ABC):
+    """Trajectories of one data set, read when asked for.
+
+    Handles are opened at the first read in each process and may be closed at any time; sources can be pickled.
+    """
+
+    info: SourceInfo
+
+    @abstractmethod
+    def read_span(self, trajectory: int, start: int, stop: int, fields: tuple[str, ...]) -> Float32:
+        """Frames [start, stop) of a trajectory, (stop - start, *space, channels of `fields`), physical units."""
+
+    @abstractmethod
+    def head(self, trajectory: int) -> bytes:
+        """Bytes of the beginning of the first frame, at most about 64 KiB; equal for equal trajectories."""
+
+    @abstractmethod
+    def parameters(self, trajectories: Sequence[int] | Int64) -> Float64:
+        """(n, P) parameters of the PDE, columns as in `info.parameters`."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """JSON: names, sizes and content stamps of the files. A copy has the same; a changed file does not."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close file handles; the next read opens them again."""
+
+    @abstractmethod
+    def frame_gap(self, trajectory: int) -> int:
+        """Unwanted frames between two wanted ones that are cheaper read through than skipped."""
+
+    def parts(self) -> tuple[Part, ...]:
+        """The files behind the trajectories, in order."""
+        return (Part(0, self.info.trajectories, self.info.split, self.info.files[0]),)
+
+    def locate(self, trajectory: int) -> tuple[Path, int]:
+        """The file of a trajectory and its number within that file, for messages."""
+        part = next(part for part in self.parts() if trajectory < part.stop)
+        return part.file, trajectory - part.start
+
+    def field_specs(self, names: Sequence[str]) -> tuple[FieldSpec, ...]:
+        """The named fields in the order given; all for no names.
+
+        Raises:
+            DataError: a name that the source does not hold.
+        """
+        known = {spec.name: spec for spec in self.info.fields}
+        for name in names:
+            if name not in known:
+                raise DataError(
+                    f"{self.info.files[0].name} has no field {name!r}",
+                    f"it holds {', '.join(known)}; choose with --set 'data.fields=[...]'",
+                )
+        return tuple(known[name] for name in names) if names else self.info.fields
+
+    def read(
+        self,
+        trajectories: Sequence[int] | Int64,
+        frames: FrameChoice = None,
+        fields: Sequence[str] = (),
+        *,
+        spatial_stride: int = 1,
+    ) -> Float32:
+        """Read a selection, holding no more than it and one trajectory's frames in memory.
+
+        Args:
+            trajectories: (n,) numbers, in any order, repeated or not.
+            frames: None for all, a slice, (T',) numbers for all trajectories, or (n, T') for each its own.
+            fields: names in the order of the channels; empty for all.
+            spatial_stride: every n-th point along each axis.
+
+        Returns:
+            (n, T', *space, C) in physical units. Frames that lie close together are read as one piece and strided
+            in memory: strided HDF5 reads are several times slower.
+
+        Raises:
+            DataError: the file cannot be read there.
+            IndexError: a trajectory or frame that does not exist.
+        """
+        rows = np.asarray(trajectories, dtype=np.int64)
+        wanted = self._frame_table(frames, len(rows))  # (n, T')
+        if rows.size and not (rows.min() >= 0 and rows.max() < self.info.trajectories):
+            raise IndexError(f"trajectories {rows.min()} to {rows.max()} of {self.info.trajectories}")
+        if wanted.size and not (wanted.min() >= 0 and wanted.max() < self.info.frames):
+            raise IndexError(f"frames {wanted.min()} to {wanted.max()} of {self.info.frames}")
+        specs = self.field_specs(fields)
+        names = tuple(spec.name for spec in specs)
+        thinned = (slice(None, None, spatial_stride),) * len(self.info.resolution)
+        space = tuple(-(-points // spatial_stride) for points in self.info.resolution)
+        out = np.empty((*wanted.shape, *space, sum(spec.channels for spec in specs)), np.float32)
+        for row, places in _grouped(rows):
+            asked = wanted[places]  # (k, T')
+            for start, stop in _spans(np.unique(asked), self.frame_gap(row)):
+                block = self.read_span(row, start, stop, names)[(slice(None), *thinned)]
+                inside = (asked >= start) & (asked < stop)
+                if inside.all() and len(places) == 1:
+                    out[places[0]] = block[asked[0] - start]
+                else:
+                    which, when = np.nonzero(inside)
+                    out[places[which], when] = block[asked[which, when] - start]
+        return out
+
+    def sample(self, trajectory: int, frame: int) -> Sample:
+        """One frame of one trajectory as a `Sample`."""
+        info = self.info
+        values = self.read([trajectory], [frame])[0, 0]  # (*space, C)
+        edges = np.cumsum([0, *(spec.channels for spec in info.fields)])
+        mesh = np.meshgrid(*info.coordinates, indexing="ij")
+        axes = "xyz"[: len(mesh)]
+        path, _ = self.locate(trajectory)
+        return Sample(
+            kind="grid",
+            coords=np.stack([axis.ravel() for axis in mesh], axis=1).astype(np.float32),
+            connect=None,
+            fields={
+                spec.name: np.ascontiguousarray(values[..., start:stop].reshape(-1, spec.channels))
+                for spec, start, stop in zip(info.fields, edges[:-1], edges[1:], strict=True)
+            },
+            bc={axis: "periodic" if wraps else "open" for axis, wraps in zip(axes, info.periodic, strict=True)},
+            params=dict(zip(info.parameters, self.parameters([trajectory])[0].tolist(), strict=True)),
+            geom={axis: (float(at[0]), float(at[-1])) for axis, at in zip(axes, info.coordinates, strict=True)},
+            time=float(info.time[frame]) if info.evolves else None,
+            dt=info.dt if info.evolves else None,
+            meta={
+                "format": info.format,
+                "task": info.task,
+                "file": path.name,
+                "trajectory": trajectory,
+                "frame": frame,
+                "shape": info.resolution,
+            },
+        )
+
+    def _frame_table(self, frames: FrameChoice, rows: int) -> Int64:
+        """Frame numbers (n, T') of every trajectory of a request."""
+        if frames is None:
+            frames = slice(None)
+        if isinstance(frames, slice):
+            chosen: Int64 = np.arange(self.info.frames, dtype=np.int64)[frames]
+        else:
+            chosen = np.asarray(frames, dtype=np.int64)
+        if chosen.ndim == 1:
+            return np.broadcast_to(chosen, (rows, len(chosen)))
+        if chosen.ndim != 2 or len(chosen) != rows:
+            raise IndexError(f"frames of shape {chosen.shape} for {rows} trajectories; expected (T,) or ({rows}, T)")
+        return chosen
+
+
+def _grouped(rows: Int64) -> Iterator[tuple[int, Int64]]:
+    """Every distinct trajectory in file order, with its places in the request."""
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    for start, stop in zip(starts, np.append(starts[1:], len(rows)), strict=True):
+        yield int(ordered[start]), order[start:stop]
+
+
+def _spans(frames: Int64, gap: int) -> Iterator[tuple[int, int]]:
+    """Ranges [start, stop) that cover sorted frames, closing gaps of up to `gap` unwanted frames."""
+    if not frames.size:
+        return
+    breaks = np.flatnonzero(np.diff(frames) - 1 > gap) + 1
+    for piece in np.split(frames, breaks):
+        yield int(piece[0]), int(piece[-1]) + 1

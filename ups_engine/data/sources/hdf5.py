@@ -1,0 +1,192 @@
+"""What all HDF5 layouts share: opening safely, lazy contiguous reads, PDE parameters, the content stamp."""
+
+import hashlib
+import math
+import os
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import h5py
+import numpy as np
+
+from ups_engine.data.arrays import Float32, Float64, Int64
+from ups_engine.data.sources.base import Source, SourceInfo
+from ups_engine.data.sources.names import PARAMETERS, FileName, parse_name
+from ups_engine.errors import DataError
+
+_HEAD_BYTES = 64 * 1024
+_GAP_BYTES = 128 * 1024  # read through gaps of this size: about what one more HDF5 read costs
+_STAMP_BLOCKS = 32
+_STAMP_BLOCK_BYTES = 4096
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what the operating system and HDF5 raise about a file into one clear message.
+
+    Raises:
+        DataError: instead of OSError, and of RuntimeError and KeyError, which damaged files make HDF5 raise.
+    """
+    try:
+        yield
+    except FileNotFoundError as problem:
+        raise DataError(f"no such file: {path}", "check data.path and data.root: ups config show --origin") from problem
+    except PermissionError as problem:
+        raise DataError(f"{path} may not be read by this user", "ask its owner, or chmod +r") from problem
+    except IsADirectoryError as problem:
+        raise DataError(f"{path} is a folder, not a file") from problem
+    except (OSError, RuntimeError, KeyError) as problem:
+        text = " ".join(str(problem).split())
+        if "file signature not found" in text:
+            raise DataError(
+                f"{path} is not an HDF5 file",
+                "is it the data itself, and not a page or an archive that holds it?",
+            ) from problem
+        if "truncated file" in text:
+            raise DataError(
+                f"{path} is truncated: it is {path.stat().st_size} bytes long and should be longer",
+                "copy or download it again",
+            ) from problem
+        raise DataError(f"{path} cannot be read: {text}", "it may be damaged; copy or download it again") from problem
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open a file for reading, without locks, so that read-only and network mounts work.
+
+    Raises:
+        DataError: missing, unreadable, truncated, or no HDF5 file.
+    """
+    with readable(path):
+        return h5py.File(path, "r", locking=False)
+
+
+class Hdf5Source(Source):
+    """One HDF5 file whose fields are arrays (N, T, *space) or (N, T, *space, C).
+
+    A layout says in `matches` which files are its own and describes them in `describe`.
+    """
+
+    FORMAT: ClassVar[str]
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle: tuple[int, h5py.File] | None = None
+        file = self._file()
+        with readable(path):
+            info, self._datasets = self.describe(file)
+            self._parameters = read_parameters(file, parse_name(path), info.trajectories)
+            self.info = replace(info, parameters=tuple(self._parameters))
+            self._gap = _gap(file[next(iter(self._datasets.values()))])
+
+    @classmethod
+    @abstractmethod
+    def matches(cls, file: h5py.File) -> bool:
+        """Whether the file's content is of this layout."""
+
+    @abstractmethod
+    def describe(self, file: h5py.File) -> tuple[SourceInfo, dict[str, str]]:
+        """The description, without PDE parameters, and the HDF5 dataset of every field by the field's name."""
+
+    def read_span(self, trajectory: int, start: int, stop: int, fields: tuple[str, ...]) -> Float32:
+        """See `Source.read_span`."""
+        file = self._file()
+        blocks: list[Float32] = []
+        with readable(self.path):
+            for name in fields:
+                block = file[self._datasets[name]][trajectory, start:stop].astype(np.float32, copy=False)
+                if block.ndim == 1 + len(self.info.resolution):
+                    block = block[..., np.newaxis]
+                blocks.append(block)
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=-1)
+
+    def head(self, trajectory: int) -> bytes:
+        """See `Source.head`."""
+        dataset = self._file()[next(iter(self._datasets.values()))]
+        row_bytes = math.prod(dataset.shape[3:]) * dataset.dtype.itemsize
+        with readable(self.path):
+            values = dataset[trajectory, 0, : max(1, _HEAD_BYTES // row_bytes)]
+        return np.ascontiguousarray(values).tobytes()[:_HEAD_BYTES]
+
+    def parameters(self, trajectories: Sequence[int] | Int64) -> Float64:
+        """See `Source.parameters`."""
+        rows = np.asarray(trajectories, dtype=np.int64)
+        columns = [self._parameters[name][rows] for name in self.info.parameters]
+        return np.stack(columns, axis=1) if columns else np.empty((len(rows), 0))
+
+    def identity(self) -> dict[str, Any]:
+        """See `Source.identity`."""
+        stamp = {"name": self.path.name, "bytes": self.path.stat().st_size, "stamp": content_stamp(self.path)}
+        return {"format": self.FORMAT, "files": [stamp]}
+
+    def frame_gap(self, trajectory: int) -> int:
+        """See `Source.frame_gap`."""
+        return self._gap
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        if self._handle is not None and self._handle[0] == os.getpid():
+            self._handle[1].close()
+        self._handle = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handle": None}
+
+    def _file(self) -> h5py.File:
+        """The open file of this process. A handle inherited through fork is left alone, not closed."""
+        if self._handle is None or self._handle[0] != os.getpid():
+            self._handle = (os.getpid(), open_hdf5(self.path))
+        return self._handle[1]
+
+
+def read_parameters(file: h5py.File, name: FileName, trajectories: int) -> dict[str, Float64]:
+    """PDE parameters per trajectory: HDF5 attributes (a number, or one per trajectory) before the file's name."""
+    found: dict[str, Float64] = {
+        key: np.full(trajectories, value) for key, value in name.parameters.items() if np.isfinite(value)
+    }
+    for key, value in file.attrs.items():
+        if key.lower() not in PARAMETERS:
+            continue
+        values = np.asarray(value)
+        if not np.issubdtype(values.dtype, np.number) or values.shape not in ((), (1,), (trajectories,)):
+            raise DataError(
+                f"{file.filename}: attribute {key!r} is neither a number nor one number for each trajectory"
+            )
+        found[key.lower()] = np.broadcast_to(values.astype(np.float64), (trajectories,)).copy()
+    return {key: found[key] for key in PARAMETERS if key in found}
+
+
+def number_attribute(file: h5py.File, key: str) -> float | None:
+    """A root attribute that is a number, or None."""
+    value = np.asarray(file.attrs[key]) if key in file.attrs else None
+    return float(value) if value is not None and value.shape == () and np.issubdtype(value.dtype, np.number) else None
+
+
+def text_attribute(holder: h5py.File | h5py.Dataset, *keys: str) -> str | None:
+    """The first of these attributes that is text, or None."""
+    for key in keys:
+        value = holder.attrs.get(key)
+        if isinstance(value, bytes | str):
+            return value.decode() if isinstance(value, bytes) else str(value)
+    return None
+
+
+def content_stamp(path: Path) -> str:
+    """Hash of the size and of 32 blocks spread evenly from the first byte to the last, whatever the file's size."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with readable(path), path.open("rb") as file:
+        for offset in np.linspace(0, max(0, size - _STAMP_BLOCK_BYTES), _STAMP_BLOCKS, dtype=np.int64).tolist():
+            file.seek(offset)
+            digest.update(file.read(_STAMP_BLOCK_BYTES))
+    return digest.hexdigest()
+
+
+def _gap(dataset: h5py.Dataset) -> int:
+    """Frames worth reading through: up to `_GAP_BYTES`, and never less than one chunk, which is read whole anyway."""
+    frame_bytes = math.prod(dataset.shape[2:]) * int(dataset.dtype.itemsize)
+    chunk = int(dataset.chunks[1]) if dataset.chunks else 0
+    return int(max(_GAP_BYTES // max(1, frame_bytes), chunk))

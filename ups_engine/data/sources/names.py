@@ -1,0 +1,66 @@
+"""What the names of data files say: task, split, PDE parameters, boundary."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PARAMETERS = ("nu", "beta", "rho", "eta", "zeta", "mach")
+"""Parameters of PDEs, as they are called in file names and HDF5 attributes."""
+PERIODIC_TASKS = frozenset({"burgers1d", "advection1d", "reaction_diffusion1d"})
+"""Tasks whose PDEBench simulations are periodic, always."""
+SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SUFFIXES = (".hdf5", ".h5", ".hdf", ".he5")
+
+_TASKS = (
+    (re.compile(r"^1D_Burgers", re.I), "burgers1d"),
+    (re.compile(r"^1D_Advection", re.I), "advection1d"),
+    (re.compile(r"^ReacDiff", re.I), "reaction_diffusion1d"),
+    (re.compile(r"^1D_CFD", re.I), "compressible_flow1d"),
+)
+_NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
+_PARAMETER = re.compile(rf"(?:^|_)(nu|beta|rho|eta|zeta|mach|(?-i:M))({_NUMBER})(?=_|$)", re.I)
+_CONVERTED = re.compile(r"^(?P<task>[a-z][a-z0-9_]*?)_(?P<split>train|validation|valid|val|test)(?=_|$)", re.I)
+
+
+@dataclass(frozen=True)
+class FileName:
+    """What a file's name declares; None or empty where it is silent."""
+
+    task: str | None = None
+    split: str | None = None
+    parameters: dict[str, float] = field(default_factory=dict)
+    periodic: bool | None = None
+
+
+def stem(path: Path) -> str:
+    """The name without its HDF5 suffix. `Path.stem` would take the decimals of `Nu0.01` for one."""
+    suffix = path.suffix.lower()
+    return path.name[: -len(suffix)] if suffix in SUFFIXES else path.name
+
+
+def parse_name(path: Path) -> FileName:
+    """Read a file name of PDEBench (`1D_Burgers_Sols_Nu0.01.hdf5`) or of converted data (`burgers1d_train_0.h5`).
+
+    PDEBench's own suffix `_Train` is no split: the file holds all there is.
+    """
+    name = stem(path)
+    parameters = {}
+    for match in _PARAMETER.finditer(name):
+        key = match[1].lower()
+        parameters["mach" if key == "m" else key] = float(match[2])
+    task = next((task for pattern, task in _TASKS if pattern.match(name)), None)
+    if task is not None:
+        words = name.lower().split("_")
+        wraps = True if task in PERIODIC_TASKS or "periodic" in words else False if "trans" in words else None
+        return FileName(task, None, parameters, wraps)
+    converted = _CONVERTED.match(name)
+    if converted is None:
+        return FileName(parameters=parameters)
+    task = converted["task"].lower()
+    return FileName(task, SPLIT_WORDS[converted["split"].lower()], parameters, task in PERIODIC_TASKS or None)
+
+
+def natural_key(path: Path) -> tuple[tuple[int, int | str], ...]:
+    """Sort key that puts shard 2 before shard 10."""
+    pieces = re.split(r"(\d+)", path.name)
+    return tuple((0, int(piece)) if piece.isdigit() else (1, piece) for piece in pieces)

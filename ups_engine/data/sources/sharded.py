@@ -1,0 +1,134 @@
+"""Several files that hold trajectories of one kind, read as one source."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ups_engine.data.arrays import Float32, Float64, Int64
+from ups_engine.data.sources.base import Part, Source, SourceInfo
+from ups_engine.errors import DataError
+
+_OPEN_FILES = 32
+
+
+class ShardedSource(Source):
+    """Shards one after the other: trajectory numbers count over all of them in order.
+
+    Args:
+        shards: at least one, alike in fields, grid, frames, time step and kinds of parameters; the parameters' values
+            may differ from shard to shard.
+
+    Raises:
+        DataError: names the first shard that does not go with the first one, and what differs.
+    """
+
+    def __init__(self, shards: Sequence[Source]) -> None:
+        self.shards = tuple(shards)
+        first = self.shards[0].info
+        for shard in self.shards[1:]:
+            _check_alike(first, shard.info)
+        self._starts = np.cumsum([0, *(shard.info.trajectories for shard in self.shards)])
+        splits = {shard.info.split for shard in self.shards}
+        tasks = {shard.info.task for shard in self.shards}
+        self._recent: OrderedDict[int, None] = OrderedDict()
+        self.info = replace(
+            first,
+            task=first.task if len(tasks) == 1 else None,
+            trajectories=int(self._starts[-1]),
+            bytes=sum(shard.info.bytes for shard in self.shards),
+            files=tuple(path for shard in self.shards for path in shard.info.files),
+            split=first.split if len(splits) == 1 else None,
+        )
+        for number in range(len(self.shards)):
+            self._note_use(number)
+
+    def read_span(self, trajectory: int, start: int, stop: int, fields: tuple[str, ...]) -> Float32:
+        """See `Source.read_span`."""
+        shard, row = self._shard(trajectory)
+        return shard.read_span(row, start, stop, fields)
+
+    def head(self, trajectory: int) -> bytes:
+        """See `Source.head`."""
+        shard, row = self._shard(trajectory)
+        return shard.head(row)
+
+    def frame_gap(self, trajectory: int) -> int:
+        """See `Source.frame_gap`."""
+        shard, row = self._shard(trajectory)
+        return shard.frame_gap(row)
+
+    def parameters(self, trajectories: Sequence[int] | Int64) -> Float64:
+        """See `Source.parameters`."""
+        rows = np.asarray(trajectories, dtype=np.int64)
+        out = np.empty((len(rows), len(self.info.parameters)))
+        owners = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(owners).tolist():
+            mine = owners == number
+            out[mine] = self.shards[number].parameters(rows[mine] - self._starts[number])
+        return out
+
+    def identity(self) -> dict[str, Any]:
+        """See `Source.identity`."""
+        parts = [shard.identity() for shard in self.shards]
+        return {"format": parts[0]["format"], "files": [entry for part in parts for entry in part["files"]]}
+
+    def parts(self) -> tuple[Part, ...]:
+        """See `Source.parts`."""
+        return tuple(
+            Part(int(start), int(stop), shard.info.split, shard.info.files[0])
+            for shard, start, stop in zip(self.shards, self._starts[:-1], self._starts[1:], strict=True)
+        )
+
+    def locate(self, trajectory: int) -> tuple[Path, int]:
+        """See `Source.locate`."""
+        shard, row = self._shard(trajectory)
+        return shard.locate(row)
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        for shard in self.shards:
+            shard.close()
+
+    def _shard(self, trajectory: int) -> tuple[Source, int]:
+        number = int(np.searchsorted(self._starts, trajectory, side="right")) - 1
+        self._note_use(number)
+        return self.shards[number], trajectory - int(self._starts[number])
+
+    def _note_use(self, number: int) -> None:
+        """Keep a bounded number of files open, the most recently used ones."""
+        self._recent[number] = None
+        self._recent.move_to_end(number)
+        if len(self._recent) > _OPEN_FILES:
+            self.shards[self._recent.popitem(last=False)[0]].close()
+
+
+def _check_alike(first: SourceInfo, other: SourceInfo) -> None:
+    """Refuse a shard whose numbers cannot stand beside the first one's."""
+    pairs: list[tuple[str, object, object]] = [
+        ("format", first.format, other.format),
+        ("task", first.task, other.task),
+        ("fields", [(f.name, f.channels) for f in first.fields], [(f.name, f.channels) for f in other.fields]),
+        ("resolution", first.resolution, other.resolution),
+        ("frames", first.frames, other.frames),
+        ("boundaries", first.periodic, other.periodic),
+        ("PDE parameters", first.parameters, other.parameters),
+    ]
+    for what, ours, theirs in pairs:
+        if ours != theirs:
+            raise _unlike(first, other, what, ours, theirs)
+    if (first.dt is None) != (other.dt is None) or not np.allclose(first.time, other.time, rtol=1e-5, atol=1e-7):
+        raise _unlike(first, other, "time step", first.dt, other.dt)
+    for ours, theirs in zip(first.coordinates, other.coordinates, strict=True):
+        if not np.allclose(ours, theirs, rtol=1e-5, atol=1e-6):
+            raise _unlike(first, other, "coordinates", (ours[0], ours[-1]), (theirs[0], theirs[-1]))
+
+
+def _unlike(first: SourceInfo, other: SourceInfo, what: str, ours: object, theirs: object) -> DataError:
+    return DataError(
+        f"{other.files[0].name} does not go with {first.files[0].name}: {what} {theirs} against {ours}",
+        "put files of one kind into a folder of their own, or choose them by a pattern: --data 'folder/1D_Burgers*'",
+    )
