@@ -1,0 +1,98 @@
+"""Randomness as a pure function of (seed, stage, epoch, step, purpose), so that a resumed run draws what it would have.
+
+Two kinds, both keyed by the same hash:
+
+- `generator`: PyTorch's own generator on the CPU, for what happens once: initial weights, orders, splits.
+- `keys`, `uniform` and `normal`: noise inside a training step. Each number is a hash of its key and its position,
+  computed where the key lies, so a GPU needs neither a generator's state nor a copy from the host, and sees the same
+  draws as a CPU (uniform ones to the bit, normal ones to the rounding of log, sqrt and cos). Keys of a whole epoch
+  are made at once and moved once; the step picks its row, which also works inside a captured CUDA graph.
+
+The hash is SplitMix64's output function (Steele, Lea and Flood 2014) over a Weyl sequence, applied twice with half of
+the key each, so that streams of different keys do not overlap. PyTorch has no unsigned 64-bit arithmetic; int64 wraps
+around alike, and only the shift has to be made logical.
+"""
+
+import hashlib
+import json
+import math
+
+import torch
+from torch import Tensor
+
+
+def seed_of(seed: int, stage: str, epoch: int, step: int, purpose: str) -> int:
+    """Seed of one use of randomness: the first 63 bits of sha256 over the arguments."""
+    return int.from_bytes(_digest(seed, stage, epoch, step, purpose)[:8]) >> 1
+
+
+def generator(seed: int, stage: str, epoch: int, step: int, purpose: str) -> torch.Generator:
+    """A fresh CPU generator for one use; the same arguments give the same draws, whatever was drawn before."""
+    return torch.Generator().manual_seed(seed_of(seed, stage, epoch, step, purpose))
+
+
+def keys(seed: int, stage: str, epoch: int, steps: range, purpose: str) -> Tensor:
+    """Keys of a range of steps, (len(steps), 2) int64 on the CPU; one row is the key of one step's noise."""
+    digests = [_digest(seed, stage, epoch, step, purpose) for step in steps]
+    rows = [[int.from_bytes(d[i : i + 8], signed=True) for i in (0, 8)] for d in digests]
+    return torch.tensor(rows, dtype=torch.int64).view(-1, 2)
+
+
+def uniform(key: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Draw from the open interval (0, 1).
+
+    Args:
+        key: (2,) int64, on the device where the numbers are wanted.
+        shape: of the result.
+
+    Returns:
+        float32 multiples of 2^-23, shifted by 2^-24.
+    """
+    return _to_unit(_bits(key, math.prod(shape)) >> 41).view(shape)
+
+
+def normal(key: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Draw from the standard normal distribution by the Box-Muller transform.
+
+    Args:
+        key: (2,) int64, on the device where the numbers are wanted.
+        shape: of the result.
+
+    Returns:
+        float32, at most 5.8 in magnitude.
+    """
+    count = math.prod(shape)
+    bits = _bits(key, (count + 1) // 2)
+    radius = (-2.0 * _to_unit(bits >> 41).log()).sqrt()
+    angle = (2.0 * math.pi) * _to_unit((bits >> 18) & _MASK_23)
+    return torch.cat([radius * angle.cos(), radius * angle.sin()])[:count].view(shape)
+
+
+_MASK_23 = (1 << 23) - 1
+_WEYL, _MIX_1, _MIX_2 = (x - (1 << 64) for x in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+
+def _digest(seed: int, stage: str, epoch: int, step: int, purpose: str) -> bytes:
+    return hashlib.sha256(json.dumps([seed, stage, epoch, step, purpose]).encode()).digest()
+
+
+def _bits(key: Tensor, count: int) -> Tensor:
+    """64 pseudo-random bits for each position, (count,) int64."""
+    position = torch.arange(1, count + 1, device=key.device, dtype=torch.int64)
+    return _mix(_mix(position * _WEYL + key[0]) + key[1])
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * _MIX_1
+    x = (x ^ _shift(x, 27)) * _MIX_2
+    return x ^ _shift(x, 31)
+
+
+def _shift(x: Tensor, by: int) -> Tensor:
+    """Logical right shift; PyTorch's own copies the sign."""
+    return (x >> by) & ((1 << (64 - by)) - 1)
+
+
+def _to_unit(bits: Tensor) -> Tensor:
+    """23 bits, in the lowest places, to (0, 1) without rounding."""
+    return ((bits & _MASK_23).float() + 0.5) * 2.0**-23
