@@ -33,7 +33,7 @@ def parse_value(text: str, key: str, where: str) -> object:
         return None
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # a number of 5,000 digits is a plain ValueError
         return text
     value: object = parsed["value"]
     holds_text = key in SETTINGS and accepts(SETTINGS[key].annotation, str)

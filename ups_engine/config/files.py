@@ -54,7 +54,10 @@ def read_document(path: Path, name: str) -> Document:
         ) from None
     except UnicodeDecodeError:
         raise SettingsError(f"{name} is not UTF-8 text", "save it as UTF-8") from None
-    return reader(text, name)
+    try:
+        return reader(text, name)
+    except (ValueError, AttributeError, RecursionError) as problem:  # a number of 5,000 digits, a month 99, `!!int x`
+        raise SettingsError(f"{name} holds a value that cannot be read: {problem}", "correct that value") from None
 
 
 def parse_toml(text: str, name: str) -> Document:
@@ -65,12 +68,17 @@ def parse_toml(text: str, name: str) -> Document:
         raise SettingsError(f"{name} is not valid TOML: {problem}", "correct that line") from None
     lines: dict[KeyPath, int] = {}
     table: KeyPath = ()
+    here: KeyPath
     for number, line in enumerate(text.split("\n"), 1):
         if header := _TOML_HEADER.match(line):
             table = _names(header["key"])
-            lines.setdefault(table, number)
+            here, names = (), table
         elif key := _TOML_KEY.match(line):
-            lines.setdefault(table + _names(key["key"]), number)
+            here, names = table, _names(key["key"])
+        else:
+            continue
+        for length in range(1, len(names) + 1):  # `a.b = 1` is the first line of `a` too
+            lines.setdefault(here + names[:length], number)
     return Document(tables, lines)
 
 

@@ -91,7 +91,8 @@ def _entries(table: Mapping[str, object], prefix: KeyPath) -> Iterator[tuple[Key
 def _resolve(layer: Layer, path: KeyPath, value: object, findings: Findings) -> tuple[str, Sealed] | None:
     """The key that a written one means now and its sealed value; None when there is nothing to set."""
     key, where = ".".join(path), layer.where(path)
-    if path[0] == "secrets" or path[-1] in Secrets.model_fields:  # never with its value
+    names = key.split(".")
+    if names[0] == "secrets" or names[-1] in Secrets.model_fields:  # never with its value
         findings.mistakes.append(
             f"{where}: {key} is secret; secrets are read from .secrets.toml and from UPS_SECRETS__* variables only"
         )
@@ -108,19 +109,17 @@ def _resolve(layer: Layer, path: KeyPath, value: object, findings: Findings) -> 
             if translation.key is None:
                 return None
             now, value, where = translation.key, translation.value, f"{where}, as {key}"
-    if mistake := _mistake(now, path, value):
+    if mistake := _mistake(now, value):
         findings.mistakes.append(f"{where}: {mistake}")
         return None
     return now, Sealed(value, layer.name, where)
 
 
-def _mistake(key: str, path: KeyPath, value: object) -> str | None:
+def _mistake(key: str, value: object) -> str | None:
     if key in TABLES:
         example = next(iter(TABLES[key].model_fields))
         return f"{key} is a table and cannot be {shown(value)}; set the keys in it, such as {key}.{example}"
     if key not in SETTINGS:
-        if any("." in name for name in path):
-            return f"{key} is written as one quoted key; write its last part inside the table that it belongs to"
         return f"{key} is no known key; the nearest is {nearest(key)}"
     field = SETTINGS[key]
     if isinstance(value, bool) and not accepts(field.annotation, bool):  # pydantic would read true as 1

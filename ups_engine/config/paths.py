@@ -94,6 +94,6 @@ def nearest(key: str) -> str:
     siblings = {path.rpartition(".")[2]: path for path in _FIELDS if path.rpartition(".")[0] == parent}
     if close := difflib.get_close_matches(name, siblings, n=1, cutoff=0.6):
         return siblings[close[0]]
-    namesakes = [path for path in SETTINGS if path.rpartition(".")[2] == name]
-    candidates = namesakes or list(siblings.values()) or list(_FIELDS)
+    namesakes = [path for path in _FIELDS if path.rpartition(".")[2] == name]
+    candidates = namesakes or (list(siblings.values()) if parent else None) or list(_FIELDS)
     return max(candidates, key=lambda path: difflib.SequenceMatcher(None, key, path).ratio())
