@@ -46,3 +46,7 @@ class CheckpointError(UpsError):
 
 class TrainingError(UpsError):
     """Training cannot go on: the loss stays non-finite, or a stage lacks what it needs."""
+
+
+class CacheError(UpsError):
+    """A latent cache is incomplete or damaged, or cannot be built."""

@@ -1,0 +1,239 @@
+"""A build may be stopped, killed, resumed and shared; the bytes are the same."""
+
+import random
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toy_cache import files_of, toy_latents, toy_target
+
+from ups_engine.errors import CacheError, RunError
+from ups_engine.latents.build import BuildResult, build_target
+from ups_engine.latents.examine import RowState, examine
+from ups_engine.latents.locks import StoreLock
+from ups_engine.latents.residency import open_latents
+
+CPU = torch.device("cpu")
+SCRIPT = Path(__file__).with_name("toy_cache.py")
+
+
+def start_builder(folder: Path, samples: int) -> subprocess.Popen[str]:
+    command = [sys.executable, str(SCRIPT), str(folder), str(samples)]
+    builder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert builder.stdout is not None and builder.stdout.readline() == "ready\n"
+    return builder
+
+
+def release(builder: subprocess.Popen[str]) -> None:
+    assert builder.stdin is not None
+    builder.stdin.write("go\n")
+    builder.stdin.flush()
+
+
+def uninterrupted(folder: Path, samples: int) -> dict[str, bytes]:
+    target = toy_target(folder, samples=samples, rows_in_block=2)
+    build_target(target)
+    return files_of(target.path)
+
+
+def test_a_complete_cache_is_built_once(tmp_path):
+    target = toy_target(tmp_path)
+    calls: list[tuple[int, int]] = []
+    assert build_target(target, progress=lambda *call: calls.append(call)) == BuildResult(10, 10, 10, False)
+    assert calls == [(0, 10), (3, 10), (6, 10), (9, 10), (10, 10)]
+
+    def refuse(*_: object) -> np.ndarray:
+        raise AssertionError("read again")
+
+    assert build_target(replace(target, read=refuse)) == BuildResult(10, 10, 0, False)
+
+
+def test_the_source_is_read_once_and_in_order(tmp_path):
+    target, asked = toy_target(tmp_path), []
+    read = target.read
+    build_target(replace(target, read=lambda rows, frames: (asked.append(rows.tolist()), read(rows, frames))[1]))
+    assert asked == [[1, 3, 5], [7, 9, 11], [13, 15, 17], [19]]
+
+
+def test_a_stopped_build_goes_on_where_it_was(tmp_path):
+    target = toy_target(tmp_path / "one")
+    assert build_target(target, stop=lambda: True) == BuildResult(10, 3, 3, True)
+    assert examine(target).count(RowState.MISSING) == 7
+    assert build_target(target) == BuildResult(10, 10, 7, False)
+    whole = toy_target(tmp_path / "two")
+    build_target(whole)
+    assert files_of(target.path) == files_of(whole.path)
+
+
+def test_a_limit_bounds_what_is_encoded_and_keeps_the_bytes(tmp_path):
+    target, whole = toy_target(tmp_path / "one"), toy_target(tmp_path / "two")
+    calls: list[tuple[int, int]] = []
+    assert build_target(target, limit=4, progress=lambda *call: calls.append(call)) == BuildResult(10, 4, 4, False)
+    assert calls[-1] == (4, 4)
+    assert build_target(target, limit=100).complete == 10
+    build_target(whole)
+    assert files_of(target.path) == files_of(whole.path)
+
+
+def test_each_trajectory_is_always_encoded_with_the_same_companions(tmp_path):
+    target, sizes = toy_target(tmp_path), []
+    encode = target.encode
+    watched = replace(target, encode=lambda fields: (sizes.append(fields.shape[0]), encode(fields))[1])
+    build_target(watched, limit=1)
+    build_target(watched)
+    assert sizes == [3, 3, 3, 3, 1]
+
+
+def test_a_trajectory_too_large_to_encode_at_once_is_encoded_in_pieces(tmp_path):
+    target, pieces = toy_target(tmp_path, samples=2), []
+    read = target.read
+    large = replace(
+        target,
+        frame_bytes=2 << 20,
+        read=lambda rows, frames: (pieces.append((rows.tolist(), frames.tolist())), read(rows, frames))[1],
+    )
+    build_target(large)
+    assert pieces == [([r], f) for r in (1, 3) for f in ([0, 1], [2, 3], [4])]
+    reader = open_latents(target, "ram", CPU)
+    zeros = np.zeros(2, dtype=np.int64)
+    assert torch.equal(reader.gather(np.arange(2), zeros, 4), toy_latents(target))
+
+
+def test_killed_at_random_moments_it_ends_with_the_bytes_of_an_uninterrupted_build(tmp_path):
+    samples, pick = 1200, random.Random(0)
+    begin = time.monotonic()
+    reference = uninterrupted(tmp_path / "reference", samples)
+    full = time.monotonic() - begin
+    target = toy_target(tmp_path / "killed", samples=samples, rows_in_block=2)
+    partial = 0
+    for _ in range(4):
+        builder = start_builder(tmp_path / "killed", samples)
+        release(builder)
+        time.sleep(pick.uniform(0.1, 0.9) * full)
+        builder.kill()
+        builder.wait()
+        partial += 0 < len(list(target.path.glob("latents/c.*.0"))) < samples
+    assert partial, "no kill hit the build; the test proves nothing"
+    (target.path / ".manifest.json.0123456789ab.tmp").write_text("what a kill inside the manifest's write leaves")
+    build_target(target)
+    assert files_of(target.path) == reference
+
+
+def test_two_builders_share_a_store_without_loss(tmp_path):
+    samples = 1200
+    reference = uninterrupted(tmp_path / "reference", samples)
+    builders = [start_builder(tmp_path / "shared", samples) for _ in range(2)]
+    for builder in builders:
+        release(builder)
+    assert [builder.communicate(timeout=60)[0] for builder in builders] == ["done\n", "done\n"]
+    assert files_of(toy_target(tmp_path / "shared", samples=samples).path) == reference
+
+
+def test_a_builder_waits_for_a_claimed_block_and_takes_over_when_its_holder_dies(tmp_path):
+    target = toy_target(tmp_path)
+    build_target(target, limit=3)
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, pathlib; from ups_engine.latents.locks import StoreLock\n"
+            "lock = StoreLock(pathlib.Path(sys.argv[1])); print(lock.claim(2), flush=True); sys.stdin.read()",
+            str(target.path),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "True\n"
+    calls: list[int] = []
+
+    def kill_once_all_else_is_done(done: int, total: int) -> None:
+        calls.append(done)
+        if calls.count(7) == 3:
+            holder.kill()
+            holder.wait()
+
+    assert build_target(target, progress=kill_once_all_else_is_done).complete == 10
+    assert calls.count(7) >= 3 and calls[-1] == 10
+
+
+def test_claims_are_seen_by_other_processes_only_and_end_with_the_holder(tmp_path):
+    code = (
+        "import sys, pathlib; from ups_engine.latents.locks import StoreLock\n"
+        "print(StoreLock(pathlib.Path(sys.argv[1])).claim(5))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.zarr")]
+    with StoreLock(tmp_path / "a.zarr") as lock:
+        assert lock.claim(5)
+        assert subprocess.check_output(command, text=True) == "False\n"
+        lock.release(5)
+        assert subprocess.check_output(command, text=True) == "True\n"
+        assert lock.claim(5)
+    assert subprocess.check_output(command, text=True) == "True\n"
+
+
+def test_non_finite_latents_are_refused_by_trajectory_and_frame(tmp_path):
+    target = toy_target(tmp_path)
+    encode = target.encode
+
+    def spoil(fields: np.ndarray) -> torch.Tensor:
+        latents = encode(fields)
+        if fields.shape[0] == 1:  # the last block
+            latents[0, 3, 0, 0] = torch.nan
+        return latents
+
+    with pytest.raises(CacheError, match="non-finite latents for trajectory 19, frame 3 of the train split"):
+        build_target(replace(target, encode=spoil))
+    assert examine(target).count(RowState.COMPLETE) == 9
+
+
+def test_latents_beyond_float16_are_refused_with_the_format_to_take(tmp_path):
+    target = toy_target(tmp_path, dtype="float16")
+    encode = target.encode
+    with pytest.raises(CacheError, match=r"reach \d.*beyond what float16 holds") as refusal:
+        build_target(replace(target, encode=lambda fields: encode(fields) * 1e6))
+    assert "latent.cache_dtype=bfloat16" in str(refusal.value.hint)
+
+
+def test_latents_of_another_shape_than_announced_are_refused(tmp_path):
+    target = toy_target(tmp_path)
+    with pytest.raises(CacheError, match=r"latents of shape \(3, 5, 6, 2\) where \(3, 5, 6, 4\) are due"):
+        build_target(replace(target, encode=lambda fields: target.encode(fields)[..., :2]))
+
+
+def test_a_disk_too_small_is_noticed_before_anything_is_written(tmp_path):
+    target = toy_target(tmp_path / "cache")
+    huge = replace(target, rows=np.arange(1_000_000, dtype=np.int64), shape=(1000, 1000, 1000))
+    with pytest.raises(CacheError, match=r"the train cache needs 3\.\d\d PiB .* of which 3\.\d\d PiB are missing"):
+        build_target(huge)
+    assert list((tmp_path / "cache").iterdir()) == [tmp_path / "cache" / f".{target.path.name}.lock"]
+
+
+def test_a_disk_that_fills_up_is_one_clear_message(tmp_path):
+    code = (
+        "import resource, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
+        "from toy_cache import toy_target; from ups_engine.latents.build import build_target\n"
+        "from ups_engine.errors import RunError\n"
+        "target = toy_target(Path(sys.argv[2])); build_target(target, limit=1)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "try: build_target(target)\n"
+        "except RunError as error: print(error.message)\n"
+    )
+    command = [sys.executable, "-c", code, str(SCRIPT.parent), str(tmp_path)]
+    said = subprocess.check_output(command, text=True)
+    assert said.startswith("cannot write c.1.0.0.0: the file size limit is reached")
+    target = toy_target(tmp_path)
+    assert examine(target).count(RowState.COMPLETE) == 1
+    assert build_target(target).complete == 10
+    assert not list(target.path.rglob("*.partial"))
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_clear_message(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write"):
+        build_target(toy_target(tmp_path / "file"))

@@ -1,0 +1,209 @@
+"""What state each trajectory of a store is in, and why: the judgement that build, check and training share.
+
+A trajectory is complete when the store's metadata and manifest are those of the target, the manifest lists it, its
+file has the right size and, where asked, its numbers have the recorded checksum. The quick examination reads the
+metadata, the manifest and one folder listing; it finds what is missing, truncated, renamed or of another
+fingerprint. The deep one reads every byte and finds what was altered or exchanged.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ups_engine.latents.fingerprint import differences
+from ups_engine.latents.layout import Block
+from ups_engine.latents.location import neighbours
+from ups_engine.latents.manifest import ABSENT, Manifest, empty_manifest, load_manifest
+from ups_engine.latents.store import ARRAY, LatentStore, array_metadata
+from ups_engine.latents.target import CacheTarget
+
+_NAMED = 5  # trajectories named in a finding before it says "and more"
+
+
+class RowState(IntEnum):
+    """The state of a trajectory."""
+
+    MISSING = 0
+    COMPLETE = 1
+    STALE = 2
+    CORRUPT = 3
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found.
+
+    Attributes:
+        states: a `RowState` for each trajectory, (N,) int8.
+        findings: what is wrong, a clause each, without final stop; empty for a complete store.
+        usable: the store's metadata are those of the target, so that a build can go on in it.
+        manifest: the record of the complete trajectories, and of no others.
+        block: the encoding grid of the store.
+        bytes_on_disk: size of the chunk files.
+    """
+
+    states: NDArray[np.int8]
+    findings: tuple[str, ...]
+    usable: bool
+    manifest: Manifest
+    block: Block
+    bytes_on_disk: int
+
+    def count(self, state: RowState) -> int:
+        """Number of trajectories in a state."""
+        return int(np.count_nonzero(self.states == state))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trajectory is complete."""
+        return self.count(RowState.COMPLETE) == len(self.states)
+
+
+def examine(
+    target: CacheTarget, *, deep: bool = False, progress: Callable[[int, int], None] | None = None
+) -> Examination:
+    """Find out the state of a target's store without changing anything.
+
+    Args:
+        target: the cache that is wanted.
+        deep: verify every checksum.
+        progress: told (verified, to verify) trajectories of a deep examination.
+    """
+    store = LatentStore(target.path, target.layout)
+    sizes = store.sizes()
+    present = np.array([row for row in sizes if row < store.layout.samples], dtype=np.int64)
+    on_disk = sum(sizes.values())
+    nothing = empty_manifest(target.fingerprint.digest, store.layout)
+    block = target.layout.block(target.frame_bytes)
+
+    verdict = _metadata_verdict(target, store)
+    if verdict is not None:
+        state, finding = verdict
+        states = _states(store.layout.samples, present, state)
+        return Examination(states, (finding,), False, nothing, block, on_disk)
+
+    group = store.metadata() or {}
+    block = Block(*group["attributes"]["block"])
+    manifest = load_manifest(target.path)
+    verdict = _manifest_verdict(target, manifest, len(present))
+    if manifest is None or verdict is not None:
+        state, finding = verdict or (RowState.MISSING, "")
+        states = _states(store.layout.samples, present, state)
+        return Examination(states, (finding,), True, nothing, block, on_disk)
+
+    states, findings = _quick_states(store, manifest, sizes)
+    if deep:
+        findings += _verify(store, manifest, states, progress)
+    sound = np.where(states == RowState.COMPLETE, manifest.checksums, ABSENT)
+    return Examination(
+        states, tuple(findings), True, Manifest(manifest.fingerprint, manifest.layout, sound), block, on_disk
+    )
+
+
+def _states(samples: int, present: NDArray[np.int64], state: RowState) -> NDArray[np.int8]:
+    states = np.full(samples, RowState.MISSING, dtype=np.int8)
+    states[present] = state
+    return states
+
+
+def _metadata_verdict(target: CacheTarget, store: LatentStore) -> tuple[RowState, str] | None:
+    """The state of what is there, and why, when the store as such is not the target's; else None."""
+    if not target.path.exists():
+        return RowState.MISSING, "there is no cache yet" + _elsewhere(target)
+    group, array = store.metadata(), store.metadata(ARRAY)
+    if group is None or array is None:
+        name = "zarr.json" if group is None else f"{ARRAY}/zarr.json"
+        return RowState.CORRUPT, f"{name} is missing or unreadable"
+    attributes = group.get("attributes")
+    if not isinstance(attributes, dict) or not _is_block(attributes.get("block")):
+        return RowState.CORRUPT, "zarr.json lacks the attributes of a latent cache"
+    if attributes.get("fingerprint") != target.fingerprint.digest:
+        return RowState.STALE, "its fingerprint is not the current one" + _difference(target, attributes)
+    for key, value in array_metadata(target.layout).items():
+        if array.get(key) != value:
+            return RowState.CORRUPT, f"{ARRAY}/zarr.json says {key} = {array.get(key)!r} where {value!r} is expected"
+    return None
+
+
+def _is_block(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)
+
+
+def _elsewhere(target: CacheTarget) -> str:
+    """Name the latest cache of the same split under another fingerprint, and what sets it apart."""
+    for other in neighbours(target.path):
+        group = LatentStore(other, target.layout).metadata()
+        attributes = group.get("attributes") if group else None
+        if isinstance(attributes, dict):
+            return f"; {other.name} is of another fingerprint" + _difference(target, attributes)
+    return ""
+
+
+def _difference(target: CacheTarget, attributes: dict[str, Any]) -> str:
+    parts = attributes.get("fingerprint_parts")
+    names = differences(target.fingerprint.parts, parts) if isinstance(parts, dict) else []
+    return f" ({', '.join(names)} differ{'s' if len(names) == 1 else ''})" if names else ""
+
+
+def _manifest_verdict(target: CacheTarget, manifest: Manifest | None, present: int) -> tuple[RowState, str] | None:
+    """The same for the manifest: without one that is the store's own, nothing vouches for any chunk."""
+    if manifest is None:
+        return RowState.MISSING, f"manifest.json is missing or unreadable, so nothing vouches for {present} chunk files"
+    if manifest.fingerprint != target.fingerprint.digest:
+        return RowState.STALE, f"manifest.json belongs to another cache ({manifest.fingerprint[:12]})"
+    if manifest.layout != target.layout:
+        return RowState.CORRUPT, f"manifest.json records shape {manifest.layout.shape} as {manifest.layout.dtype}"
+    return None
+
+
+def _quick_states(store: LatentStore, manifest: Manifest, sizes: dict[int, int]) -> tuple[NDArray[np.int8], list[str]]:
+    samples = store.layout.samples
+    found = np.full(samples, -1, dtype=np.int64)
+    for row, size in sizes.items():
+        if row < samples:
+            found[row] = size
+    listed = manifest.checksums != ABSENT
+    states = np.full(samples, RowState.MISSING, dtype=np.int8)
+    states[listed & (found == store.layout.chunk_bytes)] = RowState.COMPLETE
+    wrong = listed & (found >= 0) & (found != store.layout.chunk_bytes)
+    states[wrong] = RowState.CORRUPT
+    findings = []
+    if unfinished := int(np.count_nonzero(~listed)):
+        findings.append(f"{unfinished} of {samples} trajectories have not been encoded")
+    if lost := np.flatnonzero(listed & (found < 0)).tolist():
+        findings.append(f"the file of {name_rows(lost)} is missing")
+    if cut := np.flatnonzero(wrong).tolist():
+        findings.append(f"the file of {name_rows(cut)} has the wrong size")
+    return states, findings
+
+
+def _verify(
+    store: LatentStore,
+    manifest: Manifest,
+    states: NDArray[np.int8],
+    progress: Callable[[int, int], None] | None,
+) -> list[str]:
+    """Read every chunk that passed so far; mark the corrupt ones in `states` and say what is wrong with them."""
+    rows = np.flatnonzero(states == RowState.COMPLETE).tolist()
+    scratch: NDArray[Any] = np.empty(store.layout.row_shape, store.layout.storage)
+    faults: dict[str, list[int]] = {}
+    for done, row in enumerate(rows, start=1):
+        fault = store.read(row, scratch, int(manifest.checksums[row]))
+        if fault is not None:
+            states[row] = RowState.CORRUPT
+            faults.setdefault(fault, []).append(row)
+        if progress is not None:
+            progress(done, len(rows))
+    return [f"{name_rows(bad)}: {fault}" for fault, bad in faults.items()]
+
+
+def name_rows(rows: Sequence[int]) -> str:
+    """`trajectory 7`, or `trajectories 1, 2, 3, 4, 5 and 12 more`; positions in the store."""
+    if len(rows) == 1:
+        return f"trajectory {rows[0]}"
+    more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+    return f"trajectories {', '.join(map(str, rows[:_NAMED]))}{more}"

@@ -1,0 +1,75 @@
+"""The record of which trajectories of a store are complete, written last and replaced atomically."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ups_engine.latents.fingerprint import FORMAT
+from ups_engine.latents.layout import CacheDtype, Layout
+from ups_engine.runs.atomic import write_json
+
+NAME = "manifest.json"
+ABSENT = -1
+"""In `Manifest.checksums`: the trajectory has not been written."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a store vouches for.
+
+    Attributes:
+        fingerprint: digest of the store that it belongs to.
+        layout: shape and number format of the store.
+        checksums: crc32c of each trajectory's numbers, (samples,) int64; `ABSENT` where there are none. Kept beside
+            the one in the chunk, because a chunk that was put in another's place is intact by its own.
+    """
+
+    fingerprint: str
+    layout: Layout
+    checksums: NDArray[np.int64]
+
+    @property
+    def complete(self) -> int:
+        """Number of trajectories recorded."""
+        return int(np.count_nonzero(self.checksums != ABSENT))
+
+    def save(self, store: Path) -> None:
+        """Replace the store's manifest atomically and durably.
+
+        Raises:
+            RunError: the disk is full or refuses the write.
+        """
+        write_json(
+            store / NAME,
+            {
+                "format": FORMAT,
+                "fingerprint": self.fingerprint,
+                "shape": list(self.layout.shape),
+                "dtype": self.layout.dtype,
+                "chunk_bytes": self.layout.chunk_bytes,
+                "complete": self.complete,
+                "crc32c": [None if crc == ABSENT else f"{crc:08x}" for crc in self.checksums.tolist()],
+            },
+        )
+
+
+def empty_manifest(fingerprint: str, layout: Layout) -> Manifest:
+    """A manifest of a store without trajectories."""
+    return Manifest(fingerprint, layout, np.full(layout.samples, ABSENT, dtype=np.int64))
+
+
+def load_manifest(store: Path) -> Manifest | None:
+    """Read a store's manifest; None where there is none or it cannot be understood."""
+    try:
+        record = json.loads((store / NAME).read_bytes())
+        samples, frames, tokens, dim = (int(n) for n in record["shape"])
+        dtype: CacheDtype = record["dtype"]
+        layout = Layout(samples, frames, tokens, dim, dtype)
+        crcs = [ABSENT if text is None else int(text, 16) for text in record["crc32c"]]
+        sound = record["format"] == FORMAT and len(crcs) == samples and record["chunk_bytes"] == layout.chunk_bytes
+        return Manifest(str(record["fingerprint"]), layout, np.array(crcs, dtype=np.int64)) if sound else None
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,152 @@
+"""Where latents live while training: chosen by size against what is free, or forced, and always explained."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ups_engine.errors import CacheError, SettingsError
+from ups_engine.latents.build import build_target
+from ups_engine.latents.examine import examine, name_rows
+from ups_engine.latents.manifest import load_manifest
+from ups_engine.latents.mapped import DiskLatents
+from ups_engine.latents.readers import Faults, LatentReader, load_resident
+from ups_engine.latents.store import LatentStore
+from ups_engine.latents.target import CacheTarget, Choice
+from ups_engine.telemetry.gpu import GpuDevice
+from ups_engine.telemetry.memory import MemoryBudget
+from ups_engine.telemetry.units import human_bytes
+
+_RAM_KEPT = 512 << 20
+_GPU_KEPT = 2 << 30
+_KEPT_SHARE = 10  # at least a tenth of a memory is kept for everything else
+_MAPPED_BYTES = 128 << 20  # resident pages of the mapped latents of a split
+
+
+@dataclass(frozen=True)
+class Residency:
+    """Where latents live, and the sentence that says why, without final stop."""
+
+    choice: Choice
+    reason: str
+
+
+def ram_kept(memory: MemoryBudget) -> int:
+    """Bytes of memory that latents leave alone: a tenth of the limit, at least 512 MiB."""
+    return max(_RAM_KEPT, memory.total_bytes // _KEPT_SHARE)
+
+
+def gpu_kept(free: int) -> int:
+    """Bytes of GPU memory kept for networks, optimiser and activations: a tenth of what is free, at least 2 GiB."""
+    return max(_GPU_KEPT, free // _KEPT_SHARE)
+
+
+def ram_sufficient(required: int, memory: MemoryBudget) -> bool:
+    """Whether `required` bytes of latents may be taken from this memory."""
+    return required <= memory.available_bytes - ram_kept(memory)
+
+
+def gpu_sufficient(required: int, free: int) -> bool:
+    """Whether `required` bytes of latents may be taken from a GPU with `free` bytes free."""
+    return required <= free - gpu_kept(free)
+
+
+def gpu_free(device: torch.device, gpus: Sequence[GpuDevice]) -> int | None:
+    """Bytes free on the GPU that trains; None where the CPU does.
+
+    Args:
+        device: where training runs.
+        gpus: what NVML knows; without it torch is asked, which starts CUDA.
+    """
+    if device.type != "cuda":
+        return None
+    number = device.index or 0
+    return gpus[number].free_bytes if number < len(gpus) else int(torch.cuda.mem_get_info(device)[0])
+
+
+def choose(
+    required: int, memory: MemoryBudget, gpu_free: int | None, forced: Literal["auto"] | Choice = "auto"
+) -> Residency:
+    """Choose the fastest place that holds the latents.
+
+    Args:
+        required: bytes of all latents in float32, the format of training.
+        memory: what is free on the host.
+        gpu_free: bytes free on the GPU that trains; None where the CPU trains.
+        forced: the setting `latent.residency`.
+
+    Raises:
+        SettingsError: `gpu` is forced and no GPU trains.
+    """
+    need = f"{human_bytes(required)} of latents"
+    ram = (
+        f"the {human_bytes(memory.available_bytes)} of memory free under {memory.limit_source},"
+        f" of which {human_bytes(ram_kept(memory))} are kept back"
+    )
+    if gpu_free is None:
+        gpu, on_gpu = "training runs on the CPU", False
+    else:
+        on_gpu = gpu_sufficient(required, gpu_free)
+        kept = f"of which {human_bytes(gpu_kept(gpu_free))} are kept for the networks"
+        gpu = f"{need} {'fit' if on_gpu else 'do not fit'} into the {human_bytes(gpu_free)} free on the GPU, {kept}"
+    in_ram = ram_sufficient(required, memory)
+    if forced != "auto":
+        return _forced(forced, f"{need} do not fit into {ram}", in_ram, gpu_free is not None, gpu, on_gpu)
+    if on_gpu:
+        return Residency("gpu", gpu)
+    if in_ram:
+        return Residency("ram", f"{need} fit into {ram}; {gpu}")
+    return Residency("disk", f"{need} do not fit into {ram}, so they are mapped from disk; {gpu}")
+
+
+def _forced(choice: Choice, ram: str, in_ram: bool, has_gpu: bool, gpu: str, on_gpu: bool) -> Residency:
+    reason = f"latent.residency = {choice} asks for it"
+    if choice == "gpu" and not has_gpu:
+        raise SettingsError(
+            "latent.residency = gpu, but training runs on the CPU",
+            "use --set latent.residency=auto, or --set runtime.device=cuda where there is a GPU",
+        )
+    if choice == "gpu" and not on_gpu:
+        reason += f", although {gpu}"
+    if choice == "ram" and not in_ram:
+        reason += f", although {ram}"
+    return Residency(choice, reason)
+
+
+def open_latents(
+    target: CacheTarget, choice: Choice, device: torch.device, notify: Callable[[str], None] = lambda sentence: None
+) -> LatentReader:
+    """Open a complete cache for training.
+
+    A chunk whose checksum fails when it is first read is encoded again.
+
+    Args:
+        target: the cache; `build_target` must have completed it.
+        choice: where the latents live.
+        device: where batches go.
+        notify: told in a sentence about damage that was mended.
+
+    Raises:
+        CacheError: the cache is not complete, the memory does not suffice, or damage cannot be mended.
+    """
+    seen = examine(target)
+    if not seen.complete:
+        raise CacheError(
+            f"the {target.split} cache {target.path} is not complete: {'; '.join(seen.findings)}",
+            "ups cache build completes it",
+        )
+
+    def repair(faults: Faults) -> NDArray[np.int64]:
+        notify(f"{target.split} cache: {name_rows(list(faults))}: {next(iter(faults.values()))}; encoding again")
+        build_target(target, rows=list(faults))
+        mended = load_manifest(target.path)
+        return seen.manifest.checksums if mended is None else mended.checksums
+
+    store = LatentStore(target.path, target.layout)
+    if choice == "disk":
+        return DiskLatents(store, seen.manifest.checksums, device, _MAPPED_BYTES, repair)
+    home = device if choice == "gpu" else torch.device("cpu")
+    return load_resident(store, seen.manifest.checksums, home, device, repair)

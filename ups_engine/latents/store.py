@@ -1,0 +1,259 @@
+"""The store on disk: a Zarr v3 group whose chunks are raw numbers that NumPy can map, one trajectory a file.
+
+    <store>.zarr/zarr.json            group; attributes: fingerprint, its parts, number format, encoding grid
+                 latents/zarr.json    array (samples, frames, tokens, dim), uncompressed, crc32c
+                 latents/c.<i>.0.0.0  trajectory i: its numbers, little-endian, then four bytes of checksum
+                 trajectories/        (samples,) numbers of the trajectories in the source
+                 cond/<name>/         (samples,) a PDE parameter of each trajectory
+                 manifest.json        what is complete, see `manifest`
+
+Zarr writes the metadata and the small arrays. The chunks are written here, byte for byte as Zarr would write them,
+because the checksum is wanted for the manifest as well and because Zarr's per-chunk cost exceeds that of the write.
+Nothing in a store depends on when or in how many attempts it was made.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from ups_engine.latents.fingerprint import FORMAT, Fingerprint
+from ups_engine.latents.layout import CRC_BYTES, Block, Layout, Packed
+from ups_engine.latents.manifest import empty_manifest
+from ups_engine.runs.atomic import explaining_disk_errors
+
+ARRAY = "latents"
+_PARTIAL = ".partial"
+_AXES = ("trajectory", "frame", "token", "channel")
+
+
+def crc32c(numbers: NDArray[Any]) -> int:
+    """The CRC-32C of an array's bytes."""
+    data: Any = numbers  # typed as bytes, takes any contiguous buffer
+    return int(google_crc32c.value(data))
+
+
+class LatentStore:
+    """The chunk files of a store.
+
+    Args:
+        path: the store's folder.
+        layout: its shape and number format.
+    """
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self.path = path
+        self.layout = layout
+        self._prefix = f"{path / ARRAY}{os.sep}c."
+
+    def chunk(self, row: int) -> str:
+        """Path of a trajectory's file."""
+        return f"{self._prefix}{row}.0.0.0"
+
+    def write(self, row: int, numbers: Packed) -> int:
+        """Store a trajectory, atomically; not fsynced, since a checksum is what proves a chunk.
+
+        The temporary name is the row's own, so that what a killed builder left is overwritten by the next one.
+        Only the holder of the row's claim may write it.
+
+        Args:
+            row: position in the store.
+            numbers: (frames, tokens, dim), packed.
+
+        Returns:
+            The checksum.
+
+        Raises:
+            RunError: the disk is full or refuses the write.
+        """
+        assert numbers.shape == self.layout.row_shape and numbers.dtype == self.layout.storage
+        data = np.ascontiguousarray(numbers)
+        crc = crc32c(data)
+        path = Path(self.chunk(row))
+        temporary = path.with_name(path.name + _PARTIAL)
+        with explaining_disk_errors(path):
+            with temporary.open("wb", buffering=0) as file:
+                _write_all(file.fileno(), _bytes(data))
+                _write_all(file.fileno(), memoryview(crc.to_bytes(CRC_BYTES, "little")))
+            temporary.replace(path)
+        return crc
+
+    def read(self, row: int, out: Packed, expected: int) -> str | None:
+        """Read and verify a trajectory.
+
+        Args:
+            row: position in the store.
+            out: (frames, tokens, dim), packed, contiguous; filled.
+            expected: the manifest's checksum.
+
+        Returns:
+            None, or what is wrong with the chunk; `out` is then undefined.
+        """
+        tail = bytearray(CRC_BYTES)
+        try:
+            descriptor = os.open(self.chunk(row), os.O_RDONLY)
+        except FileNotFoundError:
+            return "its file is missing"
+        try:
+            if os.fstat(descriptor).st_size != self.layout.chunk_bytes:
+                return "its file has the wrong size"
+            got = os.preadv(descriptor, [_bytes(out), tail], 0)
+        except OSError as error:
+            return f"its file cannot be read ({error.strerror})"
+        finally:
+            os.close(descriptor)
+        if got != self.layout.chunk_bytes:
+            return "its file has the wrong size"
+        return checksum_fault(crc32c(out), int.from_bytes(tail, "little"), expected)
+
+    def sizes(self) -> dict[int, int]:
+        """Sizes in bytes of the chunk files that exist, by row; none where the folder cannot be read."""
+        sizes: dict[int, int] = {}
+        name = re.compile(r"c\.(\d+)\.0\.0\.0")
+        try:
+            with os.scandir(self.path / ARRAY) as entries:
+                for entry in entries:
+                    match = name.fullmatch(entry.name)
+                    if match and entry.is_file():
+                        sizes[int(match[1])] = entry.stat().st_size
+        except OSError:
+            return {}
+        return sizes
+
+    def metadata(self, name: str = "") -> dict[str, Any] | None:
+        """The `zarr.json` of the group, or of an array in it; None where it is missing or no JSON object."""
+        try:
+            record = json.loads((self.path / name / "zarr.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        return record if isinstance(record, dict) else None
+
+
+def checksum_fault(actual: int, stored: int, expected: int) -> str | None:
+    """What the three checksums of a chunk say: of its numbers, behind its numbers, in the manifest."""
+    if actual != stored:
+        return "its checksum fails"
+    if actual != expected:
+        return "its file is intact, but it is not the one recorded for this trajectory"
+    return None
+
+
+def array_metadata(layout: Layout) -> dict[str, Any]:
+    """What the latent array's `zarr.json` must say for its chunks to be read by size and offset."""
+    return {
+        "shape": list(layout.shape),
+        "data_type": layout.zarr_type,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1, *layout.row_shape]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+        "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+        "attributes": {"dtype": layout.dtype},
+    }
+
+
+def create_store(
+    path: Path,
+    layout: Layout,
+    fingerprint: Fingerprint,
+    block: Block,
+    trajectories: NDArray[np.int64],
+    conditions: Mapping[str, NDArray[np.floating[Any]]],
+) -> LatentStore:
+    """Create an empty store, in place of whatever was there, appearing whole or not at all.
+
+    Only the holder of the store's exclusive lock may call this.
+
+    Args:
+        path: the store's folder; its parent is made.
+        layout: shape and number format.
+        fingerprint: what the latents depend on.
+        block: the encoding grid.
+        trajectories: numbers of the trajectories in the source, (samples,).
+        conditions: PDE parameters by name, each (samples,).
+
+    Raises:
+        RunError: the disk is full or refuses the write.
+    """
+    temporary = path.with_name(f".{path.name}{_PARTIAL}")
+    with explaining_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)
+        _write_skeleton(temporary, layout, fingerprint, block, trajectories, conditions)
+        empty_manifest(fingerprint.digest, layout).save(temporary)
+        _remove(path)
+        temporary.rename(path)
+    return LatentStore(path, layout)
+
+
+def _write_skeleton(
+    path: Path,
+    layout: Layout,
+    fingerprint: Fingerprint,
+    block: Block,
+    trajectories: NDArray[np.int64],
+    conditions: Mapping[str, NDArray[np.floating[Any]]],
+) -> None:
+    import zarr  # half a second that opening a complete cache does not need
+    from zarr.codecs import Crc32cCodec
+
+    group = zarr.create_group(
+        path,
+        zarr_format=3,
+        attributes={
+            "format": FORMAT,
+            "fingerprint": fingerprint.digest,
+            "fingerprint_parts": dict(fingerprint.parts),
+            "dtype": layout.dtype,
+            "block": [block.rows, block.frames],
+        },
+    )
+    group.create_array(
+        ARRAY,
+        shape=layout.shape,
+        chunks=(1, *layout.row_shape),
+        dtype=layout.zarr_type,
+        filters=None,
+        compressors=Crc32cCodec(),
+        chunk_key_encoding={"name": "default", "separator": "."},
+        dimension_names=_AXES,
+        attributes={"dtype": layout.dtype},
+    )
+    group.create_group("cond")
+    arrays: dict[str, NDArray[Any]] = {"trajectories": trajectories.astype("<i8")}
+    for name, values in conditions.items():
+        arrays[f"cond/{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}"] = values.astype("<f8")
+    for name, values in arrays.items():
+        array = group.create_array(
+            name,
+            shape=(layout.samples,),
+            chunks=(layout.samples,),
+            dtype=values.dtype,
+            filters=None,
+            compressors=Crc32cCodec(),
+            dimension_names=_AXES[:1],
+            config={"write_empty_chunks": True},
+        )
+        array[:] = values
+
+
+def _bytes(numbers: Packed) -> memoryview:
+    """The bytes of a contiguous array, not copied."""
+    return numbers.reshape(-1).view(np.uint8).data
+
+
+def _write_all(descriptor: int, data: memoryview) -> None:
+    while len(data):
+        data = data[os.write(descriptor, data) :]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,123 @@
+"""Figures of the GPUs through NVML, which needs no CUDA context and takes no GPU memory."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class GpuDevice:
+    """A GPU, or a slice of one under MIG.
+
+    Attributes:
+        index: number of the GPU as `nvidia-smi` counts; a slice has its GPU's.
+        name: the product's name.
+        uuid: as in CUDA_VISIBLE_DEVICES.
+        free_bytes: memory that nobody has taken.
+        total_bytes: memory.
+        utilisation: share of the last second in which a kernel ran, percent; None where NVML does not say (MIG).
+        temperature: degrees Celsius.
+        power: watts.
+    """
+
+    index: int
+    name: str
+    uuid: str
+    free_bytes: int
+    total_bytes: int
+    utilisation: float | None
+    temperature: float | None
+    power: float | None
+
+
+def gpu_devices(environment: Mapping[str, str] | None = None) -> list[GpuDevice]:
+    """The GPUs that CUDA would see, in the order of CUDA_VISIBLE_DEVICES; none without NVML or a driver.
+
+    Args:
+        environment: searched for CUDA_VISIBLE_DEVICES; None means the process's own.
+    """
+    visible = (os.environ if environment is None else environment).get("CUDA_VISIBLE_DEVICES")
+    with _nvml() as nvml:
+        if nvml is None:
+            return []
+        devices = [device for index in range(nvml.nvmlDeviceGetCount()) for device in _slices(nvml, index)]
+    return devices if visible is None else select_visible(devices, visible)
+
+
+def select_visible(devices: list[GpuDevice], visible: str) -> list[GpuDevice]:
+    """The devices that CUDA_VISIBLE_DEVICES names by number or by the start of a UUID; the first unknown ends it."""
+    chosen: list[GpuDevice] = []
+    for entry in map(str.strip, visible.split(",")):
+        if entry.isdecimal():
+            named = [device for device in devices if device.index == int(entry)][:1]
+        else:
+            named = [device for device in devices if entry and device.uuid.startswith(entry)]
+        if len(named) != 1 or named[0] in chosen:
+            break
+        chosen += named
+    return chosen
+
+
+@contextmanager
+def _nvml() -> Iterator[Any]:
+    """The initialised library, or None where it, the driver or a device is missing or fails."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # the binding raises its own errors, OSError or AttributeError by driver and version
+        yield None
+        return
+    try:
+        yield pynvml
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _slices(nvml: Any, index: int) -> Iterator[GpuDevice]:
+    """The GPU of a number, or its MIG slices: under MIG the GPU's own memory call fails or counts all slices."""
+    try:
+        gpu = nvml.nvmlDeviceGetHandleByIndex(index)
+    except nvml.NVMLError:  # lost, or not ours to see
+        return
+    mode = _ask(nvml, nvml.nvmlDeviceGetMigMode, gpu)
+    if mode is None or mode[0] != nvml.NVML_DEVICE_MIG_ENABLE:
+        handles = [gpu]
+    else:
+        numbers = range(nvml.nvmlDeviceGetMaxMigDeviceCount(gpu))
+        found = (_ask(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu, n) for n in numbers)
+        handles = [handle for handle in found if handle is not None]
+    for handle in handles:
+        memory = _ask(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
+        if memory is not None:
+            yield _device(nvml, index, gpu, handle, memory)
+
+
+def _device(nvml: Any, index: int, gpu: Any, handle: Any, memory: Any) -> GpuDevice:
+    use = _ask(nvml, nvml.nvmlDeviceGetUtilizationRates, handle)
+    temperature = _ask(nvml, nvml.nvmlDeviceGetTemperature, gpu, nvml.NVML_TEMPERATURE_GPU)
+    milliwatts = _ask(nvml, nvml.nvmlDeviceGetPowerUsage, gpu)
+    return GpuDevice(
+        index=index,
+        name=_text(_ask(nvml, nvml.nvmlDeviceGetName, handle) or "GPU"),
+        uuid=_text(_ask(nvml, nvml.nvmlDeviceGetUUID, handle) or ""),
+        free_bytes=int(memory.free),
+        total_bytes=int(memory.total),
+        utilisation=None if use is None else float(use.gpu),
+        temperature=None if temperature is None else float(temperature),
+        power=None if milliwatts is None else milliwatts / 1000,
+    )
+
+
+def _ask(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:
+    """An answer of NVML's, or None where this device has none."""
+    try:
+        return question(*arguments)
+    except nvml.NVMLError:
+        return None
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else name
