@@ -60,10 +60,8 @@ def test_an_unpacked_wheel_finds_its_settings_from_another_folder(wheel, tmp_pat
     wheel.extractall(tmp_path / "site")
     (tmp_path / "elsewhere").mkdir()
     code = (
-        "from ups_engine.config import layers
-"
-        "print(layers.__file__)
-"
+        "from ups_engine.config import layers\n"
+        "print(layers.__file__)\n"
         "print(layers.load_settings(env={}).origins['seed'])"
     )
     done = subprocess.run(
