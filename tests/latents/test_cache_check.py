@@ -43,7 +43,7 @@ def edit(path: Path, **changes: object) -> None:
 def damage(target: CacheTarget, kind: str, row: int, place: int) -> tuple[bool, dict[int, RowState], str]:
     """Corrupt a complete store; whether the quick check must see it, the states due, and a word of the finding."""
     store = LatentStore(target.path, target.layout)
-    chunk, other = Path(store.chunk(row)), Path(store.chunk((row + 1) % ROWS))
+    chunk, other = store.chunk(row), store.chunk((row + 1) % ROWS)
     every = range(ROWS)
     if kind == "truncate":
         with chunk.open("r+b") as file:
@@ -190,7 +190,7 @@ def test_many_bad_trajectories_are_named_in_one_clause(tmp_path):
     target = toy_target(tmp_path, samples=9)
     build_target(target)
     for row in range(1, 8):
-        Path(LatentStore(target.path, target.layout).chunk(row)).unlink()
+        LatentStore(target.path, target.layout).chunk(row).unlink()
     assert examine(target).findings == ("the file of trajectories 1, 2, 3, 4, 5 and 2 more is missing",)
 
 

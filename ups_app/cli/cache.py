@@ -1,10 +1,171 @@
-"""The group `ups cache`."""
+"""The group `ups cache`: what state the latent caches are in, and encoding what they lack."""
+
+import shutil
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ups_app.cli.options import AsJson, Config, Preset, Set, resolve_settings
+from ups_app.cli.output import Cell, human_bytes, human_seconds, notice, print_json, print_table
+
+if TYPE_CHECKING:
+    from ups_engine.latents.check import CacheReport
+    from ups_engine.latents.target import CacheContext
+
 app = typer.Typer(no_args_is_help=True)
 
+NOT_READY = 1
+_LINES_APART = 5.0  # s between lines of progress where they cannot be overwritten
+_DRAWS_APART = 0.2  # s between them on a terminal
 
-@app.callback()
-def _group() -> None:
-    pass
+Run = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[RUN]",
+        help="A run's name or its folder: its settings and encoder count. Without it, the current settings"
+        " and the newest encoder that fits them.",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def check(
+    run: Run = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Verify every checksum; finds altered bytes too.")] = False,
+    as_json: AsJson = False,
+    preset: Preset = None,
+    config: Config = None,
+    overrides: Set = None,
+) -> None:
+    """Say whether the caches are complete, why not, and where training would keep them.
+
+    Exit code 0: ready; 1: not ready; 2: usage or settings.
+    """
+    context = _context(run, preset, config, overrides)
+    from ups_engine.latents.check import check_targets
+
+    progress = _Progress("verified") if deep else None
+    report = check_targets(context, deep=deep, progress=progress)
+    if progress is not None:
+        progress.end()
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print_report(report)
+    if not report.ready:
+        raise typer.Exit(NOT_READY)
+
+
+@app.command()
+def build(
+    run: Run = None,
+    split: Annotated[
+        list[str] | None, typer.Option("--split", help="Only this split; repeatable.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Encode at most N trajectories of each split.")
+    ] = None,
+    as_json: AsJson = False,
+    preset: Preset = None,
+    config: Config = None,
+    overrides: Set = None,
+) -> None:
+    """Encode what the caches lack. Stopped or killed it goes on where it was; several may run at once."""
+    context = _context(run, preset, config, overrides)
+    from ups_engine.latents.build import build_target
+
+    built = []
+    for target in [t for t in context.targets if _wanted(t.split, split, context)]:
+        progress = _Progress(f"{target.split}: encoded")
+        begin = time.monotonic()
+        result = build_target(target, limit=limit, progress=progress)
+        progress.end()
+        notice(
+            f"{target.split}: {result.complete} of {result.samples} trajectories complete,"
+            f" {result.built} encoded in {human_seconds(time.monotonic() - begin)}, {target.path}"
+        )
+        built.append(
+            {
+                "name": target.split,
+                "samples": result.samples,
+                "complete": result.complete,
+                "built": result.built,
+                "path": str(target.path),
+            }
+        )
+    if as_json:
+        print_json({"splits": built})
+
+
+def _context(run: str | None, preset: str | None, config: Path | None, overrides: list[str] | None) -> "CacheContext":
+    settings = resolve_settings(preset, config, overrides).settings
+    from ups_engine.pipeline import cache_context
+
+    context = cache_context(settings, run)
+    notice(context.note)
+    return context
+
+
+def _wanted(name: str, chosen: list[str] | None, context: "CacheContext") -> bool:
+    from ups_engine.errors import UsageError
+
+    known = [target.split for target in context.targets]
+    if unknown := [split for split in chosen or () if split not in known]:
+        raise UsageError(f"there is no split {unknown[0]!r}", f"the splits are {', '.join(known)}")
+    return not chosen or name in chosen
+
+
+def _print_report(report: "CacheReport") -> None:
+    from ups_engine.latents.examine import RowState
+
+    order = (RowState.COMPLETE, RowState.MISSING, RowState.STALE, RowState.CORRUPT)
+    headers = ("split", "samples", *(state.name.lower() for state in order), "on disk", "in RAM")
+    rows: list[tuple[Cell, ...]] = []
+    for split in report.splits:
+        found, in_ram = split.found, split.target.layout.memory_bytes
+        counts: list[Cell] = [len(found.states), *map(found.count, order)]
+        rows.append((split.target.split, *counts, human_bytes(found.bytes_on_disk), human_bytes(in_ram)))
+    print_table(headers, rows)
+    print()
+    print(f"RAM: {human_bytes(report.memory.available_bytes)} free under {report.memory.limit_source}")
+    for gpu in report.gpus:
+        print(f"GPU {gpu.index}: {human_bytes(gpu.free_bytes)} of {human_bytes(gpu.total_bytes)} free, {gpu.name}")
+    print()
+    print(textwrap.fill(report.verdict(), width=shutil.get_terminal_size((100, 24)).columns, break_on_hyphens=False))
+
+
+class _Progress:
+    """Progress with rate and time left on stderr: one line rewritten on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._rewrites = sys.stderr.isatty()
+        self._begin = self._drawn = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = done
+        if now - self._drawn < (_DRAWS_APART if self._rewrites else _LINES_APART):
+            return
+        self._drawn = now
+        rate = (done - self._first) / (now - self._begin)
+        left = f", {human_seconds((total - done) / rate)} left" if rate and done < total else ""
+        text = f"{self._what} {done}/{total}, {rate:.3g} a second{left}"
+        print(
+            f"\r{text}\033[K" if self._rewrites else text,
+            end="" if self._rewrites else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def end(self) -> None:
+        """Clear the line that was rewritten."""
+        if self._rewrites:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -51,11 +51,10 @@ class LatentStore:
     def __init__(self, path: Path, layout: Layout) -> None:
         self.path = path
         self.layout = layout
-        self._prefix = f"{path / ARRAY}{os.sep}c."
 
-    def chunk(self, row: int) -> str:
+    def chunk(self, row: int) -> Path:
         """Path of a trajectory's file."""
-        return f"{self._prefix}{row}.0.0.0"
+        return self.path / ARRAY / f"c.{row}.0.0.0"
 
     def write(self, row: int, numbers: Packed) -> int:
         """Store a trajectory, atomically; not fsynced, since a checksum is what proves a chunk.
@@ -76,7 +75,7 @@ class LatentStore:
         assert numbers.shape == self.layout.row_shape and numbers.dtype == self.layout.storage
         data = np.ascontiguousarray(numbers)
         crc = crc32c(data)
-        path = Path(self.chunk(row))
+        path = self.chunk(row)
         temporary = path.with_name(path.name + _PARTIAL)
         with explaining_disk_errors(path):
             with temporary.open("wb", buffering=0) as file:
