@@ -1,10 +1,151 @@
-"""The group `ups runs`."""
+"""The group `ups runs`: what runs there are, how far they are, and what they said."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ups_app.cli.options import AsJson, resolve_settings
+from ups_app.cli.output import error, human_seconds, notice, print_json, print_table
+
+if TYPE_CHECKING:
+    from ups_engine.runs.directory import RunDirectory
+    from ups_engine.runs.events import Event
+    from ups_engine.runs.state import RunState
+
 app = typer.Typer(no_args_is_help=True)
 
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's name or its folder.", show_default=False)]
 
-@app.callback()
-def _group() -> None:
-    pass
+
+@app.command(name="list")
+def list_(as_json: AsJson = False) -> None:
+    """List the runs, newest first, with their states."""
+    from ups_engine.errors import RunError
+    from ups_engine.runs.directory import RunDirectory
+    from ups_engine.runs.state import summarise
+
+    root = _root()
+    states: list[RunState] = []
+    for run in RunDirectory.list_runs(root):
+        try:
+            states.append(summarise(run))
+        except RunError as problem:  # one damaged run must not hide the others
+            error(problem.message, problem.hint)
+    if as_json:
+        print_json({"root": str(root.absolute()), "runs": [state.to_json() for state in states]})
+    elif states:
+        print_table(("run", "state", "stage", "epoch", "best", "started"), [_list_row(state) for state in states])
+    else:
+        notice(f"no runs under {root}; start one with `ups train`")
+
+
+@app.command()
+def show(reference: Run, as_json: AsJson = False) -> None:
+    """Show how far a run and each of its stages are, and who owns it."""
+    from ups_engine.runs.state import summarise
+
+    state = summarise(_find(reference))
+    if as_json:
+        print_json(state.to_json())
+        return
+    for label, text in _facts(state):
+        print(f"{label:<10} {text}")
+    if state.stages:
+        print()
+        rows = [(s.name, s.state, f"{s.epoch}/{s.epochs}", s.best, human_seconds(s.seconds)) for s in state.stages]
+        print_table(("stage", "state", "epochs", "best", "time"), rows)
+
+
+@app.command()
+def log(
+    reference: Run,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, metavar="N", help="How many of the last lines.")] = 40,
+    events: Annotated[bool, typer.Option("--events", help="Print the events even where there is a log.txt.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the end of a run's log.txt, or of its events where it wrote to a terminal.
+
+    Steps and heartbeats are left out of the events.
+    """
+    from ups_engine.runs.events import recent_events
+
+    run = _find(reference)
+    if as_json:
+        recent = [vars(event) for event in recent_events(run.events, lines)]
+        tail = _tail(run.log, lines) if run.log.is_file() else []
+        print_json({"run": run.name, "directory": str(run.path), "log": tail, "events": recent})
+    elif run.log.is_file() and not events:
+        for line in _tail(run.log, lines):
+            print(line)
+    else:
+        for event in recent_events(run.events, lines):
+            print(_event_line(event))
+
+
+def _root() -> Path:
+    return Path(resolve_settings(None, None, None).settings.runs.root)
+
+
+def _find(reference: str) -> "RunDirectory":
+    from ups_engine.runs.directory import RunDirectory
+
+    return RunDirectory.find(reference, _root())
+
+
+def _list_row(state: "RunState") -> tuple[str, str, str | None, str | None, float | None, str]:
+    stage = next((stage for stage in state.stages if stage.name == state.stage), None)
+    epoch, best = (None, None) if stage is None else (f"{stage.epoch}/{stage.epochs}", stage.best)
+    return (state.run, state.state, state.stage, epoch, best, _clock(state.created))
+
+
+def _facts(state: "RunState") -> list[tuple[str, str]]:
+    facts = [("run", state.run), ("directory", str(state.directory)), ("state", state.state)]
+    if state.error is not None:
+        facts += [("error", state.error[0])] + ([("", state.error[1])] if state.error[1] else [])
+    if state.state in ("lost", "parked", "stopped", "failed"):
+        facts.append(("resume", f"ups train --resume {state.run}"))
+    facts.append(("started", _clock(state.created)))
+    if state.silence is not None:
+        facts.append(("last event", f"{human_seconds(max(0.0, state.silence))} ago"))
+    if state.lease is not None:
+        gone = "" if state.lease.alive else ", gone"
+        facts.append(("owner", f"pid {state.lease.pid} on {state.lease.host}{gone}"))
+    return facts
+
+
+def _tail(path: Path, lines: int) -> list[str]:
+    from ups_engine.errors import RunError
+
+    block = 1 << 20  # a log with longer lines than that is cut
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - block))
+            text = file.read().decode("utf-8", "replace")
+    except OSError as problem:
+        raise RunError(f"cannot read {path}: {problem.strerror}", "check its permissions") from None
+    return text.splitlines()[-lines:]
+
+
+def _event_line(event: "Event") -> str:
+    place = " ".join(
+        f"{word} {value}" if word else str(value)
+        for word, value in (("", event.stage), ("epoch", event.epoch), ("step", event.step))
+        if value is not None
+    )
+    data = " ".join(f"{key}={_brief(value)}" for key, value in event.data.items())
+    return "  ".join(part for part in (_clock(event.time), event.kind, place, data) if part)
+
+
+def _brief(value: object) -> str:
+    import json
+
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _clock(when: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))

@@ -18,14 +18,13 @@ from typing import Literal, get_args
 from ups_engine.errors import RunError
 from ups_engine.runs.atomic import explaining_disk_errors, write_json, write_text
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import parse_event, read_whole_lines
+from ups_engine.runs.event_file import READ_SIZE, parse_event, rare_lines, read_whole_lines
 from ups_engine.runs.ulid import is_ulid, new_ulid
 
 CommandKind = Literal["pause", "resume", "skip_stage", "finish_stage", "start_stage", "park", "stop"]
 COMMAND_KINDS: tuple[CommandKind, ...] = get_args(CommandKind)
 _LARGEST = 1 << 16  # bytes of a command file
 _LATEST = 1e11  # UNIX time
-_READ_SIZE = 8 << 20
 _DONE, _REJECTED = "done", "rejected"
 
 
@@ -116,10 +115,10 @@ class Inbox:
 
     def _put_away_acknowledged(self, passed_over: set[str]) -> None:
         offset = 0
-        while lines := read_whole_lines(self._run.events, offset, _READ_SIZE):
+        while lines := read_whole_lines(self._run.events, offset, READ_SIZE):
             offset += len(lines)
-            for line in lines.splitlines():
-                event = parse_event(line) if b'"kind":"command"' in line else None
+            for _, line in rare_lines(lines):
+                event = parse_event(line)
                 if event and event.kind == "command" and is_ulid(identity := str(event.data.get("id"))):
                     name = f"{identity}.json"
                     passed_over.add(name)

@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,11 @@ from typing import Any
 from ups_engine.errors import RunError
 from ups_engine.runs.atomic import explaining_disk_errors
 
+FREQUENT_KINDS: tuple[str, ...] = ("step", "heartbeat")
+"""Kinds that come by the thousand, are not synced to the disk one by one, and that a reader may jump over."""
+READ_SIZE = 8 << 20
+"""Bytes that a reader of a long file takes at a time."""
+_RARE = re.compile(rf'"kind": ?"(?!(?:{"|".join(FREQUENT_KINDS)})")'.encode())
 _BLOCK = 1 << 16
 _FIRST_BYTES = b'{"seq":'
 
@@ -64,6 +71,36 @@ def read_whole_lines(path: Path, offset: int, limit: int) -> bytes:
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}", "check its permissions") from error
     return data[: data.rfind(b"\n") + 1]
+
+
+def rare_lines(lines: bytes) -> Iterator[tuple[int, bytes]]:
+    """Find the lines that are neither steps nor heartbeats, without parsing; now and then one of those comes along.
+
+    Yields:
+        A line, and where it starts.
+    """
+    last = -1
+    for match in _RARE.finditer(lines):
+        start = lines.rfind(b"\n", 0, match.start()) + 1
+        if start != last:
+            yield start, lines[start : lines.index(b"\n", start)]
+        last = start
+
+
+def recent_events(path: Path, count: int) -> list[Event]:
+    """Give the last events of a file, steps and heartbeats left out.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    found: deque[Event] = deque(maxlen=count)
+    offset = 0
+    while lines := read_whole_lines(path, offset, READ_SIZE):
+        offset += len(lines)
+        for _, line in rare_lines(lines):
+            if (event := parse_event(line)) and event.kind not in FREQUENT_KINDS:
+                found.append(event)
+    return list(found)
 
 
 def find_last(file: int, path: Path) -> tuple[Event | None, int]:

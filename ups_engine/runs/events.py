@@ -45,9 +45,9 @@ from typing import Literal, Self, get_args
 from ups_engine.errors import RunError
 from ups_engine.runs import strict_json
 from ups_engine.runs.atomic import explaining_disk_errors, fsync
-from ups_engine.runs.event_file import Event, find_last, parse_event, read_whole_lines
+from ups_engine.runs.event_file import READ_SIZE, Event, find_last, parse_event, read_whole_lines, recent_events
 
-__all__ = ["FREQUENT_KINDS", "KINDS", "STEPS_PER_SECOND", "Event", "EventWriter", "Heartbeat", "Kind", "read_events"]
+__all__ = ["KINDS", "STEPS_PER_SECOND", "Event", "EventWriter", "Heartbeat", "Kind", "read_events", "recent_events"]
 
 Kind = Literal[
     "run_started",
@@ -68,13 +68,10 @@ Kind = Literal[
     "heartbeat",
 ]
 KINDS: frozenset[str] = frozenset(get_args(Kind))
-FREQUENT_KINDS: tuple[str, ...] = ("step", "heartbeat")
-"""Kinds that come by the thousand, are not synced to the disk one by one, and that a reader may jump over."""
 _OF_A_STAGE = frozenset({"stage_started", "step", "epoch", "validation", "stage_finished", "stage_skipped"})
 
 STEPS_PER_SECOND = 10
 _STEP_INTERVAL = 1 / (STEPS_PER_SECOND - 1)  # leaves room for a held-back step before another kind
-_READ_SIZE = 8 << 20
 
 
 def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
@@ -91,7 +88,7 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
         RunError: the file cannot be read.
     """
     events = []
-    while lines := read_whole_lines(path, offset, _READ_SIZE):
+    while lines := read_whole_lines(path, offset, READ_SIZE):
         offset += len(lines)
         events += [event for line in lines.splitlines() if (event := parse_event(line))]
     return events, offset

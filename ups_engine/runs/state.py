@@ -1,14 +1,12 @@
 """The state of a run as anybody can see it: from its events and its lease, without asking the process."""
 
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import Event, parse_event, read_whole_lines
-from ups_engine.runs.events import FREQUENT_KINDS
+from ups_engine.runs.event_file import FREQUENT_KINDS, READ_SIZE, Event, parse_event, rare_lines, read_whole_lines
 from ups_engine.runs.lease import HEARTBEAT_LIMIT, owner_of
 from ups_engine.runs.owner import Owner
 from ups_engine.runs.progress import Progress, RunOutcome, StageState
@@ -16,8 +14,6 @@ from ups_engine.runs.progress import Progress, RunOutcome, StageState
 RunStatus = RunOutcome | Literal["waiting", "lost"]
 """`waiting`: made, not begun. `lost`: was running when its process went away; it can be resumed."""
 
-_READ_SIZE = 8 << 20
-_RARE = re.compile(rb'"kind": ?"(?!step"|heartbeat")')
 _FREQUENT = tuple(f'"kind":"{kind}"'.encode() for kind in FREQUENT_KINDS)
 _TIME_TO_BEGIN = 60.0
 """Seconds that a process has to take over a new run; it imports torch meanwhile."""
@@ -138,7 +134,7 @@ class StateReader:
             # A machine that lost power lost lines that had been read already.
             self._offset, self._progress = 0, Progress()
         first = self._offset == 0
-        while lines := read_whole_lines(path, self._offset, _READ_SIZE):
+        while lines := read_whole_lines(path, self._offset, READ_SIZE):
             self._take(lines)
             self._offset += len(lines)
             self._heard, self._saw_growth = time.monotonic(), not first
@@ -149,10 +145,9 @@ class StateReader:
         for kind in _FREQUENT:
             if (at := lines.rfind(kind)) >= 0:
                 starts.add(lines.rfind(b"\n", 0, at) + 1)
-        for match in _RARE.finditer(lines):
-            start = lines.rfind(b"\n", 0, match.start()) + 1
+        for start, line in rare_lines(lines):
             starts.add(start)
-            if start and lines.startswith(b"run_", match.end()):
+            if start and b'"run_' in line:
                 starts.add(lines.rfind(b"\n", 0, start - 1) + 1)
         for start in sorted(starts):
             if event := parse_event(lines[start : lines.index(b"\n", start)]):
