@@ -273,7 +273,7 @@ def test_the_heart_beats_at_once_regularly_and_through_failures(tmp_path):
     with EventWriter(tmp_path / "e") as writer, Heartbeat(writer, sample, interval=0.05):
         time.sleep(0.33)
     events, _ = read_events(tmp_path / "e")
-    assert 5 <= len(events) <= 7
+    assert 3 <= len(events) <= 7
     assert all(e.kind == "heartbeat" and e.stage is None for e in events)
     assert events[0].data == {"ram_bytes": 1} and events[1].data == {"error": "OSError: sensor gone"}
-    assert threading.active_count() == 1 or not any(t.name == "heartbeat" for t in threading.enumerate())
+    assert not any(thread.name == "heartbeat" for thread in threading.enumerate())

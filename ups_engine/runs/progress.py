@@ -8,6 +8,7 @@ from ups_engine.runs.event_file import Event
 
 StageStatus = Literal["waiting", "running", "done", "skipped", "failed"]
 RunOutcome = Literal["running", "paused", "parked", "stopped", "failed", "finished"]
+_OF_A_STAGE = frozenset({"stage_started", "epoch", "validation", "stage_finished", "stage_skipped"})
 _ENDS: dict[str, RunOutcome] = {"finished": "finished", "stopped": "stopped", "parked": "parked"}
 
 
@@ -81,7 +82,7 @@ class Progress:
             self.last_heartbeat = event
         elif event.kind.startswith("run_"):
             self._run_event(event)
-        elif event.stage is not None:
+        elif event.kind in _OF_A_STAGE and event.stage is not None:
             stage = self._stages.setdefault(event.stage, _Stage(event.stage, 0))
             self._stage_event(event, stage)
         self.last_seq = event.seq

@@ -53,7 +53,7 @@ class ResumeStore:
         contents = {_TENSORS: pack(tensors), _STATE: json.dumps(_encode(state), allow_nan=False).encode()}
         files = {name: {"sha256": checksum(data), "bytes": len(data)} for name, data in contents.items()}
         contents[_MANIFEST] = json.dumps({"files": files}, indent=2).encode()
-        with explaining_disk_errors(self._path / "state"):
+        with explaining_disk_errors(self._path / _TENSORS):
             self._path.mkdir(parents=True, exist_ok=True)
             self._remove_leftovers()
             numbers = self._numbers()
@@ -106,7 +106,7 @@ class ResumeStore:
         Raises:
             RunError: the disk refuses.
         """
-        with explaining_disk_errors(self._path / "state"):
+        with explaining_disk_errors(self._path / _TENSORS):
             if self._path.is_dir():
                 self._remove_leftovers()
                 for number in self._numbers():

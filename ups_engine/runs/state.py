@@ -90,10 +90,14 @@ class StateReader:
             RunError: run.json is missing or damaged, or the events cannot be read.
         """
         self._read()
-        progress, silence = self._progress, self._silence()
         record = self.run.record
+        silence = self._silence()
         owner = owner_of(self.run, silence=silence)
         state = self._status(owner, silence, record.created)
+        if state == "lost":  # or it came to its end, and said so, between the two looks
+            self._read()
+            state = self._status(owner, silence, record.created)
+        progress = self._progress
         return RunState(
             run=self.run.name,
             directory=self.run.path,
