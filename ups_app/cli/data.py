@@ -1,10 +1,110 @@
-"""The group `ups data`."""
+"""The group `ups data`: simulation data made by UPS's solvers, and what a file holds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ups_app.cli.options import AsJson, Config, Preset, Set, resolve_settings
+from ups_app.cli.output import human_bytes, notice, print_json, print_table
+
+if TYPE_CHECKING:
+    from ups_engine.data.inspect import Description
 
 app = typer.Typer(no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    pass
+@app.command()
+def make(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="burgers1d or advection1d.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="PATH", help="File (.h5, .hdf5) or folder; else under data.root."),
+    ] = None,
+    preset: Preset = None,
+    config: Config = None,
+    overrides: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Solve a PDE for random initial states and write PDEBench's layout; sizes are the settings data.generate."""
+    data = resolve_settings(preset, config, overrides).settings.data
+    from ups_engine.data.generate.write import generated_task, make_or_reuse
+    from ups_engine.data.locate import generated_path
+    from ups_engine.data.sources.names import SUFFIXES
+
+    if output is None:
+        path = generated_path(task, data)
+    else:
+        named = output.suffix.lower() in SUFFIXES and not output.is_dir()
+        path = output if named else output / generated_task(task).file_name(data.generate)
+    make_or_reuse(task, data.generate, path, notice)
+    if as_json:
+        print_json({"path": str(path), "task": task, "bytes": path.stat().st_size})
+    else:
+        print(path)
+
+
+@app.command()
+def inspect(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A file, a folder or a quoted pattern.")],
+    preset: Preset = None,
+    config: Config = None,
+    overrides: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a file is, what it holds, and what UPS would do with it under the current settings."""
+    settings = resolve_settings(preset, config, overrides, quiet=as_json).settings
+    from ups_engine.data.inspect import describe
+
+    description = describe(path, settings)
+    if as_json:
+        print_json(description.to_json())
+    else:
+        _print(description)
+
+
+def _print(description: "Description") -> None:
+    info = description.info
+    files = str(info.files[0]) + (f" and {len(info.files) - 1} more" if len(info.files) > 1 else "")
+    axes = [
+        f"{axis[0]:g} to {axis[-1]:g}{', periodic' if wraps else ''}"
+        for axis, wraps in zip(info.coordinates, info.periodic, strict=True)
+    ]
+    time = "unknown; set data.dt" if info.dt is None else f"{info.time[0]:g} to {info.time[-1]:g}, dt = {info.dt:g}"
+    print_table(
+        ("property", "value"),
+        [
+            ("file", files),
+            ("format", info.format),
+            ("task", info.task),
+            ("trajectories", str(info.trajectories)),
+            ("frames", str(info.frames)),
+            ("resolution", "x".join(map(str, info.resolution))),
+            *((f"axis {number}", text) for number, text in enumerate(axes, start=1)),
+            ("time", time),
+            *((name, ", ".join(f"{value:g}" for value in values)) for name, values in description.parameters.items()),
+            ("size", human_bytes(info.bytes)),
+        ],
+    )
+    print()
+    print_table(
+        ("field", "shape", "dtype", "unit", "sampled min", "sampled max"),
+        [
+            (
+                field.spec.name,
+                "x".join(map(str, field.shape)),
+                field.spec.dtype,
+                field.spec.unit,
+                field.low,
+                field.high,
+            )
+            for field in description.fields
+        ],
+    )
+    for field in description.fields:
+        if not field.finite:
+            notice(f"warning: {field.spec.name} holds non-finite values; find and leave out with data.exclude")
+    print()
+    print("What UPS would do:")
+    for sentence in description.plan:
+        print(f"  {sentence}")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ups_engine.config.data import DataSettings
 from ups_engine.config.schema import Settings
 from ups_engine.data.arrays import Float32, Float64, Int64
@@ -20,6 +22,7 @@ from ups_engine.errors import DataError, SettingsError
 from ups_engine.telemetry.memory import available_memory
 
 _RECORD_VERSION = 1
+_SMALL_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,10 +172,11 @@ def prepare_data(
         time_stride=data.time_stride,
         frames=frames,
         rows=splits.all(),
-        memory=0 if settings.latent.residency == "disk" else available_memory().available_bytes // 8,
+        memory=memory_for_fields(settings),
         exclude=data.exclude,
     )
     if record is None:
+        _read_early(reader, splits)
         normalisation = fit(reader.read, splits.train, frames, reader.frame_bytes)
         conditioning = Conditioning.fit(
             info.parameters, source.parameters(splits.all()), source.parameters(splits.train)
@@ -192,6 +196,11 @@ def prepare_data(
     if record is not None:
         _check_recorded(dataset, record)
     return dataset
+
+
+def memory_for_fields(settings: Settings) -> int:
+    """Bytes of RAM that fields may take: an eighth of what is free, nothing under disk residency."""
+    return 0 if settings.latent.residency == "disk" else available_memory().available_bytes // 8
 
 
 def strided_grid(info: SourceInfo, stride: int) -> Grid:
@@ -268,6 +277,17 @@ def _open(settings: Settings, record: Mapping[str, Any] | None, notify: Callable
             "its content changed, or it was moved and other files took its place; put it back or start a new run",
         )
     return source
+
+
+def _read_early(reader: StridedReader, splits: Splits) -> None:
+    """Read data that is small through once, so that a bad value stops a run before training and not in its evaluation.
+
+    Larger data is checked as it is read.
+    """
+    rows = splits.all()
+    if len(rows) * reader.frames * reader.frame_bytes <= _SMALL_BYTES:
+        for row in rows:
+            reader.read(np.array([row]))
 
 
 def _check_recorded(dataset: FieldDataset, record: Mapping[str, Any]) -> None:

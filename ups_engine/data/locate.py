@@ -4,14 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ups_engine.config.data import DataSettings
-from ups_engine.data.generate.write import TASKS, make_or_reuse
+from ups_engine.data.generate.write import TASKS, generated_task, make_or_reuse
 from ups_engine.data.sources.files import expand, find_task, of_task
 from ups_engine.errors import DataError
 
 
-def generated_folder(data: DataSettings) -> Path:
-    """Where data made by UPS is kept."""
-    return Path(data.root).expanduser() / "generated"
+def generated_path(task: str, data: DataSettings) -> Path:
+    """Where the data of these settings is kept when UPS makes it."""
+    return Path(data.root).expanduser() / "generated" / generated_task(task).file_name(data.generate)
 
 
 def locate_data(data: DataSettings, notify: Callable[[str], None]) -> list[Path]:
@@ -29,14 +29,13 @@ def locate_data(data: DataSettings, notify: Callable[[str], None]) -> list[Path]
     root = Path(data.root).expanduser()
     found = find_task(root, data.task)
     if found:
-        notify(
-            f"data: {len(found)} file{'s' * (len(found) > 1)} of {data.task} in {root}: {found[0].name}"
-            + (" ..." if len(found) > 1 else "")
-        )
+        others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        notify(f"data of {data.task}: {found[0]}{others}")
         return found
     if data.task not in TASKS:
         raise DataError(
             f"no files of task {data.task!r} in {root}, and UPS has no solver for it",
             f"give files with --data PATH or --set data.root=FOLDER; solvers: {', '.join(sorted(TASKS))}",
         )
-    return [make_or_reuse(data.task, data.generate, generated_folder(data), notify)]
+    path = generated_path(data.task, data)
+    return [make_or_reuse(data.task, data.generate, path, notify, replace=True)]

@@ -40,7 +40,7 @@ def solve(
         frames[:, 0] = initial[rows]
         for number in range(1, len(times)):
             distance = abs(beta) * float(times[number] - times[number - 1]) * points  # in cells
-            steps = max(1, int(np.ceil(distance / COURANT)))
+            steps = int(np.ceil(distance / COURANT))
             for _ in range(steps):
                 state = _step(state, distance / steps)
             frames[:, number] = state[::-1].T if beta < 0 else state.T

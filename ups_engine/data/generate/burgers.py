@@ -2,8 +2,8 @@
 
 Second-order finite volumes: linear reconstruction with the monotonised-central limiter (van Leer 1977), Godunov's
 exact Riemann flux, central viscous flux, and the midpoint rule in time. It agrees with PDEBench's own data at 1024
-points to a per-frame nRMSE of 0.00104 at worst over 201 frames; see tests/data/test_burgers.py for the error against
-Cole-Hopf and against a four times finer grid.
+points to a per-frame nRMSE of 0.00104 at worst over 201 frames, with Cole-Hopf at nu = 0.1 and 256 points to 1.8e-4,
+and at nu = 0.01 and 512 points with a four times finer grid to 0.0013 at worst, 0.0003 on average.
 
 The cost grows with nu * points^2: with the default 512 points, nu = 1 takes 60 times as long as nu = 0.01.
 """

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ Progress = Callable[[float], None]
 
 _ATTRIBUTE = "ups_generate"
 _SOLVERS_VERSION = 1  # raise when a solver's output changes, so that files of the earlier one are made again
+_SMALL_PARTS = 256 * 1024  # room for the axes and what HDF5 writes about them
 _GROUP = 1024  # trajectories whose initial conditions are held, and sorted by speed, at a time
 
 
@@ -80,26 +81,38 @@ def generated_task(name: str) -> GeneratedTask:
     return TASKS[name]
 
 
-def make_or_reuse(task: str, settings: GenerateSettings, folder: Path, notify: Callable[[str], None]) -> Path:
-    """The file of these parameters in a folder: the one that is there, if all parameters agree, else made now."""
+def make_or_reuse(
+    task: str, settings: GenerateSettings, path: Path, notify: Callable[[str], None], *, replace: bool = False
+) -> Path:
+    """The file at a path, if it was made with exactly these parameters; else it is made now.
+
+    Args:
+        task: a key of `TASKS`.
+        settings: size, time and parameters.
+        path: the file.
+        notify: is told what happens, and every quarter of the work.
+        replace: whether a file of other parameters may be written over.
+
+    Raises:
+        DataError: as `make`.
+    """
     generator = generated_task(task)
-    path = folder / generator.file_name(settings)
     if is_made_with(path, task, settings):
-        notify(f"data: generated earlier, {path}")
+        notify(f"{path} was made earlier with the same parameters and is used again")
         return path
     notify(
-        f"data: no files of {task}, so solving for {settings.trajectories} trajectories on {settings.points} points,"
-        f" {generator.parameter} = {generator.value(settings):g}"
+        f"solving {task}: {settings.trajectories} trajectories, {settings.points} points, {settings.frames} frames"
+        f" to t = {settings.t_end:g}, {generator.parameter} = {generator.value(settings):g}, seed {settings.seed}"
     )
-    told = 0.0
+    quarters = 0
 
     def progress(share: float) -> None:
-        nonlocal told
-        if share >= told + 0.25:
-            told = np.floor(share * 4) / 4
-            notify(f"data: {100 * told:.0f} % solved")
+        nonlocal quarters
+        if int(4 * share) > quarters:
+            quarters = int(4 * share)
+            notify(f"{25 * quarters} % solved")
 
-    return make(task, settings, path, progress, replace=True)
+    return make(task, settings, path, progress, replace=replace)
 
 
 def is_made_with(path: Path, task: str, settings: GenerateSettings) -> bool:
@@ -140,59 +153,86 @@ def make(
     generator = generated_task(task)
     if path.exists() and not replace:
         raise DataError(f"{path} exists and is left as it is", "remove it, or write elsewhere with -o")
-    with _atomic_hdf5(path) as file:
-        _write(file, generator, settings, progress)
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+    with _atomic_hdf5(path, 4 * settings.trajectories * settings.frames * settings.points + _SMALL_PARTS) as file:
+        with _writing(path):
+            tensor = _lay_out(file, generator, settings)
+        for row, trajectory in _solved(generator, settings, progress):
+            with _writing(path):
+                tensor[row] = trajectory
     return path
 
 
-def _write(file: h5py.File, generator: GeneratedTask, settings: GenerateSettings, progress: Progress) -> None:
-    """Write the small arrays and attributes, then solve and write block by block."""
-    n, points, frames = settings.trajectories, settings.points, settings.frames
-    x = cell_centres(points)
-    times = settings.t_end / (frames - 1) * np.arange(frames + 1, dtype=np.float64)  # PDEBench's: one too many
+def _lay_out(file: h5py.File, generator: GeneratedTask, settings: GenerateSettings) -> h5py.Dataset:
+    """Write the attributes and axes, and make room on the disk for the tensor."""
     file.attrs["task"] = generator.name
     file.attrs[generator.parameter] = generator.value(settings)
     file.attrs[_ATTRIBUTE] = json.dumps(generator.parameters(settings), sort_keys=True)
-    file["x-coordinate"] = x.astype(np.float32)
-    file["t-coordinate"] = times.astype(np.float32)
-    tensor = file.create_dataset("tensor", (n, frames, points), np.float32)
+    file["x-coordinate"] = cell_centres(settings.points).astype(np.float32)
+    file["t-coordinate"] = _times(settings).astype(np.float32)
+    early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    shape = (settings.trajectories, settings.frames, settings.points)
+    tensor = file.create_dataset("tensor", shape, np.float32, dcpl=early)
+    file.flush()
+    _reserve(Path(file.filename), tensor.id.get_offset() + tensor.nbytes)
+    return tensor
+
+
+def _times(settings: GenerateSettings) -> Float64:
+    """(frames + 1,) times: PDEBench's axis is one longer than the frames."""
+    return settings.t_end / (settings.frames - 1) * np.arange(settings.frames + 1, dtype=np.float64)
+
+
+def _solved(generator: GeneratedTask, settings: GenerateSettings, progress: Progress) -> Iterator[tuple[int, Float64]]:
+    """Every trajectory's number and frames (T, X), in the order in which the solver finishes them."""
+    n, times, x = settings.trajectories, _times(settings)[:-1], cell_centres(settings.points)
     done = 0
 
     def advanced(trajectories: int) -> None:
         nonlocal done
         done += trajectories
-        progress(done / (n * (frames - 1)))
+        progress(done / (n * (settings.frames - 1)))
 
     for start in range(0, n, _GROUP):
         group = np.arange(start, min(start + _GROUP, n))
         initial = draw_initial_conditions(group, settings.seed)(x)
-        for rows, solved in generator.solve(initial, times[:-1], generator.value(settings), advanced):
-            with _writing(Path(file.filename)):
-                for row, trajectory in zip(group[rows].tolist(), solved, strict=True):
-                    tensor[row] = trajectory
+        for rows, block in generator.solve(initial, times, generator.value(settings), advanced):
+            yield from zip(group[rows].tolist(), block, strict=True)
 
 
 @contextmanager
-def _atomic_hdf5(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file under a hidden temporary name, renamed to its own once it is durable, removed if work fails."""
+def _atomic_hdf5(path: Path, size: int) -> Iterator[h5py.File]:
+    """A new HDF5 file under a hidden temporary name, renamed to its own once it is durable, removed if work fails.
+
+    HDF5 crashes the process at its end when a write meets a full disk. So the room is taken first, by a plain call
+    that fails cleanly: `size` bytes before HDF5 sees the file, and again inside it when it is laid out.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with _writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(path)
+            _reserve(temporary, size)
             file = h5py.File(temporary, "w", locking=False)
-        try:
+        with file:
             yield file
-            with _writing(path):
-                file.close()
-                _make_durable(temporary)
-                temporary.replace(path)
-                _make_durable(path.parent)
-        finally:
-            with suppress(OSError, RuntimeError):  # a second close after a full disk has nothing new to say
-                file.close()
+        with _writing(path):
+            _make_durable(temporary)
+            temporary.replace(path)
+            _make_durable(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Make sure that a file's first bytes have room on the disk."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        os.posix_fallocate(handle, 0, size)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ makes of it any selection of trajectories, frames, fields and grid points.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -229,8 +230,8 @@ def _grouped(rows: Int64) -> Iterator[tuple[int, Int64]]:
     """Every distinct trajectory in file order, with its places in the request."""
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
-    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-    for start, stop in zip(starts, np.append(starts[1:], len(rows)), strict=True):
+    edges = np.append(np.flatnonzero(np.diff(ordered, prepend=-1)), len(rows))
+    for start, stop in pairwise(edges):
         yield int(ordered[start]), order[start:stop]
 
 

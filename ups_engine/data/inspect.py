@@ -1,0 +1,174 @@
+"""What a file is, what it holds, and what UPS would do with it."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ups_engine.config.schema import Settings
+from ups_engine.data.arrays import Float32, Float64
+from ups_engine.data.dataset import Grid, memory_for_fields, strided_frames, strided_grid, time_step
+from ups_engine.data.sources import open_source
+from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
+from ups_engine.data.splits import choose_splits
+from ups_engine.errors import UpsError
+
+_SAMPLED_TRAJECTORIES = 16
+_SAMPLED_FRAMES = 5
+_SAMPLED_BYTES = 64 * 2**20
+_LISTED_VALUES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class FieldSummary:
+    """A field with the range of its values over a small, evenly spaced sample."""
+
+    spec: FieldSpec
+    shape: tuple[int, ...]
+    """As stored over all files: trajectories, frames, space, and channels where there are several."""
+    low: float
+    high: float
+    finite: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """What `ups data inspect` says."""
+
+    info: SourceInfo
+    fields: tuple[FieldSummary, ...]
+    parameters: dict[str, list[float]]
+    """Distinct values by name, at most 16 of them."""
+    plan: tuple[str, ...]
+    """Sentences: what UPS would do with the data under the settings."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of the design page, then what else is known."""
+        info = self.info
+        return {
+            "format": info.format,
+            "task": info.task,
+            "fields": [
+                {
+                    "name": field.spec.name,
+                    "shape": list(field.shape),
+                    "dtype": field.spec.dtype,
+                    "unit": field.spec.unit,
+                    "sampled": {"min": field.low, "max": field.high, "finite": field.finite},
+                }
+                for field in self.fields
+            ],
+            "trajectories": info.trajectories,
+            "frames": info.frames,
+            "resolution": list(info.resolution),
+            "dt": info.dt,
+            "parameters": self.parameters,
+            "bytes": info.bytes,
+            "coordinates": [
+                {"first": float(axis[0]), "last": float(axis[-1]), "points": len(axis), "periodic": wraps}
+                for axis, wraps in zip(info.coordinates, info.periodic, strict=True)
+            ],
+            "time": {"first": float(info.time[0]), "last": float(info.time[-1])} if info.dt is not None else None,
+            "split": info.split,
+            "files": [str(path) for path in info.files],
+            "plan": list(self.plan),
+        }
+
+
+def describe(path: Path | str, settings: Settings) -> Description:
+    """Open data and describe it, reading a small sample of its values.
+
+    Args:
+        path: a file, a folder or a pattern.
+        settings: under which the plan is made.
+
+    Raises:
+        DataError: missing, unreadable or foreign.
+    """
+    source = open_source(path)
+    info = source.info
+    rows = np.arange(info.trajectories)
+    values = source.parameters(rows)
+    return Description(
+        info=info,
+        fields=tuple(_summaries(source)),
+        parameters={
+            name: np.unique(values[:, column])[:_LISTED_VALUES].tolist() for column, name in enumerate(info.parameters)
+        },
+        plan=tuple(_plan(source, settings, values)),
+    )
+
+
+def _summaries(source: Source) -> Iterator[FieldSummary]:
+    info = source.info
+    frame_bytes = 4 * math.prod(info.resolution) * info.channels
+    rows = _evenly(info.trajectories, max(1, min(_SAMPLED_TRAJECTORIES, _SAMPLED_BYTES // frame_bytes)))
+    frames = _evenly(info.frames, _SAMPLED_FRAMES)
+    for spec in info.fields:
+        sample = np.concatenate([_sampled(source, int(row), frames, spec) for row in rows])
+        finite = np.isfinite(sample)
+        kept = sample[finite]
+        yield FieldSummary(
+            spec=spec,
+            shape=(info.trajectories, info.frames, *info.resolution) + ((spec.channels,) if spec.channels > 1 else ()),
+            low=float(kept.min()) if kept.size else math.nan,
+            high=float(kept.max()) if kept.size else math.nan,
+            finite=bool(finite.all()),
+        )
+
+
+def _sampled(source: Source, row: int, frames: np.ndarray, spec: FieldSpec) -> Float32:
+    return np.concatenate([source.read([row], [int(frame)], [spec.name]).ravel() for frame in frames])
+
+
+def _evenly(n: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
+
+
+def _plan(source: Source, settings: Settings, values: Float64) -> Iterator[str]:
+    """What UPS would do, or the first thing that it would refuse."""
+    try:
+        yield from _sentences(source, settings, values)
+    except UpsError as problem:
+        yield f"Not as the settings stand: {problem.message}" + (f"; {problem.hint}" if problem.hint else "")
+
+
+def _sentences(source: Source, settings: Settings, values: Float64) -> Iterator[str]:
+    info, data = source.info, settings.data
+    grid, frames = strided_grid(info, data.spatial_stride), strided_frames(info, data)
+    dt = time_step(info, data)
+    size = "x".join(map(str, grid.shape))
+    yield (
+        f"Use {'/'.join(spec.name for spec in source.field_specs(data.fields))} on {size} points"
+        f" (stride {data.spatial_stride}) and {frames} frames, dt = {dt:g} (stride {data.time_stride})."
+    )
+    yield _tokens(grid, data.patch_size)
+    splits = choose_splits(
+        source,
+        val_fraction=data.val_fraction,
+        test_fraction=data.test_fraction,
+        seed=settings.seed,
+        exclude=data.exclude,
+        limit=data.trajectories,
+    )
+    declared = sorted({part.split for part in source.parts() if part.split})
+    drawn = f"declared: {', '.join(declared)}" if len(declared) > 1 else "the first test, validation is drawn"
+    yield (
+        f"Train on {len(splits.train)} trajectories, validate on {len(splits.val)}, test on {len(splits.test)}"
+        f" ({drawn}); normalise by the training ones."
+    )
+    varied = [name for column, name in enumerate(info.parameters) if len(np.unique(values[:, column])) > 1]
+    yield f"Condition on {', '.join(varied)} and dt." if varied else "Condition on dt; no PDE parameter varies."
+    needed = len(splits.all()) * frames * grid.points * 4 * sum(s.channels for s in source.field_specs(data.fields))
+    kept = needed <= memory_for_fields(settings)
+    yield f"Fields take {needed / 2**20:.1f} MiB: {'kept in RAM once read' if kept else 'read from disk as needed'}."
+
+
+def _tokens(grid: Grid, patch: int) -> str:
+    if any(points % patch for points in grid.shape):
+        return f"Patches of {patch} points do not tile this grid: choose data.patch_size or data.spatial_stride anew."
+    tokens = math.prod(points // patch for points in grid.shape)
+    return f"Encode it into {tokens} tokens of {patch} points along each axis."
