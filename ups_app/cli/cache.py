@@ -104,7 +104,7 @@ def build(
 
 def _context(run: str | None, preset: str | None, config: Path | None, overrides: list[str] | None) -> "CacheContext":
     settings = resolve_settings(preset, config, overrides).settings
-    from ups_engine.pipeline import cache_context
+    from ups_engine.revisit import cache_context
 
     context = cache_context(settings, run)
     notice(context.note)

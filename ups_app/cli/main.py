@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from ups_app.cli import cache, config, data, runs
+from ups_app.cli.evaluate import evaluate
 from ups_app.cli.output import error
+from ups_app.cli.train import train
 from ups_engine.errors import UpsError
 
 EXIT_FAILED = 1
@@ -22,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: no colours to undo in logs, and rich stays unimported
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(train)
+app.command()(evaluate)
 app.add_typer(config.app, name="config", help="Show, check and start settings files.")
 app.add_typer(data.app, name="data", help="Make simulation data, or find out what a file holds.")
 app.add_typer(cache.app, name="cache", help="Check or build the cache of encoded fields.")

@@ -1,0 +1,1 @@
+"""The networks: encoder and decoder of fields, the latent operator, its correctors, and the steady prior."""

@@ -1,0 +1,165 @@
+"""Rolling a surrogate out over many steps, and scoring it against the true trajectories in physical units."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ups_engine.data.arrays import Int64
+from ups_engine.data.dataset import FieldDataset
+from ups_engine.evaluation.metrics import MetricAccumulator, Scores
+from ups_engine.models.surrogate import Surrogate
+
+Noise = Callable[[int, tuple[int, ...]], Tensor]
+"""Standard normal noise of a predicted frame: (frame, shape) -> tensor on the device."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a surrogate did.
+
+    Attributes:
+        one_step: scores of single steps from every true frame.
+        rollout: scores of whole predicted trajectories.
+        milliseconds_per_step: mean time to predict one frame of one batch of rollouts.
+    """
+
+    one_step: Scores
+    rollout: Scores
+    milliseconds_per_step: float
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is rolled out.
+
+    Attributes:
+        rows: trajectories of the source.
+        initial_steps: frames given; the surrogate starts from the last of them.
+        batch_size: trajectories at a time.
+    """
+
+    rows: Int64
+    initial_steps: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class TrueBatch:
+    """True trajectories: physical fields (B, T, *space, C), PDE parameters (B, P), time step (B,)."""
+
+    fields: Tensor
+    cond: Tensor
+    dt: Tensor
+
+
+def true_batches(dataset: FieldDataset, protocol: Protocol, device: torch.device) -> Iterator[TrueBatch]:
+    """Read the trajectories of a protocol, batch by batch."""
+    for start in range(0, len(protocol.rows), protocol.batch_size):
+        rows = protocol.rows[start : start + protocol.batch_size]
+        fields = torch.from_numpy(dataset.read(rows)).to(device)
+        cond = torch.from_numpy(dataset.parameters(rows)).to(device)
+        yield TrueBatch(fields, cond, torch.full((len(rows),), dataset.dt, device=device))
+
+
+@torch.no_grad()
+def try_persistence(dataset: FieldDataset, protocol: Protocol, device: torch.device) -> Trial:
+    """Score the forecast that nothing changes."""
+    one_step, rollout = MetricAccumulator(), MetricAccumulator()
+    seconds, frames = 0.0, 0
+    for batch in true_batches(dataset, protocol, device):
+        truth = batch.fields[:, protocol.initial_steps :]
+        began = time.perf_counter()
+        still = batch.fields[:, protocol.initial_steps - 1 : protocol.initial_steps].expand_as(truth).contiguous()
+        seconds, frames = seconds + time.perf_counter() - began, frames + truth.shape[1]
+        one_step.update(batch.fields[:, :-1], batch.fields[:, 1:])
+        rollout.update(still, truth)
+    return Trial(one_step.scores(), rollout.scores(), 1000 * seconds / frames)
+
+
+@torch.no_grad()
+def try_surrogate(
+    surrogate: Surrogate,
+    dataset: FieldDataset,
+    protocol: Protocol,
+    device: torch.device,
+    noise: Noise,
+    between: Callable[[], None] = lambda: None,
+) -> Trial:
+    """Score a surrogate.
+
+    Args:
+        surrogate: on the device, in evaluation mode.
+        dataset: of the trajectories.
+        protocol: which of them, and from where.
+        device: where to compute.
+        noise: of the corrector, if the surrogate has one.
+        between: called between batches; may raise to stop.
+    """
+    one_step, rollout = MetricAccumulator(), MetricAccumulator()
+    seconds, frames = 0.0, 0
+    for batch in true_batches(dataset, protocol, device):
+        between()
+        began = _now(device)
+        predicted = roll_out(surrogate, dataset, batch, protocol.initial_steps, noise)
+        seconds, frames = seconds + _now(device) - began, frames + predicted.shape[1]
+        rollout.update(predicted, batch.fields[:, protocol.initial_steps :])
+        one_step.update(single_steps(surrogate, dataset, batch, noise), batch.fields[:, 1:])
+    return Trial(one_step.scores(), rollout.scores(), 1000 * seconds / frames)
+
+
+def roll_out(surrogate: Surrogate, dataset: FieldDataset, batch: TrueBatch, initial_steps: int, noise: Noise) -> Tensor:
+    """Predict all frames after the given ones from the last given one: (B, T - initial_steps, *space, C), physical."""
+    normalisation = dataset.normalisation
+    z = surrogate.encoder(normalisation.apply(batch.fields[:, initial_steps - 1]))
+    predicted = []
+    for frame in range(initial_steps, batch.fields.shape[1]):
+        z, field = surrogate(z, batch.cond, batch.dt, _drawn(surrogate, noise, frame, z))
+        predicted.append(normalisation.invert(field))
+    return torch.stack(predicted, dim=1)
+
+
+def single_steps(surrogate: Surrogate, dataset: FieldDataset, batch: TrueBatch, noise: Noise) -> Tensor:
+    """Predict every frame but the first from the true frame before it: (B, T - 1, *space, C), physical."""
+    normalisation = dataset.normalisation
+    predicted = []
+    for frame in range(1, batch.fields.shape[1]):
+        z = surrogate.encoder(normalisation.apply(batch.fields[:, frame - 1]))
+        prediction = surrogate.predict(z, batch.cond, batch.dt, _drawn(surrogate, noise, frame, z))
+        predicted.append(normalisation.invert(surrogate.decoder(prediction)))
+    return torch.stack(predicted, dim=1)
+
+
+@torch.no_grad()
+def reconstruction(surrogate: Surrogate, dataset: FieldDataset, protocol: Protocol, device: torch.device) -> Scores:
+    """Score D(E(u)) against u over all frames."""
+    scores = MetricAccumulator()
+    for batch in true_batches(dataset, protocol, device):
+        scores.update(reconstruct(surrogate.encoder, surrogate.decoder, dataset, batch.fields), batch.fields)
+    return scores.scores()
+
+
+def reconstruct(encoder: torch.nn.Module, decoder: torch.nn.Module, dataset: FieldDataset, fields: Tensor) -> Tensor:
+    """D(E(u)) of physical fields (B, T, *space, C), physical."""
+    flat = dataset.normalisation.apply(fields.flatten(0, 1))
+    return dataset.normalisation.invert(decoder(encoder(flat))).unflatten(0, fields.shape[:2])
+
+
+def spread(rows: Int64, most: int) -> Int64:
+    """At most `most` of the rows, evenly spaced."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+
+
+def _drawn(surrogate: Surrogate, noise: Noise, frame: int, z: Tensor) -> Tensor | None:
+    return None if surrogate.corrector is None else noise(frame, (surrogate.steps, *z.shape))
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -1,0 +1,98 @@
+"""The blocks that networks over tokens are made of."""
+
+from math import pi
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ups_engine.models.tokens import TokenGrid, pad
+
+
+class DepthwiseConv(nn.Module):
+    """One small convolution per channel over the token grid, periodic where the field is, else zero beyond the edge.
+
+    The zeros tell a token how far the boundary is; on periodic axes nothing does.
+    """
+
+    def __init__(self, channels: int, grid: TokenGrid, width: int) -> None:
+        super().__init__()
+        self.grid, self.width = grid, width
+        kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[grid.axes - 1]
+        self.conv = kind(channels, channels, width, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, tokens, channels) -> the same shape."""
+        reach = self.width // 2
+        y = x.transpose(1, 2).unflatten(2, self.grid.cells)  # (B, channels, *cells)
+        for axis, periodic in enumerate(self.grid.periodic):
+            if periodic:
+                y = pad(y, axis + 2, reach, reach, periodic=True)
+            else:
+                y = F.pad(y, [0, 0] * (self.grid.axes - 1 - axis) + [reach, reach])
+        return self.conv(y).flatten(2).transpose(1, 2)
+
+
+class ConvBlock(nn.Module):
+    """Residual block of the encoder and decoder: depthwise convolution, norm, two-layer MLP (Liu et al. 2022)."""
+
+    def __init__(self, channels: int, grid: TokenGrid) -> None:
+        super().__init__()
+        self.conv = DepthwiseConv(channels, grid, width=3)
+        self.norm = nn.LayerNorm(channels)
+        self.up = nn.Linear(channels, 2 * channels)
+        self.down = nn.Linear(2 * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, tokens, channels) -> the same shape."""
+        return x + self.down(F.gelu(self.up(self.norm(self.conv(x)))))
+
+
+class RelativeAttention(nn.Module):
+    """Attention that sees only relative positions: rotary phases with whole periods on periodic axes.
+
+    Query and key are rotated by angles proportional to the token's position (Su et al. 2021). On a periodic axis of
+    J cells all angles are multiples of 2 pi / J, so that the relative position is taken around the ring; elsewhere
+    they fall geometrically.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, channels: int, heads: int, grid: TokenGrid) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+        angles = rotary_angles(grid, channels // heads)
+        self.register_buffer("cos", torch.cos(angles), persistent=False)
+        self.register_buffer("sin", torch.sin(angles), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, tokens, channels) -> the same shape."""
+        q, k, v = (
+            self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # each (B, heads, tokens, width)
+        y = F.scaled_dot_product_attention(self._rotate(q), self._rotate(k), v)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def _rotate(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, dim=-1)
+        cos, sin = self.cos.to(x.dtype), self.sin.to(x.dtype)
+        return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+def rotary_angles(grid: TokenGrid, width: int) -> Tensor:
+    """Rotation angles (tokens, width / 2) of the tokens' positions, the axes taking turns."""
+    position = torch.cartesian_prod(*[torch.arange(n, dtype=torch.float64) for n in grid.cells])
+    position = position.reshape(grid.count, grid.axes)
+    columns = []
+    for i in range(width // 2):
+        axis, step = i % grid.axes, i // grid.axes
+        if grid.periodic[axis]:
+            cells = grid.cells[axis]
+            frequency = 2 * pi * (1 + step % (cells // 2)) / cells
+        else:
+            frequency = 100.0 ** (-step * grid.axes / max(1, width // 2))
+        columns.append(position[:, axis] * frequency)
+    return torch.stack(columns, dim=-1).float()

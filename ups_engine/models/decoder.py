@@ -1,0 +1,112 @@
+"""From latent tokens to fields, on the grid or at any point between."""
+
+import torch
+from torch import Tensor, nn
+
+from ups_engine.config.models import ConvSettings
+from ups_engine.models.blocks import ConvBlock
+from ups_engine.models.lapped import grid_waves, wave_order, waves
+from ups_engine.models.tokens import TokenGrid, pad
+
+
+class GridDecoder(nn.Module):
+    """Each token gives the coefficients of smooth waves on its window; a field is the sum over windows.
+
+    u(x) = sum_j sum_k c_jk w_k(x - x_j) with the waves w_k of lapped.py and c = S z + g(z): S starts as the inverse
+    of the encoder's transform, g is a small convolutional network over tokens that starts at zero. The sum can be
+    evaluated anywhere; on the grid it is a transposed convolution.
+    """
+
+    mean: Tensor
+    std: Tensor
+    table: Tensor
+
+    def __init__(self, grid: TokenGrid, channels: int, dim: int, settings: ConvSettings) -> None:
+        super().__init__()
+        self.grid, self.channels, self.dim = grid, channels, dim
+        coefficients = (2 * grid.patch) ** grid.axes * channels
+        self.linear = nn.Linear(dim, coefficients)
+        self.stem = nn.Linear(dim, settings.hidden)
+        self.blocks = nn.ModuleList(ConvBlock(settings.hidden, grid) for _ in range(settings.depth))
+        self.head = nn.Linear(settings.hidden, coefficients)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        nn.init.zeros_(self.linear.bias)
+        with torch.no_grad():
+            self.linear.weight.copy_(synthesis(grid, channels, dim))
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+        self.register_buffer("table", grid_waves(grid.patch).float(), persistent=False)
+
+    def forward(self, z: Tensor, points: Tensor | None = None) -> Tensor:
+        """Decode.
+
+        Args:
+            z: standardised latent tokens (B, tokens, dim).
+            points: (N, d) positions as fractions [0, 1] of each axis; None decodes at the grid's cell centres.
+
+        Returns:
+            Normalised fields (B, *grid shape, C), or (B, N, C) at points.
+        """
+        coefficients = self.coefficients(z)
+        return self._on_grid(coefficients) if points is None else self._at(coefficients, points)
+
+    def coefficients(self, z: Tensor) -> Tensor:
+        """Wave coefficients (B, *cells, 2p, .., 2p, C) of every token's window."""
+        z = z * self.std + self.mean
+        c = self.linear(z)
+        if len(self.blocks):
+            hidden = self.stem(z)
+            for block in self.blocks:
+                hidden = block(hidden)
+            c = c + self.head(hidden)
+        return c.unflatten(1, self.grid.cells).unflatten(-1, (*[2 * self.grid.patch] * self.grid.axes, self.channels))
+
+    def _on_grid(self, c: Tensor) -> Tensor:
+        patch, left, axes = self.grid.patch, self.grid.patch // 2, self.grid.axes
+        for axis in range(axes):
+            # The window of cell j covers grid points jp - left .. jp - left + 2p: sum its two halves with the
+            # neighbours', then cut the half cell that hangs over at either end.
+            c = pad(c, axis + 1, 1, 1, self.grid.periodic[axis])
+            values = torch.tensordot(c, self.table, dims=([axes + 1], [1]))  # (.., waves of later axes, C, 2p)
+            first, second = (
+                values.narrow(axis + 1, 1, c.shape[axis + 1] - 1),
+                values.narrow(axis + 1, 0, c.shape[axis + 1] - 1),
+            )
+            block = first[..., :patch] + second[..., patch:]  # (B, .., J + 1, .., C, p)
+            block = block.movedim(-1, axis + 2).flatten(axis + 1, axis + 2)
+            c = block.narrow(axis + 1, left, self.grid.shape[axis])
+        return c
+
+    def _at(self, c: Tensor, points: Tensor) -> Tensor:
+        patch, left, axes = self.grid.patch, self.grid.patch // 2, self.grid.axes
+        for axis in range(axes):
+            c = pad(c, axis + 1, 1, 1, self.grid.periodic[axis])
+        size = torch.tensor(self.grid.shape, dtype=points.dtype, device=points.device)
+        s = points * size + left  # window coordinate of cell 0's window
+        last = torch.div(s, patch, rounding_mode="floor").clamp(max=size // patch)
+        out = c.new_zeros(c.shape[0], points.shape[0], self.channels)
+        for corner in range(2**axes):
+            back = torch.tensor([corner >> axis & 1 for axis in range(axes)], dtype=points.dtype, device=points.device)
+            cell = last - back
+            index = (cell + 1).long().unbind(-1)  # + 1: the padding in front
+            values = c[(slice(None), *index)]  # (B, N, 2p, .., 2p, C)
+            for axis in range(axes):
+                wave = waves(s[:, axis] - cell[:, axis] * patch, patch).to(values.dtype)  # (N, 2p)
+                values = torch.einsum("nk,bnk...->bn...", wave, values)
+            out = out + values
+        return out
+
+
+def synthesis(grid: TokenGrid, channels: int, dim: int) -> Tensor:
+    """The inverse (window * C, dim) of `encoder.analysis`, exact on periodic grids where dim >= p^d * C.
+
+    Cosines alone are complete; where the latent holds all sines too, every product of families is, and they share.
+    """
+    order = wave_order(grid.patch, grid.axes)
+    complete = dim >= len(order) * channels
+    used = len(order) if complete else min(len(order), grid.patch**grid.axes)
+    weights = torch.zeros(*[2 * grid.patch] * grid.axes, channels, dim)
+    for row in range(min(dim, used * channels)):
+        weights[(*order[row // channels], row % channels, row)] = 0.5**grid.axes if complete else 1.0
+    return weights.flatten(0, -2)

@@ -1,0 +1,145 @@
+r"""The diffusion model of the operator's residual, and its consistency student.
+
+The residual r = z1 - (z0 + G(z0)) is divided by a fixed scale per channel, so that noise levels sigma count in units
+of its standard deviation (sigma_data = 1). A network F, conditioned on z0, the prediction and the PDE's parameters,
+gives by preconditioning
+
+    D(x; sigma) = c_skip x + c_out F(c_in x; sigma),
+    c_skip = 1 / (sigma^2 + 1),  c_out = sigma / sqrt(sigma^2 + 1),  c_in = 1 / sqrt(sigma^2 + 1)
+
+the denoiser of Karras et al. (2022), "Elucidating the design space of diffusion-based generative models", and
+
+    f(x; sigma) = x at sigma_min:  c_skip = 1 / ((sigma - sigma_min)^2 + 1),
+                                   c_out = (sigma - sigma_min) / sqrt(sigma^2 + 1)
+
+the consistency function of Song et al. (2023), "Consistency models", whose boundary condition holds by construction.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ups_engine.config.models import BackboneSettings
+from ups_engine.config.stages import NoiseSettings
+from ups_engine.models.backbone import Backbone
+from ups_engine.models.tokens import TokenGrid
+
+
+class ResidualModel(nn.Module):
+    """The network F with the residual's scale; teacher and student differ only in their preconditioning.
+
+    Args:
+        grid: arrangement of the tokens.
+        dim: latent channels.
+        noise: noise levels.
+        parameters: number of PDE parameters.
+        reference_dt: time step of the training pairs.
+    """
+
+    scale: Tensor
+
+    def __init__(
+        self,
+        grid: TokenGrid,
+        dim: int,
+        settings: BackboneSettings,
+        noise: NoiseSettings,
+        *,
+        parameters: int,
+        reference_dt: float,
+    ) -> None:
+        super().__init__()
+        self.noise = noise
+        self.backbone = Backbone(
+            grid, 3 * dim, dim, settings, parameters=parameters, reference_dt=reference_dt, noise=True
+        )
+        self.register_buffer("scale", torch.ones(dim))
+
+    def raw(self, x: Tensor, sigma: Tensor, context: "Context") -> Tensor:
+        """F(c_in x; sigma) for x (B, tokens, dim), sigma (B,)."""
+        tokens = torch.cat([x / (per_sample(sigma) ** 2 + 1).sqrt(), context.prediction, context.z0], dim=-1)
+        return self.backbone(tokens, context.cond, context.dt, torch.log(sigma))
+
+    def level(self, tau: Tensor) -> Tensor:
+        """Noise level of a diffusion time tau in [0, 1], by the rho schedule of Karras et al., equation 5."""
+        low, high = self.noise.sigma_min ** (1 / self.noise.rho), self.noise.sigma_max ** (1 / self.noise.rho)
+        return (low + tau * (high - low)) ** self.noise.rho
+
+    def levels(self, count: int, device: torch.device) -> Tensor:
+        """`count` noise levels, falling from sigma_max to sigma_min."""
+        return self.level(torch.linspace(1.0, 0.0, count, device=device))
+
+
+class Context:
+    """What a correction is conditioned on.
+
+    Args:
+        z0: latent the step started from (B, tokens, dim).
+        prediction: z0 + G(z0), (B, tokens, dim).
+        cond: PDE parameters (B, P).
+        dt: time step (B,).
+    """
+
+    def __init__(self, z0: Tensor, prediction: Tensor, cond: Tensor, dt: Tensor) -> None:
+        self.z0, self.prediction, self.cond, self.dt = z0, prediction, cond, dt
+
+    def __getitem__(self, part: slice) -> "Context":
+        return Context(self.z0[part], self.prediction[part], self.cond[part], self.dt[part])
+
+
+class DiffusionResidual(ResidualModel):
+    """The denoiser D, sampled along its probability-flow ODE."""
+
+    def denoise(self, x: Tensor, sigma: Tensor, context: Context) -> Tensor:
+        """D(x; sigma): x (B, tokens, dim) in units of the scale, sigma (B,) -> the same shape as x."""
+        s = per_sample(sigma)
+        return x / (s**2 + 1) + s / (s**2 + 1).sqrt() * self.raw(x, sigma, context)
+
+    def slope(self, x: Tensor, sigma: Tensor, context: Context) -> Tensor:
+        """dx/dsigma of the probability-flow ODE, Karras et al., equation 3."""
+        return (x - self.denoise(x, sigma, context)) / per_sample(sigma)
+
+    def sample(self, context: Context, noise: Tensor, steps: int, temperature: float) -> Tensor:
+        """A correction of the prediction by `steps` Euler steps from sigma_max to zero.
+
+        Args:
+            noise: standard normal (n, B, tokens, dim), n >= 1; the teacher uses noise[0].
+            steps: network evaluations.
+            temperature: scale of the initial noise.
+
+        Returns:
+            Residual in latent units (B, tokens, dim).
+        """
+        levels = torch.cat([self.levels(steps, noise.device), noise.new_zeros(1)])
+        x = temperature * levels[0] * noise[0]
+        for now, after in pairwise(levels):
+            x = x + (after - now) * self.slope(x, now.expand(len(x)), context)
+        return x * self.scale
+
+
+class ConsistencyResidual(ResidualModel):
+    """The consistency function f: from any point of the teacher's trajectory to its end in one evaluation."""
+
+    def consistency(self, x: Tensor, sigma: Tensor, context: Context) -> Tensor:
+        """f(x; sigma): x (B, tokens, dim) in units of the scale, sigma (B,) -> the same shape as x."""
+        s = per_sample(sigma)
+        above = s - self.noise.sigma_min
+        return x / (above**2 + 1) + above / (s**2 + 1).sqrt() * self.raw(x, sigma, context)
+
+    def sample(self, context: Context, noise: Tensor, steps: int, temperature: float) -> Tensor:
+        """A correction of the prediction; arguments and result as in `DiffusionResidual.sample`, with n = steps.
+
+        Every evaluation after the first starts from its predecessor's result, noised again (Song et al., algorithm 1).
+        """
+        x = torch.zeros_like(noise[0])
+        for i, sigma in enumerate(self.levels(steps + 1, noise.device)[:steps]):
+            spread = sigma if i == 0 else (sigma**2 - self.noise.sigma_min**2).sqrt()
+            x = x + temperature * spread * noise[i]
+            x = self.consistency(x, sigma.expand(len(x)), context)
+        return x * self.scale
+
+
+def per_sample(sigma: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1)."""
+    return sigma[:, None, None]

@@ -1,0 +1,106 @@
+"""Which stages a run goes through, and whether each will find what it needs."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ups_engine.config.schema import STAGES, Settings, StageName
+from ups_engine.errors import UsageError
+from ups_engine.runs.checkpoints import has_result
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.event_file import parse_event
+from ups_engine.stages import evaluation
+from ups_engine.stages.registry import TRAINING_STAGES
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage of a run.
+
+    Attributes:
+        name: of the stage.
+        epochs: it will train; 0 when it is left out.
+        skip: why it is left out, or None.
+    """
+
+    name: StageName
+    epochs: int
+    skip: str | None
+
+
+def make_plan(
+    settings: Settings, *, only: Sequence[str] = (), skip: Sequence[str] = (), earlier: Collection[str] | None = None
+) -> tuple[PlannedStage, ...]:
+    """Decide about every stage, in order.
+
+    Args:
+        settings: of the run; `epochs = 0` leaves a stage out.
+        only: stages asked for; none means all.
+        skip: stages left out.
+        earlier: stages that the run planned when it was last started; counts when neither `only` nor `skip` is given.
+
+    Raises:
+        UsageError: an unknown stage, or nothing left to do.
+    """
+    for name in (*only, *skip):
+        if name not in STAGES:
+            raise UsageError(f"there is no stage {name!r}", f"the stages are {', '.join(STAGES)}")
+    plan = []
+    for name in STAGES:
+        epochs: int = getattr(settings.stages, name).epochs
+        reason = None
+        if name in skip:
+            reason = "left out with --skip"
+        elif only and name not in only:
+            reason = "not asked for with --stage"
+        elif earlier is not None and not only and not skip and name not in earlier:
+            reason = "not part of this run so far; ask for it with --stage"
+        elif epochs == 0:
+            reason = f"stages.{name}.epochs = 0"
+        plan.append(PlannedStage(name, 0 if reason else epochs, reason))
+    if all(stage.skip for stage in plan):
+        raise UsageError("every stage is left out, so there is nothing to do")
+    return tuple(plan)
+
+
+def check_needs(plan: Sequence[PlannedStage], run: RunDirectory | None) -> None:
+    """Make sure before anything starts that each stage will find its inputs.
+
+    Args:
+        plan: of the run.
+        run: None for one that has no folder yet.
+
+    Raises:
+        UsageError: a stage needs a result that neither an earlier stage of the plan nor the run has.
+    """
+    running = {stage.name for stage in plan if stage.skip is None}
+    made: dict[str, str] = {}
+    needs = {stage.name: stage.needs for stage in TRAINING_STAGES} | {"evaluation": evaluation.NEEDS}
+    for stage in TRAINING_STAGES:
+        made |= dict.fromkeys(stage.writes, stage.name)
+    for name in STAGES:
+        if name not in running:
+            continue
+        absent = [need for need in needs[name] if made[need] not in running]
+        missing = [need for need in absent if run is None or not has_result(run, need)]
+        if missing:
+            makers = sorted({made[need] for need in missing}, key=STAGES.index)
+            raise UsageError(
+                f"stage {name} needs {', '.join(missing)}, which this run does not have",
+                f"add {' and '.join(f'--stage {maker}' for maker in makers)}, or go on with a run that has them:"
+                f" ups train --resume RUN --stage {name}",
+            )
+
+
+def planned_before(run: RunDirectory) -> set[str] | None:
+    """The stages of the run's latest plan, or None when it was never started."""
+    planned = None
+    if not run.events.exists():
+        return None
+    with run.events.open("rb") as lines:
+        for line in lines:
+            if b'"run_started"' not in line and b'"run_resumed"' not in line:
+                continue
+            event = parse_event(line.rstrip(b"\n")) if line.endswith(b"\n") else None
+            if event and event.kind in ("run_started", "run_resumed") and "stages" in event.data:
+                planned = {stage["name"] for stage in event.data["stages"] if stage["epochs"]}
+    return planned

@@ -1,0 +1,110 @@
+"""Going back to what a run left: evaluating it again, and finding the encoder that the latent caches belong to."""
+
+from pathlib import Path
+
+from ups_engine.config.archive import value_at
+from ups_engine.config.schema import Settings
+from ups_engine.data.dataset import prepare_data
+from ups_engine.data.splits import SplitName
+from ups_engine.errors import CheckpointError, UpsError
+from ups_engine.evaluation.report import EvaluationReport
+from ups_engine.latents.target import CacheContext
+from ups_engine.pipeline import EVALUATION_FILE, run_settings
+from ups_engine.runs.checkpoints import has_result, load_result
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.stages.context import StageContext
+from ups_engine.stages.evaluation import evaluate
+from ups_engine.stages.networks import DEPENDS_ON
+from ups_engine.training.machine import pick_device, set_precision
+
+
+def open_context(run: RunDirectory, settings: Settings | None = None) -> StageContext:
+    """A run's results on their data, ready to use.
+
+    Args:
+        run: that has looked at its data.
+        settings: that go with the run's results; None means the run's own.
+
+    Raises:
+        CheckpointError: the run has not got as far as its data.
+        DataError: the data is gone or has changed.
+    """
+    settings = settings or run_settings(run)
+    record = run.data_record()
+    if record is None:
+        raise CheckpointError(f"run {run.name} has not looked at its data yet", "let it train first")
+    device = pick_device(settings.runtime)
+    set_precision(settings.training, device)
+    return StageContext(settings, run, prepare_data(settings, record), device)
+
+
+def evaluate_run(
+    run: RunDirectory, *, split: SplitName | None = None, initial_steps: int | None = None
+) -> tuple[EvaluationReport, Path]:
+    """Evaluate a run's results, as its evaluation stage does or under another protocol.
+
+    Args:
+        run: with encoder, decoder and operator.
+        split: None means `stages.evaluation.split`.
+        initial_steps: frames given; None means `stages.evaluation.initial_steps`.
+
+    Returns:
+        The report, and its file under `reports/`: `evaluation.json` for the run's own protocol, else
+        `evaluation-<split>-<initial steps>.json`.
+
+    Raises:
+        UpsError: results or data are missing, damaged, or not those of the run.
+    """
+    context = open_context(run)
+    own = context.settings.stages.evaluation
+    split, initial_steps = split or own.split, initial_steps or own.initial_steps
+    report = evaluate(context, split=split, initial_steps=initial_steps)
+    ours = (split, initial_steps) == (own.split, own.initial_steps)
+    path = run.reports / (EVALUATION_FILE if ours else f"evaluation-{split}-{initial_steps}.json")
+    report.write(path)
+    return report, path
+
+
+def cache_context(settings: Settings, reference: str | None) -> CacheContext:
+    """The caches of a run, or those that training with the current settings would use.
+
+    Args:
+        settings: current ones; with a run only `runs.root` counts.
+        reference: a run's name or folder; None takes the newest run whose encoder fits the settings.
+
+    Raises:
+        RunError: there is no such run.
+        CheckpointError: no encoder fits.
+    """
+    root = Path(settings.runs.root)
+    if reference is not None:
+        run, chosen = RunDirectory.find(reference, root), None
+    else:
+        run, chosen = _newest_fitting(settings, root), settings
+    context = open_context(run, chosen)
+    return CacheContext(
+        targets=context.cache_targets(),
+        note=f"caches of the encoder of run {run.name} ({run.path})",
+        device=str(context.device),
+        residency=context.settings.latent.residency,
+    )
+
+
+def _newest_fitting(settings: Settings, root: Path) -> RunDirectory:
+    wanted = {key: value_at(settings, key) for key in DEPENDS_ON["encoder"]}
+    for run in RunDirectory.list_runs(root):
+        try:
+            if (
+                has_result(run, "encoder")
+                and run_settings(run).data == settings.data
+                and run_settings(run).seed == settings.seed
+            ):
+                _, sidecar = load_result(run, "encoder")
+                if sidecar.get("settings") == wanted:
+                    return run
+        except UpsError:  # a damaged run is no candidate
+            continue
+    raise CheckpointError(
+        f"no run under {root} has an encoder that fits the current settings, so there is no cache to look at",
+        "train one with `ups train --headless --stage autoencoder`, or name a run",
+    )

@@ -1,0 +1,119 @@
+"""Stage `consistency_distill`: the few-step student of the diffusion corrector.
+
+Consistency distillation (Song et al. 2023, algorithm 2): a point of the teacher's trajectory at noise level s_i is
+brought to s_(i+1) < s_i by one Heun step of the frozen teacher, and the student's answer at s_i is drawn to the target
+network's answer at s_(i+1). The target is a moving average of the student; at sigma_min both are the identity.
+"""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ups_engine.config.stages import ConsistencySettings, StageSettings
+from ups_engine.losses import LossBundle, mse
+from ups_engine.models.diffusion import ConsistencyResidual, Context, DiffusionResidual, per_sample
+from ups_engine.stages.base import Stage, StageTask
+from ups_engine.stages.context import StageContext
+from ups_engine.stages.diff_residual import ResidualWork, no_help
+from ups_engine.training.task import Draw
+
+
+class ConsistencyTask(StageTask):
+    """Agreement of neighbouring noise levels."""
+
+    network: ConsistencyResidual
+
+    def __init__(self, context: StageContext) -> None:
+        self._work = ResidualWork(context)
+        stages = context.settings.stages
+        self._settings = stages.consistency_distill
+        self._teacher = context.frozen("diffusion_residual_ema", DiffusionResidual)
+        self.network = context.fresh("consistency", ConsistencyResidual)
+        self.network.load_state_dict(self._teacher.state_dict())
+        self._target = copy.deepcopy(self.network).requires_grad_(False)
+        self.samples = len(self._work.pairs)
+        self._baseline = self._work.one_step_error(None, 0)
+        self._teacher_error = self._work.one_step_error(self._teacher, stages.diff_residual.sampling_steps)
+
+    def loss(self, batch: Tensor, draw: Draw) -> LossBundle:
+        """Of pair numbers; see the module's page."""
+        residual, context = self._work.residual(batch)
+        y = residual / self.network.scale
+        count = num_taus(self._settings, draw.progress)
+        levels = self.network.levels(count, y.device)
+        place = (draw.uniform("level", (len(batch),)) * (count - 1)).long()
+        high, low = levels[place], levels[place + 1]
+        x = y + per_sample(high) * draw.normal("noise", tuple(y.shape))
+        with torch.no_grad():
+            target = self._target.consistency(heun(self._teacher, x, high, low, context), low, context)
+        loss = mse(self.network.consistency(x, high, context), target)
+        return LossBundle(loss, {"L_distill": loss.detach()})
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Let the target network follow the student."""
+        ours, student = list(self._target.parameters()), list(self.network.parameters())
+        torch._foreach_lerp_(ours, [p.detach() for p in student], 1 - self._settings.target_decay)
+
+    def state(self) -> dict[str, Tensor]:
+        """The target network."""
+        return dict(self._target.state_dict())
+
+    def ends_early(self, epoch_loss: float) -> str | None:
+        """See `Task.ends_early`."""
+        wanted = self._settings.target_loss
+        return f"target_loss {wanted:g} reached" if wanted is not None and epoch_loss <= wanted else None
+
+    def describe(self, batch: Tensor) -> str:
+        """See `Task.describe`."""
+        return self._work.describe(batch)
+
+    def validate(self, network: nn.Module) -> Mapping[str, float]:
+        """Single-step nRMSE with the student, beside those of the operator alone and with the teacher."""
+        assert isinstance(network, ConsistencyResidual)
+        error = self._work.one_step_error(network, self._settings.sampling_steps)
+        return {"score": error, "operator_nrmse": self._baseline, "teacher_nrmse": self._teacher_error}
+
+    def verdict(self, metrics: Mapping[str, float]) -> str | None:
+        """See `StageTask.verdict`."""
+        return no_help("consistency student", metrics)
+
+    def results(self, network: nn.Module, averaged: nn.Module) -> Mapping[str, nn.Module]:
+        """The student and its moving average."""
+        return {"consistency": network, "consistency_ema": averaged}
+
+
+def num_taus(settings: ConsistencySettings, progress: float) -> int:
+    """Noise levels at a share of the stage."""
+    if not settings.tau_schedule:
+        return settings.distill_num_taus
+    return settings.tau_schedule[int(progress * len(settings.tau_schedule))]
+
+
+def heun(teacher: DiffusionResidual, x: Tensor, high: Tensor, low: Tensor, context: Context) -> Tensor:
+    """One step of the teacher's ODE from noise level high (B,) to low (B,), second order."""
+    step = per_sample(low - high)
+    first = teacher.slope(x, high, context)
+    second = teacher.slope(x + step * first, low, context)
+    return x + step * (first + second) / 2
+
+
+def micro_batched(context: StageContext) -> StageSettings:
+    """The stage's settings with its batch cut into micro-batches whose gradients are accumulated."""
+    settings = context.settings.stages.consistency_distill
+    micro = settings.distill_micro_batch
+    if micro is None or micro >= settings.batch_size:
+        return settings
+    accumulated = settings.accum_steps * -(-settings.batch_size // micro)
+    return settings.model_copy(update={"batch_size": micro, "accum_steps": accumulated})
+
+
+STAGE = Stage(
+    name="consistency_distill",
+    needs=("encoder", "decoder", "operator_ema", "diffusion_residual_ema"),
+    writes=("consistency", "consistency_ema"),
+    make=ConsistencyTask,
+    settings=micro_batched,
+)

@@ -1,0 +1,130 @@
+"""Stage `evaluation`: every trained variant in physical units, over whole rollouts, beside persistence.
+
+The variant to use is selected on the validation split, by the rollout nRMSE under the same protocol; the figures
+reported are those of the evaluated split.
+"""
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+
+import numpy as np
+
+from ups_engine.data.splits import SplitName
+from ups_engine.errors import TrainingError
+from ups_engine.evaluation.report import (
+    EvaluationReport,
+    Protocol,
+    Relative,
+    Rollout,
+    SteadyPriorScores,
+    Variant,
+    VariantName,
+    definition,
+)
+from ups_engine.evaluation.rollout import Protocol as Trajectories
+from ups_engine.evaluation.rollout import Trial, reconstruction, spread, try_persistence, try_surrogate
+from ups_engine.models.decoder import GridDecoder
+from ups_engine.models.encoder import GridEncoder
+from ups_engine.models.operator import LatentOperator
+from ups_engine.models.surrogate import Surrogate
+from ups_engine.runs.checkpoints import has_result
+from ups_engine.stages.context import StageContext
+from ups_engine.stages.steady_prior import steady_errors
+
+NEEDS = ("encoder", "decoder", "operator_ema")
+SELECTED_BY = 64
+"""Validation trajectories that the variant is selected on, at most."""
+CORRECTORS: Mapping[VariantName, str] = {
+    "diffusion": "diffusion_residual_ema",
+    "consistency": "consistency_ema",
+}
+
+
+def evaluate(
+    context: StageContext, *, split: SplitName, initial_steps: int, between: Callable[[], None] = lambda: None
+) -> EvaluationReport:
+    """Evaluate a run's results.
+
+    Args:
+        context: of the run; its results need not all be there.
+        split: trajectories to report on.
+        initial_steps: frames given.
+        between: called between batches; may raise to stop.
+
+    Raises:
+        TrainingError: the protocol leaves nothing to predict, or the operator's own rollout is not finite.
+        CheckpointError: encoder, decoder or operator is missing, or a result is damaged.
+    """
+    dataset, device = context.dataset, context.device
+    batch_size = context.settings.stages.evaluation.batch_size
+    if initial_steps >= dataset.frames:
+        raise TrainingError(
+            f"{initial_steps} given frames leave none of {dataset.frames} to predict",
+            "lower stages.evaluation.initial_steps (--initial-steps)",
+        )
+    reported = Trajectories(dataset.splits.of(split), initial_steps, batch_size)
+    selecting = Trajectories(spread(dataset.splits.val, SELECTED_BY), initial_steps, batch_size)
+    surrogates = _surrogates(context)
+    trials = {"persistence": try_persistence(dataset, reported, device)}
+    validation: dict[VariantName, float] = {"persistence": try_persistence(dataset, selecting, device).rollout.nrmse}
+    for name, surrogate in surrogates.items():
+        noise = context.noise(f"rollout/{split}")
+        trials[name] = try_surrogate(surrogate, dataset, reported, device, noise, between)
+        same = split == "val" and np.array_equal(selecting.rows, reported.rows)
+        trial = trials[name] if same else try_surrogate(surrogate, dataset, selecting, device, noise, between)
+        validation[name] = trial.rollout.nrmse
+    _require_finite(trials["operator"])
+    return EvaluationReport(
+        protocol=Protocol(
+            split=split,
+            trajectories=len(reported.rows),
+            frames=dataset.frames,
+            initial_steps=initial_steps,
+            resolution=dataset.grid.shape,
+            definition=definition(trials["persistence"].rollout.zero_targets),
+        ),
+        reconstruction=Relative(nrmse=reconstruction(surrogates["operator"], dataset, reported, device).nrmse),
+        variants={name: _variant(trial, surrogates.get(name)) for name, trial in trials.items()},
+        selected=select(validation),
+        steady_prior=_steady(context, split),
+    )
+
+
+def select(validation: Mapping[VariantName, float]) -> VariantName:
+    """The variant of the lowest finite validation error; the simpler one where two agree."""
+    finite = {name: error for name, error in validation.items() if isfinite(error)}
+    return min(finite, key=lambda name: finite[name])
+
+
+def _surrogates(context: StageContext) -> dict[VariantName, Surrogate]:
+    found: dict[VariantName, Surrogate] = {"operator": context.surrogate()}
+    for name, result in CORRECTORS.items():
+        if has_result(context.run, result):
+            found[name] = context.surrogate(result)
+    return found
+
+
+def _require_finite(trial: Trial) -> None:
+    if not isfinite(trial.one_step.nrmse):
+        raise TrainingError(
+            "the operator's single-step predictions are not finite",
+            "train the operator again with a lower learning rate",
+        )
+
+
+def _variant(trial: Trial, surrogate: Surrogate | None) -> Variant:
+    return Variant(
+        one_step=Relative(nrmse=trial.one_step.nrmse),
+        rollout=Rollout.of(trial.rollout),
+        evaluations_per_step=0 if surrogate is None else surrogate.evaluations_per_step,
+        milliseconds_per_step=trial.milliseconds_per_step,
+    )
+
+
+def _steady(context: StageContext, split: SplitName) -> SteadyPriorScores | None:
+    if not has_result(context.run, "steady_prior"):
+        return None
+    prior = context.frozen("steady_prior", LatentOperator)
+    encoder, decoder = context.frozen("encoder", GridEncoder), context.frozen("decoder", GridDecoder)
+    error, persistence = steady_errors(prior, encoder, decoder, context.dataset, split)
+    return SteadyPriorScores(nrmse=error, persistence=Relative(nrmse=persistence))

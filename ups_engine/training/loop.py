@@ -1,0 +1,313 @@
+"""The one step loop of all stages.
+
+Order of the data and all noise are pure functions of (seed, stage, epoch, step), so a resumed stage needs the network,
+the optimiser, the moving average and a few counters, and ends with the very bits of an uninterrupted one. Losses stay
+on the device until the logging interval is over.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ups_engine.config.stages import StageSettings
+from ups_engine.config.training import TrainingSettings
+from ups_engine.data.pairs import order
+from ups_engine.losses import LossBundle
+from ups_engine.runs.events import Kind
+from ups_engine.runs.resume import ResumeStore
+from ups_engine.training.control import Action, Control
+from ups_engine.training.ema import EMA
+from ups_engine.training.guard import NonFiniteGuard
+from ups_engine.training.machine import prepare_network, undo_compilation
+from ups_engine.training.optimiser import build_optimiser
+from ups_engine.training.schedule import build_scheduler
+from ups_engine.training.state import Progress, clone, pack_optimiser, prefixed, under, unpack_optimiser
+from ups_engine.training.task import Draw, Task
+
+
+class Emit(Protocol):
+    """Writes an event of this stage; see `ups_engine.runs.events`."""
+
+    def __call__(
+        self, kind: Kind, *, epoch: int | None = None, step: int | None = None, data: Mapping[str, object] | None = None
+    ) -> object:
+        """Write it."""
+
+
+@dataclass(frozen=True)
+class StageEnd:
+    """How a stage's training ended.
+
+    Attributes:
+        action: GO_ON at its natural end, else what was asked for.
+        reason: why it ended before its last epoch, if it did.
+    """
+
+    action: Action
+    progress: Progress
+    reason: str | None = None
+
+
+class Trainer:
+    """Trains one stage.
+
+    Args:
+        name: of the stage.
+        task: what is trained.
+        stage: the stage's settings.
+        training: settings shared by all stages.
+        seed: of the run.
+        device: where the task's network lives.
+        resume: the run's resumable states.
+        emit: writes events of the stage.
+        control: asked at every step boundary.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        task: Task,
+        stage: StageSettings,
+        training: TrainingSettings,
+        *,
+        seed: int,
+        device: torch.device,
+        resume: ResumeStore,
+        emit: Emit,
+        control: Control,
+    ) -> None:
+        self._name, self._task, self._stage, self._training = name, task, stage, training
+        self._seed, self._device, self._resume, self._emit, self._control = seed, device, resume, emit, control
+        self.network = task.network
+        self.averaged = EMA(self.network, stage.ema_decay)
+        prepare_network(self.network, training, device)
+        self._optimiser = build_optimiser(stage.optimizer, self.network.parameters())
+        per_step = stage.batch_size * stage.accum_steps
+        self._steps_per_epoch = max(1, task.samples // per_step)
+        self._rate = build_scheduler(stage.scheduler, self._optimiser, stage.epochs, self._steps_per_epoch)
+        self._guard = NonFiniteGuard(self._optimiser, training.nonfinite_limit)
+        self._progress = Progress()
+        self._best: dict[str, Tensor] = {}
+        self._readings = Readings(device)
+        self._began = self._saved = time.monotonic()
+
+    def run(self, state: tuple[dict[str, Tensor], dict[str, object]] | None = None) -> StageEnd:
+        """Train to the end, or until asked to leave; then network and average hold the best weights.
+
+        Args:
+            state: the resumable state to go on from.
+
+        Raises:
+            TrainingError: the loss stays non-finite.
+            RunError: the disk refuses a resumable state.
+        """
+        if state is not None:
+            self._load(*state)
+        p, reason = self._progress, None
+        while p.epoch < self._stage.epochs and reason is None:
+            action = self._epoch()
+            if action in (Action.LEAVE, Action.SKIP_STAGE):
+                return StageEnd(action, p)
+            reason = self._close_epoch("asked to finish" if action is Action.FINISH_STAGE else None)
+        if self._best:
+            self.network.load_state_dict(under("network", self._best))
+            self.averaged.load_state_dict(under("averaged", self._best))
+        return StageEnd(Action.GO_ON, p, reason)
+
+    def _epoch(self) -> Action:
+        """Take the epoch's remaining steps."""
+        p = self._progress
+        numbers = self._order(p.epoch).to(self._device)
+        while p.step < self._steps_per_epoch and not self._out_of_steps():
+            action = self._control.next_action()
+            if action is not Action.GO_ON:
+                self._read()
+                if action is Action.LEAVE:
+                    self._save()
+                return action
+            self._step(numbers)
+            if time.monotonic() - self._readings.since >= self._training.log_interval:
+                self._log_step()
+            if time.monotonic() - self._saved >= self._training.checkpoint_interval:
+                self._save()
+        return Action.GO_ON
+
+    def _order(self, epoch: int) -> Tensor:
+        return torch.from_numpy(order(self._task.samples, seed=self._seed, stage=self._name, epoch=epoch))
+
+    def _out_of_steps(self) -> bool:
+        return self._stage.max_steps is not None and self._progress.total_step >= self._stage.max_steps
+
+    def _step(self, numbers: Tensor) -> None:
+        p, size = self._progress, self._stage.batch_size
+        self._rate.step(p.total_step)
+        self._optimiser.zero_grad(set_to_none=True)
+        losses = []
+        for micro in range(self._stage.accum_steps):
+            first = (p.step * self._stage.accum_steps + micro) * size
+            batch = numbers[first : first + size]
+            if len(batch) == 0:  # fewer samples than one full step takes
+                break
+            progress = (p.epoch + p.step / self._steps_per_epoch) / self._stage.epochs
+            draw = Draw(self._seed, self._name, p.epoch, p.step, p.total_step, progress, micro, self._device)
+            bundle = self._backward(batch, draw)
+            losses.append(bundle)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._stage.grad_clip or float("inf"))
+        total = torch.stack([bundle.total.detach() for bundle in losses]).mean()
+        self._guard.watch(p.epoch, p.step, total, norm)
+        self._optimiser.step()
+        self.averaged.update()
+        self._task.after_step()
+        self._readings.add(total, norm, losses[-1].components, len(batch) * len(losses))
+        p.step, p.total_step = p.step + 1, p.total_step + 1
+
+    def _backward(self, batch: Tensor, draw: Draw) -> LossBundle:
+        try:
+            bundle = self._task.loss(batch, draw)
+        except Exception as error:
+            if not self._training.compile or not type(error).__module__.startswith(
+                ("torch._dynamo", "torch._inductor")
+            ):
+                raise
+            reason = str(error).strip().splitlines()[0]
+            self._emit("warning", data={"message": f"compiling failed, going on without: {reason}"})
+            undo_compilation(self.network)
+            bundle = self._task.loss(batch, draw)
+        (bundle.total / self._stage.accum_steps).backward()  # type: ignore[no-untyped-call]
+        return bundle
+
+    def _read(self) -> None:
+        """Bring the losses since the last reading from the device into the progress; report skipped steps."""
+        p = self._progress
+        for loss in self._readings.take():
+            if isfinite(loss):
+                p.loss_sum, p.loss_count = p.loss_sum + loss, p.loss_count + 1
+        self._guard.in_a_row = p.in_a_row
+        self._guard.read(self._report_skipped)
+        p.in_a_row = self._guard.in_a_row
+
+    def _report_skipped(self, epoch: int, step: int) -> None:
+        size = self._stage.batch_size * self._stage.accum_steps
+        batch = self._task.describe(self._order(epoch)[step * size : (step + 1) * size])
+        message = f"the loss of epoch {epoch} step {step} was not finite, the step was skipped; its batch: {batch}"
+        self._emit("warning", epoch=epoch, step=self._progress.total_step, data={"message": message})
+
+    def _log_step(self) -> None:
+        latest = self._readings.latest()
+        self._read()
+        p = self._progress
+        self._emit("step", epoch=p.epoch, step=p.total_step, data={**latest, "lr": self._rate.current})
+
+    def _close_epoch(self, reason: str | None) -> str | None:
+        """Validate, keep the best, tell; returns why the stage ends here, if it does."""
+        p = self._progress
+        latest = self._readings.latest()
+        self._read()
+        last = reason is not None or p.epoch + 1 == self._stage.epochs or self._out_of_steps()
+        if last or (p.epoch + 1) % self._training.validation_interval == 0:
+            self._validate()
+        loss = p.mean_loss()
+        data = {**latest, "loss": loss, "best": p.best, "lr": self._rate.current, "since_best": p.since_best}
+        seconds = p.seconds + time.monotonic() - self._began
+        self._emit("epoch", epoch=p.epoch, step=p.total_step, data={**data, "seconds": seconds})
+        self._rate.epoch_end(p.best if p.best is not None and p.since_best == 0 else float("inf"))
+        if reason is None:
+            reason = self._task.ends_early(loss)
+        if reason is None and self._stage.patience is not None and p.since_best >= self._stage.patience:
+            reason = f"no better validation for {p.since_best} epochs"
+        if reason is None and self._out_of_steps() and p.epoch + 1 < self._stage.epochs:
+            reason = f"{self._stage.max_steps} steps done"
+        p.epoch, p.step, p.loss_sum, p.loss_count = p.epoch + 1, 0, 0.0, 0
+        return reason
+
+    @torch.no_grad()
+    def _validate(self) -> None:
+        p = self._progress
+        metrics = dict(self._task.validate(self.averaged.module))
+        score = metrics["score"]
+        if isfinite(score) and (p.best is None or score < p.best):
+            p.best, p.best_metrics, p.best_epoch, p.since_best = score, metrics, p.epoch, 0
+            self._best = clone(self._weights())
+        else:
+            p.since_best += self._training.validation_interval
+        self._emit(
+            "validation",
+            epoch=p.epoch,
+            step=p.total_step,
+            data={"score": score, "best": p.best, "metrics": {k: v for k, v in metrics.items() if k != "score"}},
+        )
+
+    def _weights(self) -> dict[str, Tensor]:
+        network, averaged = self.network.state_dict(), self.averaged.state_dict()
+        return {**prefixed("network", network), **prefixed("averaged", averaged)}
+
+    def _save(self) -> None:
+        self._read()
+        p = self._progress
+        now = time.monotonic()
+        p.seconds, self._began = p.seconds + now - self._began, now
+        tensors = {
+            **prefixed("now", self._weights()),
+            **prefixed("best", self._best),
+            **prefixed("optimiser", pack_optimiser(self._optimiser)),
+            **prefixed("task", self._task.state()),
+        }
+        state = {"stage": self._name, "progress": asdict(p), "rate": self._rate.state_dict()}
+        number = self._resume.save(tensors, state)
+        self._saved = time.monotonic()
+        self._emit("checkpoint", epoch=p.epoch, step=p.total_step, data={"resume": number})
+
+    def _load(self, tensors: dict[str, Tensor], state: Mapping[str, object]) -> None:
+        now = under("now", tensors)
+        self.network.load_state_dict(under("network", now))
+        self.averaged.load_state_dict(under("averaged", now))
+        self._best = {name: value.to(self._device) for name, value in under("best", tensors).items()}
+        unpack_optimiser(self._optimiser, under("optimiser", tensors))
+        own = self._task.state()
+        for name, value in under("task", tensors).items():
+            own[name].copy_(value)
+        self._progress = Progress(**state["progress"])  # type: ignore[arg-type]
+        self._rate.load_state_dict(state["rate"])  # type: ignore[arg-type]
+
+
+class Readings:
+    """Losses on their way from the device to the log."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._losses: list[Tensor] = []
+        self._norm: Tensor | None = None
+        self._components: Mapping[str, Tensor] = {}
+        self._samples = 0
+        self.since = time.monotonic()
+
+    def add(self, loss: Tensor, norm: Tensor, components: Mapping[str, Tensor], samples: int) -> None:
+        """Take a step's figures, unread."""
+        self._losses.append(loss)
+        self._norm, self._components = norm, components
+        self._samples += samples
+
+    def latest(self) -> dict[str, object]:
+        """The newest step's figures and the throughput since the last reading; waits for the device."""
+        if not self._losses or self._norm is None:
+            return {}
+        names = list(self._components)
+        values = torch.stack([self._losses[-1], self._norm, *self._components.values()]).float().tolist()
+        seconds = time.monotonic() - self.since
+        return {
+            "loss": values[0],
+            "grad_norm": values[1],
+            "components": dict(zip(names, values[2:], strict=True)),
+            "throughput": self._samples / max(seconds, 1e-9),
+        }
+
+    def take(self) -> list[float]:
+        """All losses since the last call; waits for the device."""
+        losses: list[float] = torch.stack(self._losses).double().tolist() if self._losses else []
+        self._losses, self._samples, self.since = [], 0, time.monotonic()
+        return losses

@@ -1,0 +1,84 @@
+"""What a stage gives the step loop: a network, a loss, a validation."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ups_engine.losses import LossBundle
+from ups_engine.training.randomness import keys, normal, uniform
+
+
+class Task(ABC):
+    """The work of one training stage.
+
+    Attributes:
+        network: what is trained, on its device; its parameters stay the same tensors throughout.
+        samples: training samples of an epoch, numbered from 0.
+    """
+
+    network: nn.Module
+    samples: int
+
+    @abstractmethod
+    def loss(self, batch: Tensor, draw: "Draw") -> LossBundle:
+        """The loss of a batch of sample numbers (B,), int64 on the device."""
+
+    @abstractmethod
+    def validate(self, network: nn.Module) -> Mapping[str, float]:
+        """Measures on the validation split, lower is better; `score` decides which epoch is best.
+
+        Args:
+            network: the moving average of `self.network`, in evaluation mode.
+        """
+
+    def describe(self, batch: Tensor) -> str:
+        """Name a batch's samples, for the report of a non-finite loss."""
+        return f"samples {', '.join(map(str, batch[:8].tolist()))}" + (" ..." if len(batch) > 8 else "")
+
+    def after_step(self) -> None:  # noqa: B027 - most tasks have nothing to do here
+        """Follow an optimiser step, such as by updating a target network."""
+
+    def ends_early(self, epoch_loss: float) -> str | None:
+        """Why the stage needs no further epoch, or None."""
+        return None
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors beside the network that a resumed stage needs; they are loaded back in place."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Where the stage is, and the noise that belongs there: a pure function of seed, stage, epoch and step.
+
+    Attributes:
+        epoch: counted from 0.
+        step: optimiser step within the epoch.
+        total_step: optimiser step within the stage.
+        progress: share of the stage's epochs that is done, in [0, 1).
+        micro: which of the accumulated batches.
+    """
+
+    seed: int
+    stage: str
+    epoch: int
+    step: int
+    total_step: int
+    progress: float
+    micro: int
+    device: torch.device
+
+    def uniform(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
+        """Uniform on (0, 1), float32 on the device."""
+        return uniform(self._key(purpose), shape)
+
+    def normal(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
+        """Standard normal, float32 on the device."""
+        return normal(self._key(purpose), shape)
+
+    def _key(self, purpose: str) -> Tensor:
+        steps = range(self.step, self.step + 1)
+        return keys(self.seed, self.stage, self.epoch, steps, f"{purpose}/{self.micro}")[0].to(self.device)
