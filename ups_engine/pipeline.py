@@ -10,6 +10,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ups_engine.config.archive import settings_from_toml, settings_to_toml
 from ups_engine.config.schema import Settings
 from ups_engine.data.dataset import prepare_data
@@ -55,6 +57,9 @@ class Observer:
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Work outside the step loop goes on."""
+
+
+State = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 class _StopError(Exception):
@@ -166,7 +171,7 @@ class _Pipeline:
         self._emit("run_finished", data={"outcome": outcome.value})
         return outcome
 
-    def _announce(self, device: str, saved: tuple[Any, Mapping[str, Any]] | None, *, resumed: bool) -> None:
+    def _announce(self, device: str, saved: State | None, *, resumed: bool) -> None:
         stages = [{"name": stage.name, "epochs": stage.epochs} for stage in self._plan]
         if not resumed:
             self._emit("run_started", data={"stages": stages, "device": device})
@@ -177,7 +182,7 @@ class _Pipeline:
             at = {"stage": saved[1]["stage"], "epoch": progress["epoch"], "step": progress["total_step"]}
         self._emit("run_resumed", data={"after": "restart", **at, "stages": stages})
 
-    def _stages(self, context: StageContext, saved: tuple[Any, Mapping[str, Any]] | None) -> Outcome:
+    def _stages(self, context: StageContext, saved: State | None) -> Outcome:
         trained = {stage.name: stage for stage in TRAINING_STAGES}
         for planned in self._plan:
             self._stage = planned.name
@@ -195,7 +200,7 @@ class _Pipeline:
         self._stage = None
         return Outcome.FINISHED
 
-    def _train(self, context: StageContext, stage: Stage, state: tuple[Any, Mapping[str, Any]] | None) -> Action:
+    def _train(self, context: StageContext, stage: Stage, state: State | None) -> Action:
         at = state[1]["progress"] if state is not None else {"epoch": 0, "total_step": 0}
         settings = stage.settings(context)
         self._emit(

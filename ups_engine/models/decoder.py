@@ -90,7 +90,7 @@ class GridDecoder(nn.Module):
             back = torch.tensor([corner >> axis & 1 for axis in range(axes)], dtype=points.dtype, device=points.device)
             cell = last - back
             index = (cell + 1).long().unbind(-1)  # + 1: the padding in front
-            values = c[(slice(None), *index)]  # (B, N, 2p, .., 2p, C)
+            values = c.movedim(0, axes)[index].movedim(1, 0)  # (B, N, 2p, .., 2p, C)
             for axis in range(axes):
                 wave = waves(s[:, axis] - cell[:, axis] * patch, patch).to(values.dtype)  # (N, 2p)
                 values = torch.einsum("nk,bnk...->bn...", wave, values)

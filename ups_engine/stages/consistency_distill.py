@@ -54,8 +54,9 @@ class ConsistencyTask(StageTask):
     @torch.no_grad()
     def after_step(self) -> None:
         """Let the target network follow the student."""
-        ours, student = list(self._target.parameters()), list(self.network.parameters())
-        torch._foreach_lerp_(ours, [p.detach() for p in student], 1 - self._settings.target_decay)
+        ours = [p.data for p in self._target.parameters()]
+        student = [p.data for p in self.network.parameters()]
+        torch._foreach_lerp_(ours, student, 1 - self._settings.target_decay)
 
     def state(self) -> dict[str, Tensor]:
         """The target network."""

@@ -65,7 +65,7 @@ def evaluate(
     reported = Trajectories(dataset.splits.of(split), initial_steps, batch_size)
     selecting = Trajectories(spread(dataset.splits.val, SELECTED_BY), initial_steps, batch_size)
     surrogates = _surrogates(context)
-    trials = {"persistence": try_persistence(dataset, reported, device)}
+    trials: dict[VariantName, Trial] = {"persistence": try_persistence(dataset, reported, device)}
     validation: dict[VariantName, float] = {"persistence": try_persistence(dataset, selecting, device).rollout.nrmse}
     for name, surrogate in surrogates.items():
         noise = context.noise(f"rollout/{split}")

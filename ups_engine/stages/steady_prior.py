@@ -44,7 +44,7 @@ class SteadyPriorTask(StageTask):
         rows, frames = self._index.positions(batch)
         last = self._dataset.frames - 1
         z0 = self._latents.gather(rows, frames, 0)[:, 0]
-        limit = self._latents.gather(rows, torch.full_like(frames, last), 0)[:, 0]
+        limit = self._latents.gather(rows, torch.full_like(batch, last), 0)[:, 0]
         predicted = self.network(z0, self._cond[rows], (last - frames) * self._dataset.dt)
         weights = loss_weights(self._context.settings, draw)
         fields = (self._decoder(predicted), self._decoder(limit)) if weights.relative or weights.decoded else None

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -96,7 +96,7 @@ class Trainer:
         self._readings = Readings(device)
         self._began = self._saved = time.monotonic()
 
-    def run(self, state: tuple[dict[str, Tensor], dict[str, object]] | None = None) -> StageEnd:
+    def run(self, state: tuple[dict[str, Tensor], dict[str, Any]] | None = None) -> StageEnd:
         """Train to the end, or until asked to leave; then network and average hold the best weights.
 
         Args:
@@ -178,7 +178,7 @@ class Trainer:
             self._emit("warning", data={"message": f"compiling failed, going on without: {reason}"})
             undo_compilation(self.network)
             bundle = self._task.loss(batch, draw)
-        (bundle.total / self._stage.accum_steps).backward()  # type: ignore[no-untyped-call]
+        (bundle.total / self._stage.accum_steps).backward()
         return bundle
 
     def _read(self) -> None:
@@ -262,7 +262,7 @@ class Trainer:
         self._saved = time.monotonic()
         self._emit("checkpoint", epoch=p.epoch, step=p.total_step, data={"resume": number})
 
-    def _load(self, tensors: dict[str, Tensor], state: Mapping[str, object]) -> None:
+    def _load(self, tensors: dict[str, Tensor], state: Mapping[str, Any]) -> None:
         now = under("now", tensors)
         self.network.load_state_dict(under("network", now))
         self.averaged.load_state_dict(under("averaged", now))
@@ -271,8 +271,8 @@ class Trainer:
         own = self._task.state()
         for name, value in under("task", tensors).items():
             own[name].copy_(value)
-        self._progress = Progress(**state["progress"])  # type: ignore[arg-type]
-        self._rate.load_state_dict(state["rate"])  # type: ignore[arg-type]
+        self._progress = Progress(**state["progress"])
+        self._rate.load_state_dict(state["rate"])
 
 
 class Readings:
