@@ -57,8 +57,9 @@ def test_at_most_512_trajectories_are_read_evenly_spaced():
 
 
 def test_large_frames_are_thinned_to_the_byte_limit(monkeypatch):
-    monkeypatch.setattr(normalisation, "MAX_BYTES", 10_000)
-    _, asked = fitted(np.zeros((10, 100, 10, 1), np.float32), np.arange(10))
+    monkeypatch.setattr(normalisation, "MAX_BYTES", 32 * 25 * 40)
+    _, asked = fitted(np.zeros((64, 100, 10, 1), np.float32), np.arange(64))
+    assert sum(len(rows) for rows, _ in asked) == 32
     assert len(asked[0][1]) == 25
     assert asked[0][1][-1] == 99
 
@@ -83,6 +84,17 @@ def test_apply_and_invert_agree_for_arrays_and_tensors_and_undo_each_other(chann
     assert torch.equal(scale.apply(torch.from_numpy(values)), torch.from_numpy(there))
     assert np.array_equal(scale.invert(torch.from_numpy(there)).numpy(), scale.invert(there))
     assert scale.invert(there) == pytest.approx(values, abs=1e-5)
+
+
+def test_tensors_first_met_in_inference_also_serve_training():
+    scale = Normalisation(np.array([1.0], np.float32), np.array([2.0], np.float32))
+    with torch.inference_mode():
+        scale.apply(torch.ones(3, 1))
+    values = torch.ones(3, 1, requires_grad=True)
+    (scale.apply(values) ** 2).sum().backward()
+    scale.invert(values).sum().backward()
+    assert torch.isfinite(values.grad).all()
+    assert scale.apply(torch.ones(3, 1, dtype=torch.float64)).dtype == torch.float64
 
 
 @given(st.lists(st.floats(-(2.0**90), 2.0**90, width=32), min_size=1, max_size=4))

@@ -177,7 +177,7 @@ def prepare_data(
     )
     if record is None:
         _read_early(reader, splits)
-        normalisation = fit(reader.read, splits.train, frames, reader.frame_bytes)
+        normalisation = fit(reader.read, splits.train, frames, reader.stored_frame_bytes)
         conditioning = Conditioning.fit(
             info.parameters, source.parameters(splits.all()), source.parameters(splits.train)
         )
@@ -284,9 +284,8 @@ def _read_early(reader: StridedReader, splits: Splits) -> None:
 
     Larger data is checked as it is read.
     """
-    rows = splits.all()
-    if len(rows) * reader.frames * reader.frame_bytes <= _SMALL_BYTES:
-        for row in rows:
+    if reader.source.info.bytes <= _SMALL_BYTES:
+        for row in splits.all():
             reader.read(np.array([row]))
 
 

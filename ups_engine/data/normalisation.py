@@ -1,7 +1,7 @@
 """Mean and standard deviation per channel, from the training trajectories alone."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 MAX_TRAJECTORIES = 512
+MIN_TRAJECTORIES = 32
 MAX_BYTES = 128 * 2**20
 _PIECE_BYTES = 8 * 2**20
 
@@ -27,6 +28,9 @@ class Normalisation:
 
     mean: Float32
     std: Float32
+    _tensors: "dict[tuple[torch.device, torch.dtype], tuple[torch.Tensor, torch.Tensor]]" = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @overload
     def apply(self, values: Float32) -> Float32: ...
@@ -36,7 +40,8 @@ class Normalisation:
         """Normalise (..., C) physical values; arrays give arrays, tensors give tensors on their device."""
         if isinstance(values, np.ndarray):
             return (values - self.mean) / self.std
-        return (values - values.new_tensor(self.mean)) / values.new_tensor(self.std)
+        mean, std = self._beside(values)
+        return (values - mean) / std
 
     @overload
     def invert(self, values: Float32) -> Float32: ...
@@ -46,7 +51,21 @@ class Normalisation:
         """Bring (..., C) normalised values back to physical units."""
         if isinstance(values, np.ndarray):
             return values * self.std + self.mean
-        return values * values.new_tensor(self.std) + values.new_tensor(self.mean)
+        mean, std = self._beside(values)
+        return values * std + mean
+
+    def _beside(self, values: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+        """Mean and deviation on a tensor's device, kept there: a training step copies nothing from the host."""
+        import torch  # loaded already, or there would be no tensor
+
+        key = (values.device, values.dtype)
+        if key not in self._tensors:
+            with torch.inference_mode(False):  # what is kept must also serve where gradients flow
+                self._tensors[key] = (
+                    torch.tensor(self.mean, device=values.device, dtype=values.dtype),
+                    torch.tensor(self.std, device=values.device, dtype=values.dtype),
+                )
+        return self._tensors[key]
 
     def to_json(self) -> dict[str, list[float]]:
         """For the run's record; a round trip is exact."""
@@ -61,21 +80,22 @@ class Normalisation:
 def fit(read: Callable[[Int64, Int64], Float32], rows: Int64, frames: int, frame_bytes: int) -> Normalisation:
     """Measure mean and standard deviation over a bounded, evenly spaced sample.
 
-    At most 512 trajectories are read, evenly spaced over the training rows, and of each at most as many evenly
-    spaced frames as keep the sample within 128 MiB (never fewer than 8). Sums are taken in float64 and merged
-    piece by piece (Chan, Golub and LeVeque 1979), so memory stays at a few MiB.
+    At most 512 trajectories are read, evenly spaced over the training rows: as many as fit into 128 MiB with all
+    their frames, but 32 at least; if those are still too large, fewer frames of each, evenly spaced, but 2 at least.
+    Sums are taken in float64 and merged piece by piece (Chan, Golub and LeVeque 1979), so memory stays at a few MiB.
 
     Args:
         read: trajectories (n,), frames (T',) -> (n, T', *space, C).
         rows: training trajectories.
         frames: frames of a trajectory.
-        frame_bytes: size of one frame.
+        frame_bytes: what is read from the file for one frame.
 
     Returns:
         Statistics per channel; a channel that never varies gets standard deviation 1.
     """
-    sampled = rows[_evenly(len(rows), MAX_TRAJECTORIES)]
-    when = _evenly(frames, max(8, MAX_BYTES // (len(sampled) * frame_bytes)))
+    most = min(MAX_TRAJECTORIES, max(MIN_TRAJECTORIES, MAX_BYTES // (frames * frame_bytes)))
+    sampled = rows[_evenly(len(rows), most)]
+    when = _evenly(frames, max(2, MAX_BYTES // (len(sampled) * frame_bytes)))
     piece = max(1, _PIECE_BYTES // (len(when) * frame_bytes))
     count, mean, square = 0, np.float64(0), np.float64(0)  # square: sum of squared deviations
     for start in range(0, len(sampled), piece):

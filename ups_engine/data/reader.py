@@ -1,5 +1,6 @@
 """Strided, checked reads of a source, with the rows kept in memory where they fit."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,7 +44,9 @@ class StridedReader:
         self.frames = frames
         self.space = tuple(-(-points // spatial_stride) for points in source.info.resolution)
         self.channels = sum(spec.channels for spec in source.field_specs(fields))
-        self.frame_bytes = 4 * self.channels * int(np.prod(self.space, dtype=np.int64))
+        self.frame_bytes = 4 * self.channels * math.prod(self.space)
+        self.stored_frame_bytes = 4 * self.channels * math.prod(source.info.resolution) * time_stride
+        """Read from the file for each frame that is used, those that the stride skips included."""
         self._exclude = tuple(exclude)
         self._kept: Float32 | None = None
         if len(rows) * frames * self.frame_bytes <= memory:

@@ -75,6 +75,7 @@ class Hdf5Source(Source):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._handle: tuple[int, h5py.File] | None = None
+        self._opened: dict[str, h5py.Dataset] = {}
         file = self._file()
         with readable(path):
             info, self._datasets = self.describe(file)
@@ -93,11 +94,10 @@ class Hdf5Source(Source):
 
     def read_span(self, trajectory: int, start: int, stop: int, fields: tuple[str, ...]) -> Float32:
         """See `Source.read_span`."""
-        file = self._file()
         blocks: list[Float32] = []
         with readable(self.path):
             for name in fields:
-                block = file[self._datasets[name]][trajectory, start:stop].astype(np.float32, copy=False)
+                block = self._dataset(name)[trajectory, start:stop].astype(np.float32, copy=False)
                 if block.ndim == 1 + len(self.info.resolution):
                     block = block[..., np.newaxis]
                 blocks.append(block)
@@ -105,7 +105,7 @@ class Hdf5Source(Source):
 
     def head(self, trajectory: int) -> bytes:
         """See `Source.head`."""
-        dataset = self._file()[next(iter(self._datasets.values()))]
+        dataset = self._dataset(self.info.fields[0].name)
         row_bytes = math.prod(dataset.shape[3:]) * dataset.dtype.itemsize
         with readable(self.path):
             values = dataset[trajectory, 0, : max(1, _HEAD_BYTES // row_bytes)]
@@ -131,15 +131,24 @@ class Hdf5Source(Source):
         if self._handle is not None and self._handle[0] == os.getpid():
             self._handle[1].close()
         self._handle = None
+        self._opened = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None}
+        return {**self.__dict__, "_handle": None, "_opened": {}}
 
     def _file(self) -> h5py.File:
         """The open file of this process. A handle inherited through fork is left alone, not closed."""
         if self._handle is None or self._handle[0] != os.getpid():
             self._handle = (os.getpid(), open_hdf5(self.path))
+            self._opened = {}
         return self._handle[1]
+
+    def _dataset(self, field: str) -> h5py.Dataset:
+        """A field's dataset in this process's file; looking it up anew costs as much as reading a frame."""
+        file = self._file()
+        if field not in self._opened:
+            self._opened[field] = file[self._datasets[field]]
+        return self._opened[field]
 
 
 def read_parameters(file: h5py.File, name: FileName, trajectories: int) -> dict[str, Float64]:
