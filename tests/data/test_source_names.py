@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ups_engine.data.sources.files import expand, find_task, of_task
@@ -61,6 +61,7 @@ def test_every_number_in_a_name_is_read_back(values, suffix, upper):
     assert parse_name(Path("_".join(["run", *pieces]) + suffix)).parameters == values
 
 
+@example("0²")
 @given(st.text(st.characters(blacklist_characters="/\0"), min_size=1))
 def test_any_name_is_parsed_without_complaint(name):
     parse_name(Path(name))

@@ -17,7 +17,7 @@ _TASKS = (
     (re.compile(r"^ReacDiff", re.I), "reaction_diffusion1d"),
     (re.compile(r"^1D_CFD", re.I), "compressible_flow1d"),
 )
-_NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?[0-9]+(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?"
 _PARAMETER = re.compile(rf"(?:^|_)(nu|beta|rho|eta|zeta|mach|(?-i:M))({_NUMBER})(?=_|$)", re.I)
 _CONVERTED = re.compile(r"^(?P<task>[a-z][a-z0-9_]*?)_(?P<split>train|validation|valid|val|test)(?=_|$)", re.I)
 
@@ -62,5 +62,5 @@ def parse_name(path: Path) -> FileName:
 
 def natural_key(path: Path) -> tuple[tuple[int, int | str], ...]:
     """Sort key that puts shard 2 before shard 10."""
-    pieces = re.split(r"(\d+)", path.name)
-    return tuple((0, int(piece)) if piece.isdigit() else (1, piece) for piece in pieces)
+    pieces = re.split(r"([0-9]+)", path.name)  # every other piece is a number; \d would match more than int reads
+    return tuple((0, int(piece)) if odd % 2 else (1, piece) for odd, piece in enumerate(pieces))
