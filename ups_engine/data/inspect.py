@@ -10,7 +10,8 @@ import numpy as np
 
 from ups_engine.config.schema import Settings
 from ups_engine.data.arrays import Float32, Float64
-from ups_engine.data.dataset import Grid, memory_for_fields, strided_frames, strided_grid, time_step
+from ups_engine.data.dataset import memory_for_fields
+from ups_engine.data.extent import Grid, strided_frames, strided_grid, time_step
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
 from ups_engine.data.splits import choose_splits
