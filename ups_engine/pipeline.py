@@ -17,7 +17,7 @@ from ups_engine.config.schema import Settings
 from ups_engine.data.dataset import prepare_data
 from ups_engine.errors import TrainingError, UpsError
 from ups_engine.evaluation.report import EvaluationReport
-from ups_engine.plan import PlannedStage, check_needs, make_plan, planned_before
+from ups_engine.plan import PlannedStage, check_ahead, check_needs, make_plan, planned_before
 from ups_engine.runs.checkpoints import ResumeStore, has_result, settle_results
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.events import EventWriter, Heartbeat, Kind
@@ -79,7 +79,9 @@ def start_run(
 
     Raises:
         RunError: the folder is taken, or the disk refuses.
+        DataError, SettingsError: the run could not come to its end; nothing was made (see `plan.check_ahead`).
     """
+    check_ahead(settings)
     described: dict[str, Any] = {
         "settings_toml": settings_to_toml(settings),
         "origins": origins,

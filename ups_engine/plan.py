@@ -4,12 +4,18 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ups_engine.config.schema import STAGES, Settings, StageName
-from ups_engine.errors import UsageError
+from ups_engine.data.foresee import foresee_data
+from ups_engine.errors import SettingsError, UsageError
+from ups_engine.latents.residency import choose
+from ups_engine.models.tokens import TokenGrid
 from ups_engine.runs.checkpoints import has_result
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.event_file import parse_event
 from ups_engine.stages import evaluation
+from ups_engine.stages.operator import max_horizon
 from ups_engine.stages.registry import TRAINING_STAGES
+from ups_engine.telemetry.memory import available_memory
+from ups_engine.training.machine import pick_device
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,27 @@ def check_needs(plan: Sequence[PlannedStage], run: RunDirectory | None) -> None:
                 f"add {' and '.join(f'--stage {maker}' for maker in makers)}, or go on with a run that has them:"
                 f" ups train --resume RUN --stage {name}",
             )
+
+
+def check_ahead(settings: Settings) -> None:
+    """Find out now, from settings, file headers and the machine, what would else end a run after hours of training.
+
+    Raises:
+        DataError: data that is missing, unreadable or foreign.
+        SettingsError: settings that do not go with the data or the machine.
+    """
+    device = pick_device(settings.runtime)
+    if settings.latent.residency == "gpu" and device.type != "cuda":
+        choose(0, available_memory(), None, "gpu")
+    data, seen = settings.data, foresee_data(settings)
+    TokenGrid.fit(seen.grid.shape, data.patch_size, seen.grid.periodic, settings.latent.tokens)
+    if settings.stages.operator.epochs and max_horizon(settings) >= seen.frames:
+        raise SettingsError(
+            f"unrolling {max_horizon(settings)} steps takes more than the {seen.frames} frames of a trajectory",
+            "lower training.rollout_horizon, stages.operator.curriculum or data.time_stride",
+        )
+    if settings.stages.evaluation.epochs:
+        evaluation.require_frames(seen.frames, settings.stages.evaluation.initial_steps)
 
 
 def planned_before(run: RunDirectory) -> set[str] | None:

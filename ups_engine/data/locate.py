@@ -14,12 +14,11 @@ def generated_path(task: str, data: DataSettings) -> Path:
     return Path(data.root).expanduser() / "generated" / generated_task(task).file_name(data.generate)
 
 
-def locate_data(data: DataSettings, notify: Callable[[str], None]) -> list[Path]:
-    """The files that the settings stand for, made first if need be.
+def find_data(data: DataSettings) -> list[Path]:
+    """The files that are there already for these settings; none where UPS would make them.
 
     Args:
-        data: `path` counts first, then files of `task` under `root`, then `generate`.
-        notify: is told what was found or made.
+        data: `path` counts first, then files of `task` under `root`.
 
     Raises:
         DataError: nothing there, and no solver for the task.
@@ -28,14 +27,29 @@ def locate_data(data: DataSettings, notify: Callable[[str], None]) -> list[Path]
         return of_task(expand(data.path), data.task)
     root = Path(data.root).expanduser()
     found = find_task(root, data.task)
-    if found:
-        others = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        notify(f"data of {data.task}: {found[0]}{others}")
-        return found
-    if data.task not in TASKS:
+    if not found and data.task not in TASKS:
         raise DataError(
             f"no files of task {data.task!r} in {root}, and UPS has no solver for it",
             f"give files with --data PATH or --set data.root=FOLDER; solvers: {', '.join(sorted(TASKS))}",
         )
-    path = generated_path(data.task, data)
-    return [make_or_reuse(data.task, data.generate, path, notify, replace=True)]
+    return found
+
+
+def locate_data(data: DataSettings, notify: Callable[[str], None]) -> list[Path]:
+    """The files that the settings stand for, made first if need be.
+
+    Args:
+        data: as for `find_data`, then `generate`.
+        notify: is told what was found or made.
+
+    Raises:
+        DataError: as `find_data`, or the data cannot be made.
+    """
+    found = find_data(data)
+    if not found:
+        path = generated_path(data.task, data)
+        return [make_or_reuse(data.task, data.generate, path, notify, replace=True)]
+    if data.path is None:
+        others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        notify(f"data of {data.task}: {found[0]}{others}")
+    return found

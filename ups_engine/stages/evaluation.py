@@ -10,7 +10,7 @@ from math import isfinite
 import numpy as np
 
 from ups_engine.data.splits import SplitName
-from ups_engine.errors import TrainingError
+from ups_engine.errors import SettingsError, TrainingError
 from ups_engine.evaluation.report import (
     EvaluationReport,
     Protocol,
@@ -52,16 +52,13 @@ def evaluate(
         between: called between batches; may raise to stop.
 
     Raises:
-        TrainingError: the protocol leaves nothing to predict, or the operator's own rollout is not finite.
+        SettingsError: the protocol leaves nothing to predict.
+        TrainingError: the operator's own predictions are not finite.
         CheckpointError: encoder, decoder or operator is missing, or a result is damaged.
     """
     dataset, device = context.dataset, context.device
     batch_size = context.settings.stages.evaluation.batch_size
-    if initial_steps >= dataset.frames:
-        raise TrainingError(
-            f"{initial_steps} given frames leave none of {dataset.frames} to predict",
-            "lower stages.evaluation.initial_steps (--initial-steps)",
-        )
+    require_frames(dataset.frames, initial_steps)
     reported = Trajectories(dataset.splits.of(split), initial_steps, batch_size)
     selecting = Trajectories(spread(dataset.splits.val, SELECTED_BY), initial_steps, batch_size)
     surrogates = _surrogates(context)
@@ -88,6 +85,19 @@ def evaluate(
         selected=select(validation),
         steady_prior=_steady(context, split),
     )
+
+
+def require_frames(frames: int, initial_steps: int) -> None:
+    """Make sure that a protocol leaves frames to predict.
+
+    Raises:
+        SettingsError: it does not.
+    """
+    if initial_steps >= frames:
+        raise SettingsError(
+            f"{initial_steps} given frames leave none of {frames} to predict",
+            "lower stages.evaluation.initial_steps (--initial-steps)",
+        )
 
 
 def select(validation: Mapping[VariantName, float]) -> VariantName:
