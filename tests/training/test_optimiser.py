@@ -69,6 +69,25 @@ def test_frozen_parameters_are_left_out_and_nothing_to_train_is_refused():
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_a_skipped_first_step_leaves_no_trace(name):
+    def after(skip):
+        parameter = nn.Parameter(torch.ones(64, 64))
+        optimiser = build_optimiser(settings(name, weight_decay=0.1), [parameter])
+        if skip:
+            parameter.grad = torch.full_like(parameter, torch.nan)
+            optimiser.found_inf = torch.tensor(1.0)
+            optimiser.step()
+        optimiser.found_inf = torch.tensor(0.0)
+        for gradient in (0.5, -1.0):
+            parameter.grad = torch.full_like(parameter, gradient)
+            optimiser.step()
+        return parameter.detach()
+
+    torch.full((64, 64), torch.nan)  # freed at once: what uninitialised memory would hold
+    assert torch.equal(after(skip=True), after(skip=False))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_a_saved_state_goes_on_bit_for_bit(name):
     def run(interrupted):
         torch.manual_seed(0)

@@ -36,6 +36,10 @@ def build_optimiser(
     device = trained[0].device
     rate = torch.tensor(settings.lr, device=device) if capturable else settings.lr
     if settings.name == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, fused=True)
+        optimiser = torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, fused=True)
+        if settings.momentum:  # PyTorch would leave them uninitialised if the guard skipped the very first step
+            for parameter in trained:
+                optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return optimiser
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
     return kind(groups, lr=rate, betas=settings.betas, fused=True, capturable=capturable)
