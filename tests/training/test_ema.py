@@ -49,6 +49,19 @@ def test_the_decay_is_reached_after_the_warm_up():
     assert ema.module.linear.weight[0, 0].item() == pytest.approx(0.1, rel=1e-6)
 
 
+def test_a_skipped_step_leaves_the_average_and_its_warm_up_alone():
+    net = Net()
+    moved(net, 0.0)
+    steady, skipping = EMA(net, 0.99), EMA(net, 0.99)
+    moved(net, 1.0)
+    for step in range(6):
+        skipping.update(torch.tensor(float(step % 2)))
+        if step % 2:
+            steady.update(torch.tensor(1.0))
+    one, two = steady.state_dict(), skipping.state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
 def test_the_copy_is_frozen_and_apart():
     net = Net()
     ema = EMA(net.train(), 0.5)

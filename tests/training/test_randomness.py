@@ -67,13 +67,20 @@ def test_uniform_draws_are_uniform_open_and_uncorrelated():
 
 
 def test_normal_draws_are_normal_in_both_halves():
-    draws = normal(key(), (200_001,))
+    draws = normal(key(), (100_000, 2)).t().flatten()  # a row's halves are the cosine and the sine of one angle
     assert stats.kstest(draws.numpy(), "norm").pvalue > 0.01
     assert draws.mean().item() == pytest.approx(0, abs=0.01)
     assert draws.var().item() == pytest.approx(1, abs=0.02)
     assert stats.kurtosis(draws.numpy()) == pytest.approx(0, abs=0.05)
     assert draws.abs().max() < math.sqrt(2 * 24 * math.log(2)) + 1e-3
-    assert abs(np.corrcoef(draws[:100_000], draws[100_001:])[0, 1]) < 0.01
+    assert abs(np.corrcoef(draws[:100_000], draws[100_000:])[0, 1]) < 0.01
+
+
+@pytest.mark.parametrize("draw", [uniform, normal])
+def test_a_rows_noise_does_not_depend_on_its_company(draw):
+    whole = draw(key(), (8, 5, 3))
+    assert torch.equal(draw(key(), (3, 5, 3), torch.tensor([2, 3, 7])), whole[[2, 3, 7]])
+    assert len(set(whole.flatten().tolist())) == whole.numel()
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 5, 2)])

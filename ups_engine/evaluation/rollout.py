@@ -13,8 +13,8 @@ from ups_engine.data.dataset import FieldDataset
 from ups_engine.evaluation.metrics import MetricAccumulator, Scores
 from ups_engine.models.surrogate import Surrogate
 
-Noise = Callable[[int, tuple[int, ...]], Tensor]
-"""Standard normal noise of a predicted frame: (frame, shape) -> tensor on the device."""
+Noise = Callable[[int, Tensor, tuple[int, ...]], Tensor]
+"""Standard normal noise of a predicted frame: (frame, trajectories (B,), shape) -> (B, *shape) on the device."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class Protocol:
 
 @dataclass(frozen=True)
 class TrueBatch:
-    """True trajectories: physical fields (B, T, *space, C), PDE parameters (B, P), time step (B,)."""
+    """True trajectories: their numbers (B,), physical fields (B, T, *space, C), PDE parameters (B, P), time step (B,)."""
 
+    rows: Tensor
     fields: Tensor
     cond: Tensor
     dt: Tensor
@@ -62,7 +63,8 @@ def true_batches(dataset: FieldDataset, protocol: Protocol, device: torch.device
         rows = protocol.rows[start : start + protocol.batch_size]
         fields = torch.from_numpy(dataset.read(rows)).to(device)
         cond = torch.from_numpy(dataset.parameters(rows)).to(device)
-        yield TrueBatch(fields, cond, torch.full((len(rows),), dataset.dt, device=device))
+        numbers = torch.from_numpy(rows).to(device)
+        yield TrueBatch(numbers, fields, cond, torch.full((len(rows),), dataset.dt, device=device))
 
 
 @torch.no_grad()
@@ -117,7 +119,7 @@ def roll_out(surrogate: Surrogate, dataset: FieldDataset, batch: TrueBatch, init
     z = surrogate.encoder(normalisation.apply(batch.fields[:, initial_steps - 1]))
     predicted = []
     for frame in range(initial_steps, batch.fields.shape[1]):
-        z, field = surrogate(z, batch.cond, batch.dt, _drawn(surrogate, noise, frame, z))
+        z, field = surrogate(z, batch.cond, batch.dt, _drawn(surrogate, noise, frame, batch.rows))
         predicted.append(normalisation.invert(field))
     return torch.stack(predicted, dim=1)
 
@@ -128,7 +130,7 @@ def single_steps(surrogate: Surrogate, dataset: FieldDataset, batch: TrueBatch, 
     predicted = []
     for frame in range(1, batch.fields.shape[1]):
         z = surrogate.encoder(normalisation.apply(batch.fields[:, frame - 1]))
-        prediction = surrogate.predict(z, batch.cond, batch.dt, _drawn(surrogate, noise, frame, z))
+        prediction = surrogate.predict(z, batch.cond, batch.dt, _drawn(surrogate, noise, frame, batch.rows))
         predicted.append(normalisation.invert(surrogate.decoder(prediction)))
     return torch.stack(predicted, dim=1)
 
@@ -155,8 +157,12 @@ def spread(rows: Int64, most: int) -> Int64:
     return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
 
 
-def _drawn(surrogate: Surrogate, noise: Noise, frame: int, z: Tensor) -> Tensor | None:
-    return None if surrogate.corrector is None else noise(frame, (surrogate.steps, *z.shape))
+def _drawn(surrogate: Surrogate, noise: Noise, frame: int, rows: Tensor) -> Tensor | None:
+    """Noise (steps, B, tokens, dim) of a corrector; each trajectory's own, whatever it is batched with."""
+    if surrogate.corrector is None:
+        return None
+    encoder = surrogate.encoder
+    return noise(frame, rows, (surrogate.steps, encoder.grid.count, encoder.dim)).movedim(1, 0)
 
 
 def _now(device: torch.device) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ups_engine.config.stages import ConsistencySettings, StageSettings
+from ups_engine.config.stages import ConsistencySettings
 from ups_engine.losses import LossBundle, mse
 from ups_engine.models.diffusion import ConsistencyResidual, Context, DiffusionResidual, per_sample
 from ups_engine.stages.base import Stage, StageTask
@@ -34,6 +34,7 @@ class ConsistencyTask(StageTask):
         self.network.load_state_dict(self._teacher.state_dict())
         self._target = copy.deepcopy(self.network).requires_grad_(False)
         self.samples = len(self._work.pairs)
+        self.micro_batch = self._settings.distill_micro_batch
         self._baseline = self._work.one_step_error(None, 0)
         self._teacher_error = self._work.one_step_error(self._teacher, stages.diff_residual.sampling_steps)
 
@@ -52,11 +53,12 @@ class ConsistencyTask(StageTask):
         return LossBundle(loss, {"L_distill": loss.detach()})
 
     @torch.no_grad()
-    def after_step(self) -> None:
+    def after_step(self, taken: Tensor) -> None:
         """Let the target network follow the student."""
         ours = [p.data for p in self._target.parameters()]
-        student = [p.data for p in self.network.parameters()]
-        torch._foreach_lerp_(ours, student, 1 - self._settings.target_decay)
+        change = torch._foreach_sub([p.data for p in self.network.parameters()], ours)
+        torch._foreach_mul_(change, (1 - self._settings.target_decay) * taken)
+        torch._foreach_add_(ours, change)
 
     def state(self) -> dict[str, Tensor]:
         """The target network."""
@@ -101,20 +103,10 @@ def heun(teacher: DiffusionResidual, x: Tensor, high: Tensor, low: Tensor, conte
     return x + step * (first + second) / 2
 
 
-def micro_batched(context: StageContext) -> StageSettings:
-    """The stage's settings with its batch cut into micro-batches whose gradients are accumulated."""
-    settings = context.settings.stages.consistency_distill
-    micro = settings.distill_micro_batch
-    if micro is None or micro >= settings.batch_size:
-        return settings
-    accumulated = settings.accum_steps * -(-settings.batch_size // micro)
-    return settings.model_copy(update={"batch_size": micro, "accum_steps": accumulated})
-
-
 STAGE = Stage(
     name="consistency_distill",
     needs=("encoder", "decoder", "operator_ema", "diffusion_residual_ema"),
     writes=("consistency", "consistency_ema"),
     make=ConsistencyTask,
-    settings=micro_batched,
+    settings=lambda context: context.settings.stages.consistency_distill,
 )

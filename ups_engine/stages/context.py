@@ -22,8 +22,10 @@ from ups_engine.latents.location import cache_root, store_path
 from ups_engine.latents.readers import LatentReader
 from ups_engine.latents.residency import Residency, choose, gpu_free, open_latents
 from ups_engine.latents.target import CacheTarget
+from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.diffusion import ConsistencyResidual, DiffusionResidual
 from ups_engine.models.encoder import GridEncoder
+from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Surrogate
 from ups_engine.runs.checkpoints import load_result, save_result
 from ups_engine.runs.directory import RunDirectory
@@ -106,9 +108,6 @@ class StageContext:
 
     def surrogate(self, corrector: str | None = None) -> Surrogate:
         """The trained surrogate, on its own or with a corrector: `diffusion_residual_ema` or `consistency_ema`."""
-        from ups_engine.models.decoder import GridDecoder
-        from ups_engine.models.operator import LatentOperator
-
         parts = (
             self.frozen("encoder", GridEncoder),
             self.frozen("decoder", GridDecoder),
@@ -125,11 +124,11 @@ class StageContext:
         return Surrogate(*parts, student, steps=steps, temperature=temperature).eval()
 
     def noise(self, purpose: str) -> Noise:
-        """Noise of predicted frames, a pure function of the seed, the purpose and the frame."""
+        """Noise of predicted frames, a pure function of the seed, the purpose, the frame and the trajectory."""
 
-        def draw(frame: int, shape: tuple[int, ...]) -> torch.Tensor:
+        def draw(frame: int, trajectories: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
             key = keys(self.settings.seed, "evaluation", 0, range(frame, frame + 1), purpose)[0]
-            return normal(key.to(self.device), shape)
+            return normal(key.to(self.device), (len(trajectories), *shape), trajectories)
 
         return draw
 

@@ -34,9 +34,15 @@ class EMA(Generic[Module]):
         self._updates = torch.zeros((), device=ours[0].device if ours else None)
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Follow the network by one step."""
+    def update(self, taken: Tensor | None = None) -> None:
+        """Follow the network by one step.
+
+        Args:
+            taken: scalar on the device, 0 where the optimiser skipped the step, so that this is none either; None is 1.
+        """
         weight = torch.clamp_min(9.0 / (10.0 + self._updates), 1.0 - self._decay)  # 1 - d
+        if taken is not None:
+            weight = weight * taken
         if self._averaged:
             ours = [a for a, _ in self._averaged]
             change = torch._foreach_sub([b for _, b in self._averaged], ours)
@@ -44,7 +50,7 @@ class EMA(Generic[Module]):
             torch._foreach_add_(ours, change)
         for a, b in self._copied:
             a.copy_(b)
-        self._updates += 1
+        self._updates += 1 if taken is None else taken
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averaged weights by their names in the network, and `updates`."""

@@ -25,11 +25,12 @@ class NonFiniteGuard:
         self._pending: list[tuple[int, int, Tensor]] = []
         self.in_a_row = 0
 
-    def watch(self, epoch: int, step: int, loss: Tensor, gradient_norm: Tensor) -> None:
-        """Judge a step before the optimiser takes it."""
+    def watch(self, epoch: int, step: int, loss: Tensor, gradient_norm: Tensor) -> Tensor:
+        """Judge a step before the optimiser takes it: 1 where it will, 0 where it will skip it; on the device."""
         flag = (~torch.isfinite(loss.detach() + gradient_norm)).float().reshape(())
         self._optimiser.found_inf = flag  # type: ignore[attr-defined]
         self._pending.append((epoch, step, flag))
+        return 1 - flag
 
     def read(self, report: Callable[[int, int], None]) -> None:
         """Read the flags since the last reading, in one copy.

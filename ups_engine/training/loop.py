@@ -87,9 +87,13 @@ class Trainer:
         self.averaged = EMA(self.network, stage.ema_decay)
         prepare_network(self.network, training, device)
         self._optimiser = build_optimiser(stage.optimizer, self.network.parameters())
-        per_step = stage.batch_size * stage.accum_steps
-        self._steps_per_epoch = max(1, task.samples // per_step)
-        self._rate = build_scheduler(stage.scheduler, self._optimiser, stage.epochs, self._steps_per_epoch)
+        self._per_step = stage.batch_size * stage.accum_steps
+        self._steps_per_epoch = max(1, task.samples // self._per_step)
+        self._steps = stage.epochs * self._steps_per_epoch
+        if stage.max_steps is not None:
+            self._steps = min(self._steps, stage.max_steps)
+        epochs = self._steps / self._steps_per_epoch
+        self._rate = build_scheduler(stage.scheduler, self._optimiser, epochs, self._steps_per_epoch)
         self._guard = NonFiniteGuard(self._optimiser, training.nonfinite_limit)
         self._progress = Progress()
         self._best: dict[str, Tensor] = {}
@@ -144,29 +148,36 @@ class Trainer:
         return self._stage.max_steps is not None and self._progress.total_step >= self._stage.max_steps
 
     def _step(self, numbers: Tensor) -> None:
-        p, size = self._progress, self._stage.batch_size
+        p = self._progress
         self._rate.step(p.total_step)
         self._optimiser.zero_grad(set_to_none=True)
-        losses = []
-        for micro in range(self._stage.accum_steps):
-            first = (p.step * self._stage.accum_steps + micro) * size
-            batch = numbers[first : first + size]
-            if len(batch) == 0:  # fewer samples than one full step takes
-                break
-            progress = (p.epoch + p.step / self._steps_per_epoch) / self._stage.epochs
-            draw = Draw(self._seed, self._name, p.epoch, p.step, p.total_step, progress, micro, self._device)
-            bundle = self._backward(batch, draw)
-            losses.append(bundle)
+        loss, components = self._accumulate(numbers[p.step * self._per_step : (p.step + 1) * self._per_step])
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._stage.grad_clip or float("inf"))
-        total = torch.stack([bundle.total.detach() for bundle in losses]).mean()
-        self._guard.watch(p.epoch, p.step, total, norm)
+        taken = self._guard.watch(p.epoch, p.step, loss, norm)
         self._optimiser.step()
-        self.averaged.update()
-        self._task.after_step()
-        self._readings.add(total, norm, losses[-1].components, len(batch) * len(losses))
+        self.averaged.update(taken)
+        self._task.after_step(taken)
+        self._readings.add(loss, norm, components, min(self._per_step, len(numbers)))
         p.step, p.total_step = p.step + 1, p.total_step + 1
 
-    def _backward(self, batch: Tensor, draw: Draw) -> LossBundle:
+    def _accumulate(self, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Add up the gradient of the mean loss over a step's samples, batch by batch; gives loss and components."""
+        p, size = self._progress, min(self._stage.batch_size, self._task.micro_batch or self._stage.batch_size)
+        bundles, shares = [], []
+        for first in range(0, len(samples), size):
+            batch = samples[first : first + size]
+            done = p.total_step / self._steps
+            draw = Draw(self._seed, self._name, p.epoch, p.step, p.total_step, done, first, self._device)
+            shares.append(len(batch) / len(samples))
+            bundles.append(self._backward(batch, draw, shares[-1]))
+        parts = list(zip(shares, bundles, strict=True))
+        loss = torch.stack([share * bundle.total.detach() for share, bundle in parts]).sum()
+        names = bundles[0].components
+        return loss, {
+            name: torch.stack([share * bundle.components[name] for share, bundle in parts]).sum() for name in names
+        }
+
+    def _backward(self, batch: Tensor, draw: Draw, share: float) -> LossBundle:
         try:
             bundle = self._task.loss(batch, draw)
         except Exception as error:
@@ -178,7 +189,7 @@ class Trainer:
             self._emit("warning", data={"message": f"compiling failed, going on without: {reason}"})
             undo_compilation(self.network)
             bundle = self._task.loss(batch, draw)
-        (bundle.total / self._stage.accum_steps).backward()
+        (share * bundle.total).backward()
         return bundle
 
     def _read(self) -> None:
@@ -192,10 +203,9 @@ class Trainer:
         p.in_a_row = self._guard.in_a_row
 
     def _report_skipped(self, epoch: int, step: int) -> None:
-        size = self._stage.batch_size * self._stage.accum_steps
-        batch = self._task.describe(self._order(epoch)[step * size : (step + 1) * size])
+        batch = self._task.describe(self._order(epoch)[step * self._per_step : (step + 1) * self._per_step])
         message = f"the loss of epoch {epoch} step {step} was not finite, the step was skipped; its batch: {batch}"
-        self._emit("warning", epoch=epoch, step=self._progress.total_step, data={"message": message})
+        self._emit("warning", epoch=epoch, step=epoch * self._steps_per_epoch + step, data={"message": message})
 
     def _log_step(self) -> None:
         latest = self._readings.latest()

@@ -5,7 +5,8 @@ Two kinds, both keyed by the same hash:
 - `generator`: PyTorch's own generator on the CPU, for what happens once: initial weights, orders, splits.
 - `keys`, `uniform` and `normal`: noise inside a training step. Each number is a hash of its key and its position,
   computed where the key lies, so a GPU needs neither a generator's state nor a copy from the host, and sees the same
-  draws as a CPU (uniform ones to the bit, normal ones to the rounding of log, sqrt and cos). Keys of a whole epoch
+  draws as a CPU (uniform ones to the bit, normal ones to the rounding of log, sqrt and cos). A position is a row's
+  number and a place in the row, so a sample's noise does not depend on what it is batched with. Keys of a whole epoch
   are made at once and moved once; the step picks its row, which also works inside a captured CUDA graph.
 
 The hash is SplitMix64's output function (Steele, Lea and Flood 2014) over a Weyl sequence, applied twice with half of
@@ -38,34 +39,36 @@ def keys(seed: int, stage: str, epoch: int, steps: range, purpose: str) -> Tenso
     return torch.tensor(rows, dtype=torch.int64).view(-1, 2)
 
 
-def uniform(key: Tensor, shape: tuple[int, ...]) -> Tensor:
+def uniform(key: Tensor, shape: tuple[int, ...], rows: Tensor | None = None) -> Tensor:
     """Draw from the open interval (0, 1).
 
     Args:
         key: (2,) int64, on the device where the numbers are wanted.
-        shape: of the result.
+        shape: of the result; its first axis counts rows.
+        rows: (shape[0],) int64 numbers of the rows, beside the key; None counts them from 0.
 
     Returns:
         float32 multiples of 2^-23, shifted by 2^-24.
     """
-    return _to_unit(_bits(key, math.prod(shape)) >> 41).view(shape)
+    return _to_unit(_bits(key, _numbered(shape, rows, key), math.prod(shape[1:])) >> 41).view(shape)
 
 
-def normal(key: Tensor, shape: tuple[int, ...]) -> Tensor:
+def normal(key: Tensor, shape: tuple[int, ...], rows: Tensor | None = None) -> Tensor:
     """Draw from the standard normal distribution by the Box-Muller transform.
 
     Args:
         key: (2,) int64, on the device where the numbers are wanted.
-        shape: of the result.
+        shape: of the result; its first axis counts rows.
+        rows: (shape[0],) int64 numbers of the rows, beside the key; None counts them from 0.
 
     Returns:
         float32, at most 5.8 in magnitude.
     """
-    count = math.prod(shape)
-    bits = _bits(key, (count + 1) // 2)
+    width = math.prod(shape[1:])
+    bits = _bits(key, _numbered(shape, rows, key), (width + 1) // 2)
     radius = (-2.0 * _to_unit(bits >> 41).log()).sqrt()
     angle = (2.0 * math.pi) * _to_unit((bits >> 18) & _MASK_23)
-    return torch.cat([radius * angle.cos(), radius * angle.sin()])[:count].view(shape)
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :width].reshape(shape)
 
 
 _MASK_23 = (1 << 23) - 1
@@ -76,9 +79,13 @@ def _digest(seed: int, stage: str, epoch: int, step: int, purpose: str) -> bytes
     return hashlib.sha256(json.dumps([seed, stage, epoch, step, purpose]).encode()).digest()
 
 
-def _bits(key: Tensor, count: int) -> Tensor:
-    """64 pseudo-random bits for each position, (count,) int64."""
-    position = torch.arange(1, count + 1, device=key.device, dtype=torch.int64)
+def _numbered(shape: tuple[int, ...], rows: Tensor | None, key: Tensor) -> Tensor:
+    return torch.arange(shape[0] if shape else 1, device=key.device) if rows is None else rows
+
+
+def _bits(key: Tensor, rows: Tensor, width: int) -> Tensor:
+    """64 pseudo-random bits for each place of each row, (rows, width) int64."""
+    position = rows[:, None] * width + torch.arange(1, width + 1, device=key.device)
     return _mix(_mix(position * _WEYL + key[0]) + key[1])
 
 

@@ -17,14 +17,16 @@ class Task(ABC):
     Attributes:
         network: what is trained, on its device; its parameters stay the same tensors throughout.
         samples: training samples of an epoch, numbered from 0.
+        micro_batch: samples passed through the network at a time; None means a whole batch.
     """
 
     network: nn.Module
     samples: int
+    micro_batch: int | None = None
 
     @abstractmethod
     def loss(self, batch: Tensor, draw: "Draw") -> LossBundle:
-        """The loss of a batch of sample numbers (B,), int64 on the device."""
+        """The loss of a batch of sample numbers (B,), int64 on the device: a mean over its samples."""
 
     @abstractmethod
     def validate(self, network: nn.Module) -> Mapping[str, float]:
@@ -38,8 +40,12 @@ class Task(ABC):
         """Name a batch's samples, for the report of a non-finite loss."""
         return f"samples {', '.join(map(str, batch[:8].tolist()))}" + (" ..." if len(batch) > 8 else "")
 
-    def after_step(self) -> None:  # noqa: B027 - most tasks have nothing to do here
-        """Follow an optimiser step, such as by updating a target network."""
+    def after_step(self, taken: Tensor) -> None:  # noqa: B027 - most tasks have nothing to do here
+        """Follow an optimiser step, such as by updating a target network.
+
+        Args:
+            taken: scalar on the device, 1 where the optimiser took the step, 0 where it skipped it.
+        """
 
     def ends_early(self, epoch_loss: float) -> str | None:
         """Why the stage needs no further epoch, or None."""
@@ -58,8 +64,8 @@ class Draw:
         epoch: counted from 0.
         step: optimiser step within the epoch.
         total_step: optimiser step within the stage.
-        progress: share of the stage's epochs that is done, in [0, 1).
-        micro: which of the accumulated batches.
+        progress: share of the stage's steps that is done, in [0, 1).
+        first: place of the batch's first sample among the samples of the optimiser step.
     """
 
     seed: int
@@ -68,17 +74,20 @@ class Draw:
     step: int
     total_step: int
     progress: float
-    micro: int
+    first: int
     device: torch.device
 
     def uniform(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
-        """Uniform on (0, 1), float32 on the device."""
-        return uniform(self._key(purpose), shape)
+        """Uniform on (0, 1), float32 on the device; shape[0] counts the batch's samples, each with its own noise."""
+        return uniform(self._key(purpose), shape, self._rows(shape))
 
     def normal(self, purpose: str, shape: tuple[int, ...]) -> Tensor:
-        """Standard normal, float32 on the device."""
-        return normal(self._key(purpose), shape)
+        """Standard normal, float32 on the device; shape[0] counts the batch's samples, each with its own noise."""
+        return normal(self._key(purpose), shape, self._rows(shape))
+
+    def _rows(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.arange(self.first, self.first + shape[0], device=self.device)
 
     def _key(self, purpose: str) -> Tensor:
         steps = range(self.step, self.step + 1)
-        return keys(self.seed, self.stage, self.epoch, steps, f"{purpose}/{self.micro}")[0].to(self.device)
+        return keys(self.seed, self.stage, self.epoch, steps, purpose)[0].to(self.device)
