@@ -116,6 +116,38 @@ def test_inverse_losses_that_never_start_are_refused(load):
 
 
 @pytest.mark.parametrize(
+    ("stage", "overrides"),
+    [
+        ("operator", []),
+        ("operator", ["stages.operator.curriculum=[{from_epoch=1, rollout_horizon=2}]"]),
+        ("operator", ["training.use_inverse_losses=true", "training.lambda_inv_enc=1"]),
+        ("steady_prior", ["training.rollout_horizon=2"]),
+    ],
+)
+def test_steps_without_any_loss_are_refused(load, stage, overrides):
+    [line] = mistakes(load, overrides=["training.lambda_forward=0", *overrides])
+    assert line.startswith(f"stages.{stage} has steps without any loss; give one of training.lambda_forward,")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["training.lambda_relative=1"],
+        ["training.rollout_horizon=2", "stages.steady_prior.epochs=0"],
+        ["stages.operator.epochs=0", "stages.steady_prior.epochs=0"],
+        [
+            "training.use_inverse_losses=true",
+            "training.lambda_inv_dec=1",
+            "training.inverse_loss_warmup_epochs=0",
+            "stages.steady_prior.epochs=0",
+        ],
+    ],
+)
+def test_a_loss_other_than_the_first_step_may_stand_alone(load, overrides):
+    assert load(overrides=["training.lambda_forward=0", *overrides]).settings.training.lambda_forward == 0
+
+
+@pytest.mark.parametrize(
     ("variable", "key"),
     [
         ("UPS_TRAINING_BATCH_SIZE", "training.batch_size"),

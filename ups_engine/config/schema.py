@@ -92,3 +92,26 @@ class Settings(Section):
                 f" {operator.epochs} to the inverse losses; lower it or turn use_inverse_losses off"
             )
         return self
+
+    @model_validator(mode="after")
+    def _every_step_has_a_loss(self) -> Self:
+        training, operator = self.training, self.stages.operator
+        terms = ("lambda_forward", "lambda_spectral", "lambda_relative", "lambda_decoded")
+        always = any(getattr(training, term) for term in terms)
+        horizons = [step.rollout_horizon for step in operator.curriculum]
+        if not operator.curriculum or operator.curriculum[0].from_epoch:
+            horizons.append(training.rollout_horizon)
+        rollout = training.lambda_rollout and min(horizons) > 1
+        inverse = (
+            training.use_inverse_losses
+            and training.inverse_loss_warmup_epochs == 0
+            and training.inverse_loss_frequency == 1
+            and training.inverse_loss_max_weight
+        )
+        for stage, anything in (("operator", always or rollout or inverse), ("steady_prior", always)):
+            if getattr(self.stages, stage).epochs and not anything:
+                raise ValueError(
+                    f"stages.{stage} has steps without any loss; give one of"
+                    f" {', '.join(f'training.{term}' for term in terms)} a weight above 0, or leave the stage out"
+                )
+        return self

@@ -50,6 +50,7 @@ class SteadyPriorTask(StageTask):
         fields = (self._decoder(predicted), self._decoder(limit)) if weights.relative or weights.decoded else None
         return compute_operator_loss_bundle(
             forward=(predicted, limit),
+            spectral=(predicted, limit),
             relative=physical(fields, self._dataset.normalisation),
             decoded=fields,
             weights=weights,
