@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from ups_engine.data.dataset import prepare_data
     from ups_engine.data.sources import open_source
     from ups_engine.errors import UpsError
-    from ups_engine.pipeline import Observer, Outcome, run_pipeline, start_run
+    from ups_engine.observer import Observer
+    from ups_engine.pipeline import Outcome, run_pipeline, start_run
     from ups_engine.revisit import evaluate_run, open_context
     from ups_engine.runs.directory import RunDirectory
 
 _HOMES = {
-    "Observer": "pipeline",
+    "Observer": "observer",
     "Outcome": "pipeline",
     "RunDirectory": "runs.directory",
     "UpsError": "errors",

@@ -4,21 +4,23 @@
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from ups_engine.announce import data_sentence, device_sentence, evaluation_summary, vital_signs
 from ups_engine.config.archive import settings_from_toml, settings_to_toml
 from ups_engine.config.schema import Settings
 from ups_engine.data.dataset import prepare_data
-from ups_engine.errors import TrainingError, UpsError
-from ups_engine.evaluation.report import EvaluationReport
-from ups_engine.plan import PlannedStage, check_ahead, check_needs, make_plan, planned_before
-from ups_engine.runs.checkpoints import ResumeStore, has_result, settle_results
+from ups_engine.errors import CheckpointError, RunError, TrainingError, UpsError
+from ups_engine.observer import Observer
+from ups_engine.plan import EVALUATION_FILE, Past, PlannedStage, check_ahead, check_needs, make_plan
+from ups_engine.runs.checkpoints import ResumeStore, load_result, settle_results
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.events import EventWriter, Heartbeat, Kind
 from ups_engine.runs.lease import Lease
@@ -26,14 +28,11 @@ from ups_engine.runs.signals import StopRequest
 from ups_engine.stages.base import Stage
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.evaluation import evaluate
+from ups_engine.stages.networks import described, differences
 from ups_engine.stages.registry import TRAINING_STAGES
-from ups_engine.telemetry.gpu import gpu_devices
-from ups_engine.telemetry.memory import process_memory
 from ups_engine.training.control import Action
 from ups_engine.training.loop import Trainer
 from ups_engine.training.machine import pick_device, set_precision
-
-EVALUATION_FILE = "evaluation.json"
 
 
 class Outcome(Enum):
@@ -42,21 +41,6 @@ class Outcome(Enum):
     FINISHED = "finished"
     STOPPED = "stopped"
     """Asked to; resumable."""
-
-
-class Observer:
-    """Hears what a run in this process does; for progress on the terminal. Does nothing by itself."""
-
-    def event(
-        self, kind: Kind, stage: str | None, epoch: int | None, step: int | None, data: Mapping[str, Any]
-    ) -> None:
-        """An event was written."""
-
-    def notice(self, sentence: str) -> None:
-        """The run says what it found, chose or made."""
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Work outside the step loop goes on."""
 
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
@@ -113,18 +97,19 @@ def run_pipeline(
         UpsError: whatever the user can mend; the run is marked as failed.
         KeyboardInterrupt: interrupted a second time; the run can be resumed.
     """
-    settings = run_settings(run)
-    earlier = planned_before(run)
-    plan = make_plan(settings, only=only, skip=skip, earlier=earlier)
+    observer = observer or Observer()
     with ExitStack() as stack:
+        stop = stack.enter_context(StopRequest())
         stack.enter_context(Lease.acquire(run))
         settle_results(run)
+        past = Past(run)
+        plan = make_plan(run_settings(run), only=only, skip=skip, earlier=past.planned)
         check_needs(plan, run)
-        stop = stack.enter_context(StopRequest())
+        if past.nothing_left(plan, only):
+            observer.notice(f"run {run.name} is finished already; nothing is left to do")
+            return Outcome.FINISHED
         events = stack.enter_context(EventWriter(run.events))
-        return _Pipeline(run, settings, plan, events, stop, observer or Observer()).run(
-            stack, resumed=earlier is not None
-        )
+        return _Pipeline(run, plan, past, events, stop, observer).run(stack, asked=only)
 
 
 class _Pipeline:
@@ -133,85 +118,110 @@ class _Pipeline:
     def __init__(
         self,
         run: RunDirectory,
-        settings: Settings,
         plan: Sequence[PlannedStage],
+        past: Past,
         events: EventWriter,
         stop: StopRequest,
         observer: Observer,
     ) -> None:
-        self._run, self._settings, self._plan = run, settings, plan
+        self._run, self._settings, self._plan, self._past = run, run_settings(run), plan, past
         self._events, self._stop, self._observer = events, stop, observer
         self._stage: str | None = None
         self._throughput: float | None = None
         self._resume = ResumeStore(run.resume)
 
-    def run(self, stack: ExitStack, *, resumed: bool) -> Outcome:
-        """Work through the plan and mark how it ended."""
+    def run(self, stack: ExitStack, *, asked: Collection[str]) -> Outcome:
+        """Work through the plan, `asked` being the stages named by the user, and mark how it ended."""
         try:
             device = pick_device(self._settings.runtime)
             set_precision(self._settings.training, device)
-            saved = self._resume.load()
-            for sentence in self._resume.damaged:
-                self._warn(f"passed over a damaged resumable state: {sentence}")
-            self._announce(str(device), saved, resumed=resumed)
-            stack.enter_context(Heartbeat(self._events, self._vital_signs))
+            saved = self._announce(device)
+            stack.enter_context(Heartbeat(self._events, lambda: vital_signs(self._throughput)))
             dataset = prepare_data(self._settings, self._run.data_record(), self._notice)
             if self._run.data_record() is None:
                 self._run.write_data_record(dataset.record())
+            self._notice(data_sentence(dataset))
             context = StageContext(
                 self._settings, self._run, dataset, device, notify=self._notice, progress=self._progress
             )
-            outcome = self._stages(context, saved)
+            outcome = self._stages(context, saved, asked)
         except _StopError:
             outcome = Outcome.STOPPED
+        except KeyboardInterrupt:
+            self._last_word("run_finished", {"outcome": Outcome.STOPPED.value})
+            raise
         except UpsError as error:
-            self._emit("run_failed", stage=self._stage, data={"error": error.message, "hint": error.hint})
+            self._last_word("run_failed", {"error": error.message, "hint": error.hint})
             raise
         except Exception as error:
-            self._emit("run_failed", stage=self._stage, data={"error": f"{type(error).__name__}: {error}"})
+            self._last_word("run_failed", {"error": f"{type(error).__name__}: {error}"})
             raise
         self._emit("run_finished", data={"outcome": outcome.value})
         return outcome
 
-    def _announce(self, device: str, saved: State | None, *, resumed: bool) -> None:
-        stages = [{"name": stage.name, "epochs": stage.epochs} for stage in self._plan]
-        if not resumed:
-            self._emit("run_started", data={"stages": stages, "device": device})
-            return
-        at = {"stage": None, "epoch": None, "step": None}
-        if saved is not None:
-            progress = saved[1]["progress"]
-            at = {"stage": saved[1]["stage"], "epoch": progress["epoch"], "step": progress["total_step"]}
-        self._emit("run_resumed", data={"after": "restart", **at, "stages": stages})
+    def _announce(self, device: torch.device) -> State | None:
+        """Say that the run begins or goes on; gives the saved state of the stage to go on with, if there is one."""
+        saved = self._resume.load()
+        skipped = {stage.name for stage in self._plan if stage.skip is not None}
+        going_on = saved if saved is None or saved[1]["stage"] not in skipped else None
+        kept = {name for name in skipped if self._past.done(name)}
+        stages = [{"name": stage.name, "epochs": stage.epochs} for stage in self._plan if stage.name not in kept]
+        if self._past.planned is None:
+            self._emit("run_started", data={"stages": stages, "device": str(device)})
+        else:
+            at = {"stage": None, "epoch": None, "step": None}
+            if going_on is not None:
+                progress = going_on[1]["progress"]
+                at = {"stage": going_on[1]["stage"], "epoch": progress["epoch"], "step": progress["total_step"]}
+            self._emit("run_resumed", data={"after": "restart", **at, "stages": stages})
+        self._notice(device_sentence(device))
+        for sentence in self._resume.damaged:
+            self._warn(f"passed over a damaged resumable state: {sentence}")
+        if saved is not None and going_on is None:
+            self._warn(f"stage {saved[1]['stage']} is half done; its state is lost once another stage saves one")
+        return going_on
 
-    def _stages(self, context: StageContext, saved: State | None) -> Outcome:
+    def _stages(self, context: StageContext, saved: State | None, asked: Collection[str]) -> Outcome:
         trained = {stage.name: stage for stage in TRAINING_STAGES}
+        past, changed = self._past, False
         for planned in self._plan:
-            self._stage = planned.name
+            name = self._stage = planned.name
             if planned.skip is not None:
-                self._emit("stage_skipped", stage=planned.name, data={"reason": planned.skip})
-            elif planned.name not in trained:
-                self._evaluate(context)
-            else:
-                state = saved if saved is not None and saved[1]["stage"] == planned.name else None
-                if state is None and all(has_result(self._run, name) for name in trained[planned.name].writes):
-                    self._notice(f"{planned.name}: done already")
-                elif self._train(context, trained[planned.name], state) is Action.LEAVE:
-                    return Outcome.STOPPED
+                if not past.done(name):
+                    self._emit("stage_skipped", stage=name, data={"reason": planned.skip})
+                continue
             self._check_stop()
+            state = saved if saved is not None and saved[1]["stage"] == name else None
+            if name not in trained:
+                if changed or name in asked or not past.done(name) or not past.has_results(name):
+                    self._evaluate(context)
+                else:
+                    self._notice(f"{name}: done already")
+            elif state is None and past.has_results(name):
+                self._notice(f"{name}: done already")
+                if not past.done(name):  # killed between the last result and the word about it
+                    metrics = load_result(self._run, trained[name].writes[0])[1]["metrics"]
+                    data = {"best": metrics["score"], "seconds": past.seconds(name)}
+                    self._emit("stage_finished", stage=name, data=data)
+            elif self._train(context, trained[name], state) is Action.LEAVE:
+                return Outcome.STOPPED
+            else:
+                changed = True
         self._stage = None
         return Outcome.FINISHED
 
     def _train(self, context: StageContext, stage: Stage, state: State | None) -> Action:
-        at = state[1]["progress"] if state is not None else {"epoch": 0, "total_step": 0}
+        at = state[1]["progress"] if state is not None else {"epoch": 0, "total_step": 0, "seconds": 0.0}
+        made_with = described(self._settings, stage.writes[0])
+        if state is not None and (differing := differences(state[1]["settings"], made_with)):
+            raise CheckpointError(
+                f"the resumable state of stage {stage.name} was made with other {', '.join(differing)}",
+                f"put the settings back, or remove {self._run.resume} to begin the stage anew",
+            )
+        self._resume.stamp = {"settings": made_with}
         settings = stage.settings(context)
-        self._emit(
-            "stage_started",
-            stage=stage.name,
-            epoch=at["epoch"],
-            step=at["total_step"],
-            data={"epochs": settings.epochs},
-        )
+        begins = {"epoch": at["epoch"], "step": at["total_step"]}
+        self._emit("stage_started", stage=stage.name, **begins, data={"epochs": settings.epochs})
         began = time.monotonic()
         task = stage.make(context)
         trainer = Trainer(
@@ -241,8 +251,7 @@ class _Pipeline:
             self._warn(verdict)
         self._resume.clear()
         context.release()
-        seconds = end.progress.seconds + time.monotonic() - began if state is not None else time.monotonic() - began
-        data = {"best": best, "seconds": seconds}
+        data = {"best": best, "seconds": at["seconds"] + time.monotonic() - began}
         self._emit("stage_finished", stage=stage.name, data=data | ({"reason": end.reason} if end.reason else {}))
         return Action.GO_ON
 
@@ -251,7 +260,7 @@ class _Pipeline:
         began, settings = time.monotonic(), self._settings.stages.evaluation
         report = evaluate(context, split=settings.split, initial_steps=settings.initial_steps, between=self._check_stop)
         report.write(self._run.reports / EVALUATION_FILE)
-        self._emit("evaluation", stage="evaluation", data=_summary(report))
+        self._emit("evaluation", stage="evaluation", data=evaluation_summary(report))
         context.release()
         selected = report.variants[report.selected].rollout.nrmse
         self._emit("stage_finished", stage="evaluation", data={"best": selected, "seconds": time.monotonic() - began})
@@ -271,6 +280,10 @@ class _Pipeline:
         self._events.emit(kind, **fields)
         self._observer.event(kind, fields.get("stage"), fields.get("epoch"), fields.get("step"), data)
 
+    def _last_word(self, kind: Kind, data: Mapping[str, object]) -> None:
+        with suppress(RunError):  # of two errors, such as on a full disk, the first is the one to tell
+            self._emit(kind, stage=self._stage, data=data)
+
     def _warn(self, message: str) -> None:
         self._emit("warning", stage=self._stage, data={"message": message})
 
@@ -281,25 +294,3 @@ class _Pipeline:
     def _progress(self, what: str, done: int, total: int) -> None:
         self._check_stop()
         self._observer.progress(what, done, total)
-
-    def _vital_signs(self) -> dict[str, object]:
-        gpus = [
-            {
-                "index": gpu.index,
-                "name": gpu.name,
-                "used_bytes": gpu.total_bytes - gpu.free_bytes,
-                "total_bytes": gpu.total_bytes,
-                "utilisation": gpu.utilisation,
-                "temperature": gpu.temperature,
-                "power": gpu.power,
-            }
-            for gpu in gpu_devices()
-        ]
-        return {"ram_bytes": process_memory().resident_bytes, "gpu": gpus, "throughput": self._throughput}
-
-
-def _summary(report: EvaluationReport) -> dict[str, object]:
-    variants = {name: variant.model_dump(mode="json") for name, variant in report.variants.items()}
-    for variant in variants.values():
-        del variant["rollout"]["nrmse_by_frame"]
-    return {"selected": report.selected, "variants": variants}

@@ -11,11 +11,14 @@ from ups_engine.models.tokens import TokenGrid
 from ups_engine.runs.checkpoints import has_result
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.event_file import parse_event
+from ups_engine.runs.state import summarise
 from ups_engine.stages import evaluation
 from ups_engine.stages.operator import max_horizon
 from ups_engine.stages.registry import TRAINING_STAGES
 from ups_engine.telemetry.memory import available_memory
 from ups_engine.training.machine import pick_device
+
+EVALUATION_FILE = "evaluation.json"
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,43 @@ def check_ahead(settings: Settings) -> None:
         )
     if settings.stages.evaluation.epochs:
         evaluation.require_frames(seen.frames, settings.stages.evaluation.initial_steps)
+
+
+class Past:
+    """What earlier processes left of a run.
+
+    Args:
+        run: owned by the caller.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self._state = summarise(run)
+        self._stages = {stage.name: stage for stage in self._state.stages}
+        self.planned = planned_before(run)
+        """Stages of the latest plan; None when the run was never started."""
+
+    def has_results(self, name: str) -> bool:
+        """Whether all that a stage leaves is there."""
+        if name == "evaluation":
+            return (self._run.reports / EVALUATION_FILE).is_file()
+        return all(
+            has_result(self._run, result) for stage in TRAINING_STAGES if stage.name == name for result in stage.writes
+        )
+
+    def done(self, name: str) -> bool:
+        """Whether the run's history says that a stage came to its end."""
+        return name in self._stages and self._stages[name].state == "done"
+
+    def seconds(self, name: str) -> float:
+        """Time spent in a stage."""
+        return self._stages[name].seconds if name in self._stages else 0.0
+
+    def nothing_left(self, plan: Sequence[PlannedStage], asked: Collection[str]) -> bool:
+        """Whether the run is finished and the plan adds nothing to it; an evaluation that is asked for does."""
+        running = [stage.name for stage in plan if stage.skip is None]
+        complete = all(self.done(name) and self.has_results(name) for name in running)
+        return self._state.state == "finished" and complete and "evaluation" not in asked
 
 
 def planned_before(run: RunDirectory) -> set[str] | None:

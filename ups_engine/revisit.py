@@ -2,19 +2,19 @@
 
 from pathlib import Path
 
-from ups_engine.config.archive import value_at
 from ups_engine.config.schema import Settings
 from ups_engine.data.dataset import prepare_data
 from ups_engine.data.splits import SplitName
 from ups_engine.errors import CheckpointError, UpsError
 from ups_engine.evaluation.report import EvaluationReport
 from ups_engine.latents.target import CacheContext
-from ups_engine.pipeline import EVALUATION_FILE, run_settings
+from ups_engine.pipeline import run_settings
+from ups_engine.plan import EVALUATION_FILE
 from ups_engine.runs.checkpoints import has_result, load_result
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.evaluation import evaluate
-from ups_engine.stages.networks import DEPENDS_ON
+from ups_engine.stages.networks import described
 from ups_engine.training.machine import pick_device, set_precision
 
 
@@ -91,7 +91,7 @@ def cache_context(settings: Settings, reference: str | None) -> CacheContext:
 
 
 def _newest_fitting(settings: Settings, root: Path) -> RunDirectory:
-    wanted = {key: value_at(settings, key) for key in DEPENDS_ON["encoder"]}
+    wanted = described(settings, "encoder")
     for run in RunDirectory.list_runs(root):
         try:
             if (

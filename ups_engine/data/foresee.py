@@ -6,7 +6,7 @@ import numpy as np
 
 from ups_engine.config.data import DataSettings
 from ups_engine.config.schema import Settings
-from ups_engine.data.dataset import Grid, strided_frames, strided_grid, time_step
+from ups_engine.data.extent import Grid, strided_frames, strided_grid, time_step
 from ups_engine.data.generate.write import generated_task
 from ups_engine.data.locate import find_data, generated_path
 from ups_engine.data.sources import open_source
@@ -68,7 +68,7 @@ def _generated(data: DataSettings) -> SourceInfo:
         frames=made.frames,
         resolution=(made.points,),
         coordinates=(cell_centres(made.points),),
-        time=np.arange(made.frames) * dt,
+        time=np.arange(made.frames, dtype=np.float64) * dt,
         dt=dt,
         periodic=(True,),
         parameters=(generated_task(data.task).parameter,),

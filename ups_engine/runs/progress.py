@@ -8,7 +8,7 @@ from ups_engine.runs.event_file import Event
 
 StageStatus = Literal["waiting", "running", "done", "skipped", "failed"]
 RunOutcome = Literal["running", "paused", "parked", "stopped", "failed", "finished"]
-_OF_A_STAGE = frozenset({"stage_started", "epoch", "validation", "stage_finished", "stage_skipped"})
+_OF_A_STAGE = frozenset({"stage_started", "epoch", "validation", "evaluation", "stage_finished", "stage_skipped"})
 _ENDS: dict[str, RunOutcome] = {"finished": "finished", "stopped": "stopped", "parked": "parked"}
 
 
@@ -174,6 +174,8 @@ class Progress:
         elif event.kind == "epoch":
             stage.epoch = stage.epoch if event.epoch is None else event.epoch + 1
             stage.score(event.epoch, event.data.get("best"))
+        elif event.kind == "evaluation":
+            stage.epoch = stage.epochs
         elif event.kind == "validation":
             stage.score(event.epoch, event.data.get("best"))
         elif event.kind == "stage_finished":

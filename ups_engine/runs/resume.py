@@ -34,6 +34,8 @@ class ResumeStore:
         self._path = path
         self.damaged: tuple[str, ...] = ()
         """What the last `load` had to pass over, one sentence each; to be told to the user."""
+        self.stamp: Mapping[str, object] = {}
+        """Entries added to every state that is saved from now on."""
         self._unsound: set[int] = set()
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, object]) -> int:
@@ -50,7 +52,10 @@ class ResumeStore:
             RunError: the disk is full or refuses; the states before are intact.
             TypeError: the state is not JSON.
         """
-        contents = {_TENSORS: pack(tensors), _STATE: json.dumps(_encode(state), allow_nan=False).encode()}
+        contents = {
+            _TENSORS: pack(tensors),
+            _STATE: json.dumps(_encode({**state, **self.stamp}), allow_nan=False).encode(),
+        }
         files = {name: {"sha256": checksum(data), "bytes": len(data)} for name, data in contents.items()}
         contents[_MANIFEST] = json.dumps({"files": files}, indent=2).encode()
         with explaining_disk_errors(self._path / _TENSORS):

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ups_engine.config.archive import settings_fingerprint, value_at
+from ups_engine.config.archive import settings_fingerprint
 from ups_engine.config.schema import Settings
 from ups_engine.data.dataset import FieldDataset
 from ups_engine.data.pairs import LatentPairs
@@ -29,7 +29,7 @@ from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Surrogate
 from ups_engine.runs.checkpoints import load_result, save_result
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.stages.networks import DEPENDS_ON, NetworkPlan, build
+from ups_engine.stages.networks import DEPENDS_ON, NetworkPlan, build, described, differences
 from ups_engine.telemetry.gpu import gpu_devices
 from ups_engine.telemetry.memory import available_memory
 from ups_engine.training.randomness import keys, normal
@@ -81,8 +81,7 @@ class StageContext:
         """
         network = self.fresh(name, kind)
         tensors, sidecar = load_result(self.run, name)
-        was, now = sidecar.get("settings", {}), self._described(name)
-        differing = sorted(key for key in {*was, *now} if was.get(key) != now.get(key))
+        differing = differences(sidecar.get("settings", {}), described(self.settings, name))
         if differing or sidecar.get("normalisation") != self.dataset.normalisation.to_json():
             raise CheckpointError(
                 f"{self.run.checkpoints / name}.safetensors was made with other"
@@ -97,14 +96,11 @@ class StageContext:
         sidecar = {
             "stage": stage,
             "settings_fingerprint": settings_fingerprint(self.settings, DEPENDS_ON[name]),
-            "settings": self._described(name),
+            "settings": described(self.settings, name),
             "normalisation": self.dataset.normalisation.to_json(),
             "metrics": dict(metrics),
         }
         save_result(self.run, name, network.state_dict(), sidecar)
-
-    def _described(self, name: str) -> dict[str, object]:
-        return {key: value_at(self.settings, key) for key in DEPENDS_ON[name]}
 
     def surrogate(self, corrector: str | None = None) -> Surrogate:
         """The trained surrogate, on its own or with a corrector: `diffusion_residual_ema` or `consistency_ema`."""
@@ -148,7 +144,7 @@ class StageContext:
                 for target in targets.values():
                     build_target(target, progress=lambda done, total: self.progress("encoding", done, total))
                 self._residency = self._choose(list(targets.values()))
-                self.notify(f"latents in {self._residency.choice}: {self._residency.reason}")
+                self.notify(f"latent residency {self._residency.choice}: {self._residency.reason}")
             self._readers[split] = open_latents(targets[split], self._residency.choice, self.device, self.notify)
         return self._readers[split]
 

@@ -1,10 +1,12 @@
 """Which network is saved under which name, and which settings it depends on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from ups_engine.config.archive import value_at
 from ups_engine.config.schema import Settings
 from ups_engine.data.dataset import FieldDataset
 from ups_engine.models.decoder import GridDecoder
@@ -30,6 +32,23 @@ DEPENDS_ON: dict[str, tuple[str, ...]] = {
     "steady_prior": (*_LATENT, "models.steady_prior"),
 }
 """Results by name, with the settings that their shape and meaning depend on."""
+
+
+def described(settings: Settings, name: str) -> dict[str, object]:
+    """The settings that a result's shape and meaning depend on, with their values."""
+    return {key: value_at(settings, key) for key in DEPENDS_ON[name]}
+
+
+def differences(was: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """Keys of `described` settings that are not the same in both, sorted; of tables, those that differ in them."""
+    found = []
+    for key in sorted({*was, *now}):
+        one, other = was.get(key), now.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += [f"{key}.{inner}" for inner in differences(one, other)]
+        elif one != other:
+            found.append(key)
+    return found
 
 
 @dataclass(frozen=True)
