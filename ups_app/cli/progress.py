@@ -7,20 +7,24 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from ups_app.cli.output import human_seconds
-from ups_engine.pipeline import Observer
+from ups_engine.observer import Observer
 from ups_engine.runs.events import Kind
 
 SECONDS_APART = 10.0
 """Between lines of steps in a batch log; epochs and stages have lines of their own."""
 DRAWS_APART = 0.2
+SCORE = "val nRMSE"
+"""What every stage is judged by: a relative error in physical units, on the validation split."""
 
 
 class Lines(Observer):
-    """Prints a line for everything worth one, on stderr."""
+    """Prints a line for everything worth one, on stderr, each with the time of day."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
-        self._epochs: dict[str | None, int] = {}
+        self._epochs = 0
+        self._score: float | None = None
+        """Of the latest validation, until its epoch is told."""
 
     def __enter__(self) -> Self:
         return self
@@ -34,16 +38,30 @@ class Lines(Observer):
         """See `Observer.event`."""
         match kind:
             case "stage_started":
-                self._epochs[stage] = data["epochs"]
-                begins = f" from epoch {epoch + 1}" if epoch else ""
-                self._print(f"{stage}: {data['epochs']} epoch{'s' if data['epochs'] != 1 else ''}{begins}")
+                self._epochs = data["epochs"]
+                length = (
+                    "started" if stage == "evaluation" else f"{self._epochs} epoch{'s' if self._epochs != 1 else ''}"
+                )
+                begins = f", going on in epoch {(epoch or 0) + 1} after step {step}" if epoch or step else ""
+                self._print(f"{stage}: {length}{begins}")
             case "step":
-                self._step(self._figures(stage, epoch, data))
+                self._step("  ".join([f"{self._place(stage, epoch)} step {step}", *_figures(data)]))
+            case "validation":
+                self._score = data["score"]
             case "epoch":
-                self._print(self._figures(stage, epoch, data))
+                self._epoch("  ".join([self._place(stage, epoch), *self._outcome(epoch or 0, data)]))
+                self._score = None
+            case "evaluation":
+                chosen = data["variants"][data["selected"]]["rollout"]["nrmse"]
+                nothing = data["variants"]["persistence"]["rollout"]["nrmse"]
+                self._print(
+                    f"{stage}: {data['selected']} selected, rollout nRMSE {_figure(chosen)},"
+                    f" persistence {_figure(nothing)}"
+                )
             case "stage_finished":
-                why = f", {data['reason']}" if data.get("reason") else ""
-                self._print(f"{stage}: done in {human_seconds(data['seconds'])}, best {_figure(data['best'])}{why}")
+                best = "" if stage == "evaluation" else f", best {SCORE} {_figure(data['best'])}"
+                why = f"; {data['reason']}" if data.get("reason") else ""
+                self._print(f"{stage}: done in {human_seconds(data['seconds'])}{best}{why}")
             case "stage_skipped":
                 self._print(f"{stage}: skipped, {data['reason']}")
             case "warning":
@@ -59,15 +77,25 @@ class Lines(Observer):
         """See `Observer.progress`."""
         self._step(f"{what}: {done}/{total}")
 
-    def _figures(self, stage: str | None, epoch: int | None, data: Mapping[str, Any]) -> str:
-        parts = [f"{stage}: epoch {(epoch or 0) + 1}/{self._epochs.get(stage, 0)}", f"loss {_figure(data.get('loss'))}"]
-        if data.get("best") is not None:
-            parts.append(f"best {_figure(data['best'])}")
-        if data.get("lr") is not None:
-            parts.append(f"lr {_figure(data['lr'])}")
-        if data.get("throughput"):
-            parts.append(f"{data['throughput']:,.0f} samples/s")
-        return "  ".join(parts)
+    def _place(self, stage: str | None, epoch: int | None) -> str:
+        return f"{stage}: epoch {(epoch or 0) + 1}/{self._epochs}"
+
+    def _outcome(self, epoch: int, data: Mapping[str, Any]) -> list[str]:
+        """A finished epoch's loss, its score beside the best one, its rate, and how long the stage may still take."""
+        loss, *rest = _figures(data)
+        best = data.get("best")
+        parts = [loss]
+        if self._score is not None and self._score == best:
+            parts.append(f"{SCORE} {_figure(best)} (best)")
+        elif self._score is not None:
+            parts.append(f"{SCORE} {_figure(self._score)} (best {_figure(best)})")
+        to_come = self._epochs - epoch - 1
+        if to_come > 0 and data.get("seconds"):
+            parts.append(f"{human_seconds(data['seconds'] / (epoch + 1) * to_come)} left")
+        return parts + rest
+
+    def _epoch(self, text: str) -> None:
+        self._print(text)
 
     def _step(self, text: str) -> None:
         if time.monotonic() - self._last >= SECONDS_APART:
@@ -75,7 +103,7 @@ class Lines(Observer):
 
     def _print(self, text: str) -> None:
         self._last = time.monotonic()
-        print(text, file=sys.stderr, flush=True)
+        print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 class LiveLine(Lines):
@@ -84,14 +112,8 @@ class LiveLine(Lines):
     def __exit__(self, *_: object) -> None:
         self._clear()
 
-    def event(
-        self, kind: Kind, stage: str | None, epoch: int | None, step: int | None, data: Mapping[str, Any]
-    ) -> None:
-        """See `Observer.event`."""
-        if kind == "epoch":
-            self._draw(self._figures(stage, epoch, data))
-        else:
-            super().event(kind, stage, epoch, step, data)
+    def _epoch(self, text: str) -> None:
+        self._draw(text)
 
     def _step(self, text: str) -> None:
         if time.monotonic() - self._last >= DRAWS_APART:
@@ -108,6 +130,15 @@ class LiveLine(Lines):
 
     def _clear(self) -> None:
         print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _figures(data: Mapping[str, Any]) -> list[str]:
+    parts = [f"loss {_figure(data.get('loss'))}"]
+    if data.get("lr") is not None:
+        parts.append(f"lr {_figure(data['lr'])}")
+    if data.get("throughput"):
+        parts.append(f"{data['throughput']:,.0f} samples/s")
+    return parts
 
 
 def _figure(value: float | None) -> str:

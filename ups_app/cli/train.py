@@ -50,26 +50,33 @@ def train(
     from ups_engine.plan import check_needs, make_plan
     from ups_engine.runs.directory import RunDirectory
 
-    only, without = stages or (), skip or ()
+    only, without, root = stages or (), skip or (), Path(resolved.settings.runs.root)
     if resume is not None:
-        run = RunDirectory.find(resume, Path(resolved.settings.runs.root))
+        run = RunDirectory.find(resume, root)
     else:
         check_needs(make_plan(resolved.settings, only=only, skip=without), run=None)
         run = start_run(resolved.settings, origins=resolved.origins, argv=sys.argv, folder=run_dir)
     notice(f"run {run.name} in {run.path}")
-    with Lines() if headless or not sys.stderr.isatty() else LiveLine() as observer:
-        outcome = run_pipeline(run, only=only, skip=without, observer=observer)
+    going_on = f"go on with: ups train --resume {run.name if run.path == (root / run.name).absolute() else run.path}"
+    try:
+        with Lines() if headless or not sys.stderr.isatty() else LiveLine() as observer:
+            outcome = run_pipeline(run, only=only, skip=without, observer=observer)
+    except KeyboardInterrupt:
+        notice(f"left at once, without saving; from the last saved state {going_on}")
+        raise
     if outcome is Outcome.STOPPED:
-        notice(f"stopped and saved; go on with: ups train --resume {run.name if run_dir is None else run.path}")
+        notice(f"stopped and saved; {going_on}")
         raise typer.Exit(EXIT_RESUMABLE)
-    _show_evaluation(run.reports)
+    if not _show_evaluation(run.reports):
+        notice(f"results: {run.checkpoints}")
 
 
-def _show_evaluation(reports: Path) -> None:
+def _show_evaluation(reports: Path) -> bool:
     from ups_engine.evaluation.report import EvaluationReport, render
-    from ups_engine.pipeline import EVALUATION_FILE
+    from ups_engine.plan import EVALUATION_FILE
 
     path = reports / EVALUATION_FILE
     if path.exists():
         print(render(EvaluationReport.read(path)))
         notice(f"report: {path}")
+    return path.exists()
