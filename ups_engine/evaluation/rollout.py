@@ -63,7 +63,7 @@ def true_batches(dataset: FieldDataset, protocol: Protocol, device: torch.device
         rows = protocol.rows[start : start + protocol.batch_size]
         fields = torch.from_numpy(dataset.read(rows)).to(device)
         cond = torch.from_numpy(dataset.parameters(rows)).to(device)
-        numbers = torch.from_numpy(rows).to(device)
+        numbers = torch.tensor(rows, device=device)
         yield TrueBatch(numbers, fields, cond, torch.full((len(rows),), dataset.dt, device=device))
 
 

@@ -1,8 +1,8 @@
 r"""The diffusion model of the operator's residual, and its consistency student.
 
-The residual r = z1 - (z0 + G(z0)) is divided by a fixed scale per channel, so that noise levels sigma count in units
-of its standard deviation (sigma_data = 1). A network F, conditioned on z0, the prediction and the PDE's parameters,
-gives by preconditioning
+The residual r of the operator's prediction is divided by a unit (see `ResidualModel.unit`), so that noise levels sigma count in
+units of its standard deviation (sigma_data = 1). A network F, conditioned on z0, the prediction and the PDE's
+parameters, gives by preconditioning
 
     D(x; sigma) = c_skip x + c_out F(c_in x; sigma),
     c_skip = 1 / (sigma^2 + 1),  c_out = sigma / sqrt(sigma^2 + 1),  c_in = 1 / sqrt(sigma^2 + 1)
@@ -26,8 +26,12 @@ from ups_engine.models.backbone import Backbone
 from ups_engine.models.tokens import TokenGrid
 
 
+SMALLEST_AMPLITUDE = 1e-3
+"""Amplitude of a state that residuals are measured by, at least, in normalised units."""
+
+
 class ResidualModel(nn.Module):
-    """The network F with the residual's scale; teacher and student differ only in their preconditioning.
+    """The network F with the residual's unit; teacher and student differ only in their preconditioning.
 
     Args:
         grid: arrangement of the tokens.
@@ -38,6 +42,8 @@ class ResidualModel(nn.Module):
     """
 
     scale: Tensor
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -54,7 +60,19 @@ class ResidualModel(nn.Module):
         self.backbone = Backbone(
             grid, 3 * dim, dim, settings, parameters=parameters, reference_dt=reference_dt, noise=True
         )
-        self.register_buffer("scale", torch.ones(dim))
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+
+    def unit(self, prediction: Tensor) -> Tensor:
+        """What a residual is measured in, (B, 1, dim): scale * amplitude(prediction) / std.
+
+        The residual counts as it appears in the field: a channel in proportion to its share of the encoding, and a
+        sample relative to the size of its state, because errors are judged relative to it. The amplitude is the root
+        mean square of the encoding before standardisation; `mean` and `std` are those of the encoder.
+        """
+        amplitude = (prediction * self.std + self.mean).square().mean((1, 2), keepdim=True).sqrt()
+        return self.scale * amplitude.clamp_min(SMALLEST_AMPLITUDE) / self.std
 
     def raw(self, x: Tensor, sigma: Tensor, context: "Context") -> Tensor:
         """F(c_in x; sigma) for x (B, tokens, dim), sigma (B,)."""
@@ -92,7 +110,7 @@ class DiffusionResidual(ResidualModel):
     """The denoiser D, sampled along its probability-flow ODE."""
 
     def denoise(self, x: Tensor, sigma: Tensor, context: Context) -> Tensor:
-        """D(x; sigma): x (B, tokens, dim) in units of the scale, sigma (B,) -> the same shape as x."""
+        """D(x; sigma): x (B, tokens, dim) in units of the residual, sigma (B,) -> the same shape as x."""
         s = per_sample(sigma)
         return x / (s**2 + 1) + s / (s**2 + 1).sqrt() * self.raw(x, sigma, context)
 
@@ -115,14 +133,14 @@ class DiffusionResidual(ResidualModel):
         x = temperature * levels[0] * noise[0]
         for now, after in pairwise(levels):
             x = x + (after - now) * self.slope(x, now.expand(len(x)), context)
-        return x * self.scale
+        return x * self.unit(context.prediction)
 
 
 class ConsistencyResidual(ResidualModel):
     """The consistency function f: from any point of the teacher's trajectory to its end in one evaluation."""
 
     def consistency(self, x: Tensor, sigma: Tensor, context: Context) -> Tensor:
-        """f(x; sigma): x (B, tokens, dim) in units of the scale, sigma (B,) -> the same shape as x."""
+        """f(x; sigma): x (B, tokens, dim) in units of the residual, sigma (B,) -> the same shape as x."""
         s = per_sample(sigma)
         above = s - self.noise.sigma_min
         return x / (above**2 + 1) + above / (s**2 + 1).sqrt() * self.raw(x, sigma, context)
@@ -137,7 +155,7 @@ class ConsistencyResidual(ResidualModel):
             spread = sigma if i == 0 else (sigma**2 - self.noise.sigma_min**2).sqrt()
             x = x + temperature * spread * noise[i]
             x = self.consistency(x, sigma.expand(len(x)), context)
-        return x * self.scale
+        return x * self.unit(context.prediction)
 
 
 def per_sample(sigma: Tensor) -> Tensor:

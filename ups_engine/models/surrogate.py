@@ -19,11 +19,11 @@ class Corrector(Protocol):
 
 
 class Surrogate(nn.Module):
-    """Advances latents in time: z -> E(D(z + G(z) + r)).
+    """Advances latents in time: z -> P(z + G(z)), or P(P(z + G(z)) + r) with a corrector, where P = E o D.
 
     A predicted latent need not be the encoding of any field: what the decoder ignores would drift freely over a long
     rollout and feed back into the operator. Encoding the decoded field again removes it at every step, at the price of
-    one encoder call.
+    one encoder call. A residual is taken from there too, so that no corrector learns what no field shows.
 
     Args:
         encoder: of normalised fields.
@@ -70,6 +70,7 @@ class Surrogate(nn.Module):
         if self.corrector is None:
             return prediction
         assert noise is not None, "a corrector needs noise"
+        prediction = self.encoder(self.decoder(prediction))
         context = Context(z, prediction, cond, dt)
         return prediction + self.corrector.sample(context, noise, self.steps, self.temperature)
 

@@ -3,6 +3,9 @@
 Consistency distillation (Song et al. 2023, algorithm 2): a point of the teacher's trajectory at noise level s_i is
 brought to s_(i+1) < s_i by one Heun step of the frozen teacher, and the student's answer at s_i is drawn to the target
 network's answer at s_(i+1). The target is a moving average of the student; at sigma_min both are the identity.
+
+The point is y + t s_i n with t uniform in (0, 1) rather than t = 1: corrections start from noise of a temperature
+between 0 and 1, and the student must know the trajectories that begin there.
 """
 
 import copy
@@ -41,12 +44,13 @@ class ConsistencyTask(StageTask):
     def loss(self, batch: Tensor, draw: Draw) -> LossBundle:
         """Of pair numbers; see the module's page."""
         residual, context = self._work.residual(batch)
-        y = residual / self.network.scale
+        y = residual / self.network.unit(context.prediction)
         count = num_taus(self._settings, draw.progress)
         levels = self.network.levels(count, y.device)
         place = (draw.uniform("level", (len(batch),)) * (count - 1)).long()
         high, low = levels[place], levels[place + 1]
-        x = y + per_sample(high) * draw.normal("noise", tuple(y.shape))
+        spread = high * draw.uniform("spread", (len(batch),))
+        x = y + per_sample(spread) * draw.normal("noise", tuple(y.shape))
         with torch.no_grad():
             target = self._target.consistency(heun(self._teacher, x, high, low, context), low, context)
         loss = mse(self.network.consistency(x, high, context), target)

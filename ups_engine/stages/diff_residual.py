@@ -1,8 +1,8 @@
-"""Stage `diff_residual`: a diffusion model of what the operator misses, r = z1 - (z0 + G(z0)).
+"""Stage `diff_residual`: a diffusion model of what the operator misses, r = z1 - P(z0 + G(z0)), P as in `Surrogate`.
 
-The residual is scaled so that its decoded size counts: every latent channel in proportion to its standard deviation,
-and all of them by one number that makes the mean square 1. Noise levels are drawn as sigma(tau), tau uniform or Beta;
-the loss is Karras et al. (2022), equation 8, with their weighting (sigma^2 + 1) / sigma^2.
+The residual is measured in a unit that makes its mean square 1 and follows its size in the decoded field (see
+`ResidualModel.unit`). Noise levels are drawn as sigma(tau), tau uniform or Beta; the loss is Karras et al. (2022),
+equation 8, with their weighting (sigma^2 + 1) / sigma^2.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from ups_engine.evaluation.metrics import MetricAccumulator
 from ups_engine.evaluation.rollout import Protocol, single_steps, spread, true_batches
 from ups_engine.losses import LossBundle
 from ups_engine.models.decoder import GridDecoder
-from ups_engine.models.diffusion import Context, DiffusionResidual, per_sample
+from ups_engine.models.diffusion import Context, DiffusionResidual, ResidualModel, per_sample
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Corrector, Surrogate
@@ -46,16 +46,22 @@ class ResidualWork:
     def residual(self, batch: Tensor) -> tuple[Tensor, Context]:
         """True residuals (B, tokens, dim) in latent units, and what they are conditioned on."""
         pairs: PairBatch = self.pairs.batch(batch)
-        prediction = self.operator(pairs.z0, pairs.cond, pairs.dt)
+        prediction = self.encoder(self.decoder(self.operator(pairs.z0, pairs.cond, pairs.dt)))
         return pairs.z1 - prediction, Context(pairs.z0, prediction, pairs.cond, pairs.dt)
 
-    def scale(self) -> Tensor:
-        """Unit of the residual per channel (dim,)."""
+    @torch.no_grad()
+    def fit_unit(self, network: ResidualModel) -> None:
+        """Set the network's unit so that the weighted residual has mean square 1 over a sample of training pairs."""
+        network.mean.copy_(self.encoder.mean)
+        network.std.copy_(self.encoder.std)
+        network.scale.fill_(1.0)
         count = min(SCALED_BY, len(self.pairs))
         numbers = torch.linspace(0, len(self.pairs) - 1, count).round().long().to(self.context.device)
-        sizes = self.encoder.std
-        squares = [(self.residual(part)[0] * sizes).square().mean() for part in numbers.split(256)]
-        return torch.stack(squares).mean().sqrt().clamp_min(1e-12) / sizes
+        squares = []
+        for part in numbers.split(256):
+            residual, context = self.residual(part)
+            squares.append((residual / network.unit(context.prediction)).square().mean())
+        network.scale.copy_(torch.stack(squares).mean().sqrt().clamp_min(1e-12))
 
     def one_step_error(self, corrector: Corrector | None, steps: int) -> float:
         """nRMSE of single steps over validation trajectories, in physical units."""
@@ -87,7 +93,7 @@ class DiffResidualTask(StageTask):
         self._work = ResidualWork(context)
         self._settings = context.settings.stages.diff_residual
         self.network = context.fresh("diffusion_residual", DiffusionResidual)
-        self.network.scale.copy_(self._work.scale())
+        self._work.fit_unit(self.network)
         self.samples = len(self._work.pairs)
         self._quantiles = tau_quantiles(self._settings.tau_distribution).to(context.device)
         self._baseline = self._work.one_step_error(None, 0)
@@ -95,7 +101,7 @@ class DiffResidualTask(StageTask):
     def loss(self, batch: Tensor, draw: Draw) -> LossBundle:
         """Of pair numbers; see the module's page."""
         residual, context = self._work.residual(batch)
-        y = residual / self.network.scale
+        y = residual / self.network.unit(context.prediction)
         sigma = self.network.level(draw_tau(self._quantiles, draw.uniform("tau", (len(batch),))))
         noise = draw.normal("noise", tuple(y.shape))
         denoised = self.network.denoise(y + per_sample(sigma) * noise, sigma, context)
