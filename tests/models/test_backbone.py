@@ -1,5 +1,7 @@
 """The network over tokens: nothing at the start, relative on periodic axes, conditioned on what it is given."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -108,7 +110,7 @@ def test_a_network_with_a_noise_level_heeds_it():
     network = scrambled(Backbone(grid, 6, 6, SETTINGS, parameters=2, reference_dt=0.05, noise=True))
     z, cond, dt = inputs(grid)
     outputs = [network(z, cond, dt, torch.full((3,), level)) for level in (-4.0, -3.9, 0.0, 2.0)]
-    for one, other in zip(outputs, outputs[1:], strict=False):
+    for one, other in pairwise(outputs):
         assert (one - other).abs().max() > 1e-3
 
 
