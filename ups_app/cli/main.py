@@ -66,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     own = given[: given.index("--")] if "--" in given else given
     debug = "--debug" in own or os.environ.get("UPS_DEBUG", "0") not in ("", "0")
     rest = [argument for argument in own if argument != "--debug"] + given[len(own) :]
+    # Read when torch is loaded. Its threads would else spin between the many small operations of a step, which on a
+    # machine shared with others makes training five times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         code = app(args=rest, prog_name="ups", standalone_mode=False)
         sys.stdout.flush()
