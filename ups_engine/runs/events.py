@@ -17,8 +17,9 @@ lower when better.
   state was found: a stage that had begun begins anew. `stages?` as in run_started, for a plan that has changed
 - stage_started: `epochs`. The event's own `epoch` and `step` say where it begins, when not at 0
 - step: `loss, lr, grad_norm?, components?: {name: loss}, throughput?` in samples per second
-- epoch, when one is complete: `loss, best, lr?, grad_norm?, seconds?, components?, throughput?, since_best?`, where
-  `best` is the best validation score so far or null and `since_best` the epochs without a better one
+- epoch, when one is complete: `loss, best, lr?, grad_norm?, seconds?, epoch_seconds?, components?, throughput?,
+  since_best?`, where `best` is the best validation score so far or null, `since_best` the epochs without a better one,
+  and `seconds` those since the stage began
 - validation: `score, best, metrics?: {name: value}`
 - checkpoint: `files: [name]` of the results written, or `resume: number` of the resumable state
 - command: `id, command, outcome: "done" or "refused", reason?`

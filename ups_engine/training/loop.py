@@ -25,6 +25,7 @@ from ups_engine.training.ema import EMA
 from ups_engine.training.guard import NonFiniteGuard
 from ups_engine.training.machine import prepare_network, undo_compilation
 from ups_engine.training.optimiser import build_optimiser
+from ups_engine.training.readings import Readings
 from ups_engine.training.schedule import build_scheduler
 from ups_engine.training.state import Progress, clone, pack_optimiser, prefixed, under, unpack_optimiser
 from ups_engine.training.task import Draw, Task
@@ -97,7 +98,7 @@ class Trainer:
         self._guard = NonFiniteGuard(self._optimiser, training.nonfinite_limit)
         self._progress = Progress()
         self._best: dict[str, Tensor] = {}
-        self._readings = Readings(device)
+        self._readings = Readings()
         self._began = self._saved = time.monotonic()
 
     def run(self, state: tuple[dict[str, Tensor], dict[str, Any]] | None = None) -> StageEnd:
@@ -224,7 +225,8 @@ class Trainer:
         loss = p.mean_loss()
         data = {**latest, "loss": loss, "best": p.best, "lr": self._rate.current, "since_best": p.since_best}
         seconds = p.seconds + time.monotonic() - self._began
-        self._emit("epoch", epoch=p.epoch, step=p.total_step, data={**data, "seconds": seconds})
+        times = {"seconds": seconds, "epoch_seconds": seconds - p.epoch_began}
+        self._emit("epoch", epoch=p.epoch, step=p.total_step, data={**data, **times})
         self._rate.epoch_end(p.best if p.best is not None and p.since_best == 0 else float("inf"))
         if reason is None:
             reason = self._task.ends_early(loss)
@@ -232,7 +234,7 @@ class Trainer:
             reason = f"no better validation for {p.since_best} epochs"
         if reason is None and self._out_of_steps() and p.epoch + 1 < self._stage.epochs:
             reason = f"{self._stage.max_steps} steps done"
-        p.epoch, p.step, p.loss_sum, p.loss_count = p.epoch + 1, 0, 0.0, 0
+        p.epoch, p.step, p.loss_sum, p.loss_count, p.epoch_began = p.epoch + 1, 0, 0.0, 0, seconds
         return reason
 
     @torch.no_grad()
@@ -283,41 +285,3 @@ class Trainer:
             own[name].copy_(value)
         self._progress = Progress(**state["progress"])
         self._rate.load_state_dict(state["rate"])
-
-
-class Readings:
-    """Losses on their way from the device to the log."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._losses: list[Tensor] = []
-        self._norm: Tensor | None = None
-        self._components: Mapping[str, Tensor] = {}
-        self._samples = 0
-        self.since = time.monotonic()
-
-    def add(self, loss: Tensor, norm: Tensor, components: Mapping[str, Tensor], samples: int) -> None:
-        """Take a step's figures, unread."""
-        self._losses.append(loss)
-        self._norm, self._components = norm, components
-        self._samples += samples
-
-    def latest(self) -> dict[str, object]:
-        """The newest step's figures and the throughput since the last reading; waits for the device."""
-        if not self._losses or self._norm is None:
-            return {}
-        names = list(self._components)
-        values = torch.stack([self._losses[-1], self._norm, *self._components.values()]).float().tolist()
-        seconds = time.monotonic() - self.since
-        return {
-            "loss": values[0],
-            "grad_norm": values[1],
-            "components": dict(zip(names, values[2:], strict=True)),
-            "throughput": self._samples / max(seconds, 1e-9),
-        }
-
-    def take(self) -> list[float]:
-        """All losses since the last call; waits for the device."""
-        losses: list[float] = torch.stack(self._losses).double().tolist() if self._losses else []
-        self._losses, self._samples, self.since = [], 0, time.monotonic()
-        return losses

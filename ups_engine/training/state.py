@@ -24,6 +24,7 @@ class Progress:
         loss_count: number of them.
         in_a_row: non-finite steps in a row.
         seconds: time spent in the stage so far.
+        epoch_began: what `seconds` was when the epoch began.
     """
 
     epoch: int = 0
@@ -37,6 +38,7 @@ class Progress:
     loss_count: int = 0
     in_a_row: int = 0
     seconds: float = 0.0
+    epoch_began: float = 0.0
 
     def mean_loss(self) -> float:
         """Mean loss of the epoch so far."""

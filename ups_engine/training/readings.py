@@ -1,0 +1,45 @@
+"""Losses on their way from the device to the log."""
+
+import time
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class Readings:
+    """Holds what steps measured on the device until somebody reads it."""
+
+    def __init__(self) -> None:
+        self._losses: list[Tensor] = []
+        self._newest: dict[str, Tensor] = {}
+        self._samples = 0
+        self._throughput: float | None = None
+        self.since = time.monotonic()
+
+    def add(self, loss: Tensor, norm: Tensor, components: Mapping[str, Tensor], samples: int) -> None:
+        """Take a step's figures, unread."""
+        self._losses.append(loss)
+        self._newest = {"loss": loss, "grad_norm": norm, **components}
+        self._samples += samples
+
+    def latest(self) -> dict[str, object]:
+        """The newest step's figures and the throughput up to it, empty before the first; waits for the device."""
+        if not self._newest:
+            return {}
+        if self._samples:
+            self._throughput = self._samples / max(time.monotonic() - self.since, 1e-9)
+        loss, norm, *components = torch.stack(list(self._newest.values())).float().tolist()
+        names = list(self._newest)[2:]
+        return {
+            "loss": loss,
+            "grad_norm": norm,
+            "components": dict(zip(names, components, strict=True)),
+            "throughput": self._throughput,
+        }
+
+    def take(self) -> list[float]:
+        """All losses since the last call; waits for the device."""
+        losses: list[float] = torch.stack(self._losses).double().tolist() if self._losses else []
+        self._losses, self._samples, self.since = [], 0, time.monotonic()
+        return losses
