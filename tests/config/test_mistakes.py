@@ -99,7 +99,7 @@ def test_a_value_that_is_not_allowed_is_told_in_one_line(load, assignment, line)
 def test_mistakes_between_keys_name_the_layers_of_both(load, tmp_path):
     (tmp_path / "ups.toml").write_text("[stages.operator]\nepochs = 3\nscheduler.warmup_epochs = 5\n")
     assert mistakes(load, overrides=["models.operator.heads=7"]) == [
-        "models.operator: hidden = 96 does not divide into 7 heads of even width; the nearest that does is 98"
+        "models.operator: hidden = 64 does not divide into 7 heads of even width; the nearest that does is 70"
         " (hidden: settings/default.toml, line 38; heads: --set)",
         "stages.operator: a warm-up of 5 epochs does not fit into 3 epochs; lower scheduler.warmup_epochs or raise"
         " epochs (epochs: ups.toml, line 2; scheduler.warmup_epochs: ups.toml, line 3)",
@@ -115,17 +115,23 @@ def test_inverse_losses_that_never_start_are_refused(load):
     assert "training: use_inverse_losses is on but both weights are 0" in line
 
 
+NO_LOSS = [f"training.lambda_{term}=0" for term in ("forward", "spectral", "relative", "decoded")]
+
+
 @pytest.mark.parametrize(
     ("stage", "overrides"),
     [
         ("operator", []),
         ("operator", ["stages.operator.curriculum=[{from_epoch=1, rollout_horizon=2}]"]),
-        ("operator", ["training.use_inverse_losses=true", "training.lambda_inv_enc=1"]),
+        (
+            "operator",
+            ["training.use_inverse_losses=true", "training.lambda_inv_enc=1", "training.inverse_loss_warmup_epochs=3"],
+        ),
         ("steady_prior", ["training.rollout_horizon=2"]),
     ],
 )
 def test_steps_without_any_loss_are_refused(load, stage, overrides):
-    [line] = mistakes(load, overrides=["training.lambda_forward=0", *overrides])
+    [line] = mistakes(load, overrides=[*NO_LOSS, *overrides])
     assert line.startswith(f"stages.{stage} has steps without any loss; give one of training.lambda_forward,")
 
 
@@ -144,7 +150,7 @@ def test_steps_without_any_loss_are_refused(load, stage, overrides):
     ],
 )
 def test_a_loss_other_than_the_first_step_may_stand_alone(load, overrides):
-    assert load(overrides=["training.lambda_forward=0", *overrides]).settings.training.lambda_forward == 0
+    assert load(overrides=[*NO_LOSS, *overrides]).settings.training.lambda_forward == 0
 
 
 @pytest.mark.parametrize(
