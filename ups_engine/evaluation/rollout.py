@@ -49,7 +49,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class TrueBatch:
-    """True trajectories: their numbers (B,), physical fields (B, T, *space, C), PDE parameters (B, P), time step (B,)."""
+    """True trajectories: numbers (B,), physical fields (B, T, *space, C), PDE parameters (B, P), time step (B,)."""
 
     rows: Tensor
     fields: Tensor

@@ -1,7 +1,7 @@
 r"""The diffusion model of the operator's residual, and its consistency student.
 
-The residual r of the operator's prediction is divided by a unit (see `ResidualModel.unit`), so that noise levels sigma count in
-units of its standard deviation (sigma_data = 1). A network F, conditioned on z0, the prediction and the PDE's
+The residual r of the operator's prediction is divided by a unit (see `ResidualModel.unit`), so that noise levels sigma
+count in units of its standard deviation (sigma_data = 1). A network F, conditioned on z0, the prediction and the PDE's
 parameters, gives by preconditioning
 
     D(x; sigma) = c_skip x + c_out F(c_in x; sigma),
@@ -24,7 +24,6 @@ from ups_engine.config.models import BackboneSettings
 from ups_engine.config.stages import NoiseSettings
 from ups_engine.models.backbone import Backbone
 from ups_engine.models.tokens import TokenGrid
-
 
 SMALLEST_AMPLITUDE = 1e-3
 """Amplitude of a state that residuals are measured by, at least, in normalised units."""
@@ -94,16 +93,13 @@ class Context:
 
     Args:
         z0: latent the step started from (B, tokens, dim).
-        prediction: z0 + G(z0), (B, tokens, dim).
+        prediction: of the operator, as the encoding of a field (B, tokens, dim).
         cond: PDE parameters (B, P).
         dt: time step (B,).
     """
 
     def __init__(self, z0: Tensor, prediction: Tensor, cond: Tensor, dt: Tensor) -> None:
         self.z0, self.prediction, self.cond, self.dt = z0, prediction, cond, dt
-
-    def __getitem__(self, part: slice) -> "Context":
-        return Context(self.z0[part], self.prediction[part], self.cond[part], self.dt[part])
 
 
 class DiffusionResidual(ResidualModel):
