@@ -122,12 +122,12 @@ NO_LOSS = [f"training.lambda_{term}=0" for term in ("forward", "spectral", "rela
     ("stage", "overrides"),
     [
         ("operator", []),
-        ("operator", ["stages.operator.curriculum=[{from_epoch=1, rollout_horizon=2}]"]),
+        ("operator", ["training.lambda_rollout=1", "stages.operator.curriculum=[{from_epoch=1, rollout_horizon=2}]"]),
         (
             "operator",
             ["training.use_inverse_losses=true", "training.lambda_inv_enc=1", "training.inverse_loss_warmup_epochs=3"],
         ),
-        ("steady_prior", ["training.rollout_horizon=2"]),
+        ("steady_prior", ["training.rollout_horizon=2", "training.lambda_rollout=1"]),
     ],
 )
 def test_steps_without_any_loss_are_refused(load, stage, overrides):
@@ -139,7 +139,7 @@ def test_steps_without_any_loss_are_refused(load, stage, overrides):
     "overrides",
     [
         ["training.lambda_relative=1"],
-        ["training.rollout_horizon=2", "stages.steady_prior.epochs=0"],
+        ["training.rollout_horizon=2", "training.lambda_rollout=1", "stages.steady_prior.epochs=0"],
         ["stages.operator.epochs=0", "stages.steady_prior.epochs=0"],
         [
             "training.use_inverse_losses=true",
