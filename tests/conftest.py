@@ -1,4 +1,4 @@
-"""Tests that need a GPU are skipped where there is none."""
+"""Tests that need a GPU are skipped where there is none; one finished run serves all tests that look at one."""
 
 import pytest
 
@@ -12,3 +12,27 @@ def pytest_collection_modifyitems(items):
     if not torch.cuda.is_available():
         for item in needing:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A tiny run of all stages, not to be changed; `copy` gives one that may be."""
+    from tiny_run import train_tiny, working_folder
+
+    run = train_tiny(working_folder(tmp_path_factory.mktemp("finished")))
+    assert run.done.code == 0, run.done.err
+    return run
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished run with its working folder."""
+    return finished.copy(tmp_path / "copied")
+
+
+@pytest.fixture
+def tiny_folder(tmp_path):
+    """A working folder with settings for tiny runs and nothing else."""
+    from tiny_run import working_folder
+
+    return working_folder(tmp_path / "tiny")
