@@ -137,7 +137,7 @@ class _Pipeline:
             set_precision(self._settings.training, device)
             saved = self._announce(device)
             stack.enter_context(Heartbeat(self._events, lambda: vital_signs(self._throughput)))
-            dataset = prepare_data(self._settings, self._run.data_record(), self._notice)
+            dataset = prepare_data(self._settings, self._run.data_record(), self._notice, self._check_stop)
             if self._run.data_record() is None:
                 self._run.write_data_record(dataset.record())
             self._notice(data_sentence(dataset))

@@ -108,7 +108,10 @@ class FieldDataset:
 
 
 def prepare_data(
-    settings: Settings, record: Mapping[str, Any] | None = None, notify: Callable[[str], None] = lambda line: None
+    settings: Settings,
+    record: Mapping[str, Any] | None = None,
+    notify: Callable[[str], None] = lambda line: None,
+    pulse: Callable[[], None] = lambda: None,
 ) -> FieldDataset:
     """Find or make the data that the settings ask for, split it, and measure its normalisation.
 
@@ -117,13 +120,14 @@ def prepare_data(
         record: what `FieldDataset.record` gave an earlier run: then the same files, splits, normalisation and
             conditioning are used, and nothing is drawn or measured.
         notify: is told in a line what was chosen, made or waited for.
+        pulse: called again and again while data is made; may raise to stop that.
 
     Raises:
         DataError: missing, unreadable, foreign, non-finite, duplicated across splits, or other data than recorded.
         SettingsError: settings that do not go with the data.
     """
     data = settings.data
-    source = _open(settings, record, notify)
+    source = _open(settings, record, notify, pulse)
     info = source.info
     grid, dt, frames = strided_grid(info, data.spatial_stride), time_step(info, data), strided_frames(info, data)
     if record is None:
@@ -176,12 +180,15 @@ def memory_for_fields(settings: Settings) -> int:
     return 0 if settings.latent.residency == "disk" else available_memory().available_bytes // 8
 
 
-def _open(settings: Settings, record: Mapping[str, Any] | None, notify: Callable[[str], None]) -> Source:
+def _open(
+    settings: Settings, record: Mapping[str, Any] | None, notify: Callable[[str], None], pulse: Callable[[], None]
+) -> Source:
     """Open the recorded files where they still are, else what the settings stand for; check they are the same."""
     if record is None:
-        return open_source(locate_data(settings.data, notify))
+        return open_source(locate_data(settings.data, notify, pulse))
     files = [Path(name) for name in record["files"]]
-    source = open_source(files if all(file.exists() for file in files) else locate_data(settings.data, notify))
+    there = all(file.exists() for file in files)
+    source = open_source(files if there else locate_data(settings.data, notify, pulse))
     if source.identity() != record["identity"]:
         raise DataError(
             f"{', '.join(file.name for file in files[:3])}: not the data that this run was made with",

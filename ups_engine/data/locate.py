@@ -35,12 +35,15 @@ def find_data(data: DataSettings) -> list[Path]:
     return found
 
 
-def locate_data(data: DataSettings, notify: Callable[[str], None]) -> list[Path]:
+def locate_data(
+    data: DataSettings, notify: Callable[[str], None], pulse: Callable[[], None] = lambda: None
+) -> list[Path]:
     """The files that the settings stand for, made first if need be.
 
     Args:
         data: as for `find_data`, then `generate`.
         notify: is told what was found or made.
+        pulse: called again and again while data is made; may raise to stop that.
 
     Raises:
         DataError: as `find_data`, or the data cannot be made.
@@ -48,7 +51,7 @@ def locate_data(data: DataSettings, notify: Callable[[str], None]) -> list[Path]
     found = find_data(data)
     if not found:
         path = generated_path(data.task, data)
-        return [make_or_reuse(data.task, data.generate, path, notify, replace=True)]
+        return [make_or_reuse(data.task, data.generate, path, notify, pulse, replace=True)]
     if data.path is None:
         others = f" and {len(found) - 1} more" if len(found) > 1 else ""
         notify(f"data of {data.task}: {found[0]}{others}")

@@ -82,7 +82,13 @@ def generated_task(name: str) -> GeneratedTask:
 
 
 def make_or_reuse(
-    task: str, settings: GenerateSettings, path: Path, notify: Callable[[str], None], *, replace: bool = False
+    task: str,
+    settings: GenerateSettings,
+    path: Path,
+    notify: Callable[[str], None],
+    pulse: Callable[[], None] = lambda: None,
+    *,
+    replace: bool = False,
 ) -> Path:
     """The file at a path, if it was made with exactly these parameters; else it is made now.
 
@@ -91,6 +97,7 @@ def make_or_reuse(
         settings: size, time and parameters.
         path: the file.
         notify: is told what happens, and every quarter of the work.
+        pulse: called again and again during the work; an exception from it stops the work and leaves nothing behind.
         replace: whether a file of other parameters may be written over.
 
     Raises:
@@ -108,6 +115,7 @@ def make_or_reuse(
 
     def progress(share: float) -> None:
         nonlocal quarters
+        pulse()
         if int(4 * share) > quarters:
             quarters = int(4 * share)
             notify(f"{25 * quarters} % solved")
