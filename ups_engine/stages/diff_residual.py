@@ -63,6 +63,7 @@ class ResidualWork:
             squares.append((residual / network.unit(context.prediction)).square().mean())
         network.scale.copy_(torch.stack(squares).mean().sqrt().clamp_min(1e-12))
 
+    @torch.no_grad()
     def one_step_error(self, corrector: Corrector | None, steps: int) -> float:
         """nRMSE of single steps over validation trajectories, in physical units."""
         stages, dataset = self.context.settings.stages, self.context.dataset

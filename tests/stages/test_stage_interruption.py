@@ -1,0 +1,34 @@
+"""Every real stage, interrupted at several steps, leaves the results of an uninterrupted one to the last bit."""
+
+import pytest
+import torch
+from lab import STAGES
+
+from ups_engine.training.control import Action
+
+FEW = ("stages.autoencoder.frames_per_trajectory=3", "stages.consistency_distill.epochs=2")
+
+
+def results(trainer, task):
+    named = task.results(trainer.network, trainer.averaged.module)
+    return {f"{name}.{key}": value for name, part in named.items() for key, value in part.state_dict().items()}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_interrupted_stage_ends_with_the_same_bits(lab, tmp_path, stage):
+    trainer, end, task = lab.train(stage, tmp_path / "whole", *FEW)
+    expected, steps = results(trainer, task), end.progress.total_step
+    per_epoch = steps // 2
+    assert end.action is Action.GO_ON and per_epoch >= 3
+    for number, leaving in enumerate([(0,), (1, 1), (per_epoch,), (2, per_epoch), (steps - 1,)]):
+        store = tmp_path / str(number)
+        for after in leaving:
+            _, left, _ = lab.train(stage, store, *FEW, leave_after=after)
+            assert left.action is Action.LEAVE
+        assert left.progress.total_step == sum(leaving)
+        trainer, again, task = lab.train(stage, store, *FEW)
+        found = results(trainer, task)
+        assert found.keys() == expected.keys()
+        differing = [name for name in expected if not torch.equal(found[name], expected[name])]
+        assert not differing
+        assert (again.progress.best, again.progress.total_step) == (end.progress.best, steps)
