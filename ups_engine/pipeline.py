@@ -141,9 +141,8 @@ class _Pipeline:
             if self._run.data_record() is None:
                 self._run.write_data_record(dataset.record())
             self._notice(data_sentence(dataset))
-            context = StageContext(
-                self._settings, self._run, dataset, device, notify=self._notice, progress=self._progress
-            )
+            told = {"notify": self._notice, "warn": self._warn, "progress": self._progress}
+            context = StageContext(self._settings, self._run, dataset, device, **told)
             outcome = self._stages(context, saved, asked)
         except _StopError:
             outcome = Outcome.STOPPED

@@ -198,3 +198,16 @@ def test_reading_the_metrics_often_changes_no_bit(tmp_path):
 def test_every_stage_setting_of_the_loop_falls_back_to_training(tmp_path):
     stage, training = settings(tmp_path, "training.grad_clip=0.25", "stages.autoencoder.ema_decay=0.5")
     assert (stage.grad_clip, stage.ema_decay, training.ema_decay) == (0.25, 0.5, 0.999)
+
+
+def test_few_samples_are_gone_through_again_until_an_epoch_has_its_steps(tmp_path):
+    trainer_of_few = trainer(tmp_path, Regression(), "training.min_epoch_steps=10", "stages.autoencoder.epochs=1")
+    samples = trainer_of_few._task.samples
+    per_round = samples // 16
+    assert per_round < 10
+    end = trainer_of_few.run()
+    assert end.progress.total_step == 10
+    order = trainer_of_few._order(0)
+    assert len(order) >= 160
+    assert sorted(order[:samples].tolist()) == sorted(order[samples : 2 * samples].tolist()) == list(range(samples))
+    assert order[:samples].tolist() != order[samples : 2 * samples].tolist()

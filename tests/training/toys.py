@@ -87,6 +87,7 @@ def settings(tmp_path, *overrides):
         "training.checkpoint_interval=1000",
         "stages.autoencoder.epochs=4",
         "stages.autoencoder.optimizer.lr=0.001",
+        "training.min_epoch_steps=1",
         "training.optimizer.weight_decay=0",
         "training.scheduler.warmup_epochs=0",
     ]

@@ -73,6 +73,8 @@ class TrainingSettings(Section):
     """Seconds between readings of the running metrics."""
     checkpoint_interval: NonNegativeFloat
     """Seconds between resumable states; 0 saves one at every step."""
+    min_epoch_steps: PositiveInt
+    """Optimiser steps of an epoch, at least; few samples are gone through more than once to make them up."""
     validation_interval: PositiveInt
     """Epochs between validations; the last epoch is always validated."""
     rollout_horizon: PositiveInt

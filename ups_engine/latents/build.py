@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError
-from ups_engine.latents.examine import Examination, examine
+from ups_engine.latents.examine import Examination, RowState, examine
 from ups_engine.latents.layout import Packed, pack
 from ups_engine.latents.locks import StoreLock
 from ups_engine.latents.manifest import ABSENT, Manifest, load_manifest
@@ -57,6 +57,7 @@ def build_target(
     limit: int | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> BuildResult:
     """Encode every trajectory of a target that is not complete, in order.
 
@@ -68,6 +69,7 @@ def build_target(
         limit: encode at most this many trajectories.
         progress: told (complete, wanted) trajectories of the store, at the start and after each block.
         stop: asked between blocks; once it says yes, what was encoded is recorded and the build returns.
+        warn: told in a sentence about damage that is mended.
 
     Raises:
         CacheError: the disk has too little space, the file system has no locks, or the encoder gives non-finite
@@ -80,6 +82,8 @@ def build_target(
         if progress is not None:
             progress(len(seen.states), len(seen.states))
         return BuildResult(len(seen.states), len(seen.states), 0, stopped=False)
+    if seen.count(RowState.CORRUPT) or seen.count(RowState.STALE):
+        warn(f"{target.split} cache: {'; '.join(seen.findings)}; encoding again")
     with StoreLock(target.path) as lock:
         with lock.exclusive():
             seen = _prepare(target, rows)

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -48,6 +49,7 @@ class StageContext:
         dataset: of the run.
         device: where networks live.
         notify: told a sentence that the user should read.
+        warn: told about damage that was mended.
         progress: told how far slow work is; may raise to stop it.
     """
 
@@ -59,10 +61,11 @@ class StageContext:
         device: torch.device,
         *,
         notify: Callable[[str], None] = lambda sentence: None,
+        warn: Callable[[str], None] = lambda sentence: None,
         progress: Progress = lambda what, done, total: None,
     ) -> None:
         self.settings, self.run, self.dataset, self.device = settings, run, dataset, device
-        self.notify, self.progress = notify, progress
+        self.notify, self.warn, self.progress = notify, warn, progress
         self.plan = NetworkPlan.of(settings, dataset)
         self._readers: dict[SplitName, LatentReader] = {}
         self._residency: Residency | None = None
@@ -142,10 +145,11 @@ class StageContext:
             targets = {target.split: target for target in self.cache_targets()}
             if self._residency is None:
                 for target in targets.values():
-                    build_target(target, progress=lambda done, total: self.progress("encoding", done, total))
+                    encoded = partial(self.progress, "encoding")
+                    build_target(target, progress=encoded, warn=self.warn)
                 self._residency = self._choose(list(targets.values()))
                 self.notify(f"latent residency {self._residency.choice}: {self._residency.reason}")
-            self._readers[split] = open_latents(targets[split], self._residency.choice, self.device, self.notify)
+            self._readers[split] = open_latents(targets[split], self._residency.choice, self.device, self.warn)
         return self._readers[split]
 
     def cache_targets(self) -> tuple[CacheTarget, ...]:

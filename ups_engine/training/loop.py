@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -89,7 +90,7 @@ class Trainer:
         prepare_network(self.network, training, device)
         self._optimiser = build_optimiser(stage.optimizer, self.network.parameters())
         self._per_step = stage.batch_size * stage.accum_steps
-        self._steps_per_epoch = max(1, task.samples // self._per_step)
+        self._steps_per_epoch = max(training.min_epoch_steps, task.samples // self._per_step)
         self._steps = stage.epochs * self._steps_per_epoch
         if stage.max_steps is not None:
             self._steps = min(self._steps, stage.max_steps)
@@ -143,7 +144,11 @@ class Trainer:
         return Action.GO_ON
 
     def _order(self, epoch: int) -> Tensor:
-        return torch.from_numpy(order(self._task.samples, seed=self._seed, stage=self._name, epoch=epoch))
+        """Sample numbers of an epoch; few samples go round in a new order each time."""
+        rounds = -(-self._steps_per_epoch * self._per_step // self._task.samples) if self._steps_per_epoch > 1 else 1
+        names = [self._name, *(f"{self._name}/{again}" for again in range(1, rounds))]
+        orders = [order(self._task.samples, seed=self._seed, stage=name, epoch=epoch) for name in names]
+        return torch.from_numpy(np.concatenate(orders))
 
     def _out_of_steps(self) -> bool:
         return self._stage.max_steps is not None and self._progress.total_step >= self._stage.max_steps
