@@ -66,15 +66,10 @@ def start_run(
         DataError, SettingsError: the run could not come to its end; nothing was made (see `plan.check_ahead`).
     """
     check_ahead(settings)
-    described: dict[str, Any] = {
-        "settings_toml": settings_to_toml(settings),
-        "origins": origins,
-        "argv": argv,
-        "task": settings.data.task,
-    }
+    archived: dict[str, Any] = {"settings_toml": settings_to_toml(settings), "origins": origins, "argv": argv}
     if folder is not None:
-        return RunDirectory.create_at(folder, **described)
-    return RunDirectory.create(Path(settings.runs.root), settings.runs.name, **described)
+        return RunDirectory.create_at(folder, task=settings.data.task, **archived)
+    return RunDirectory.create(Path(settings.runs.root), settings.runs.name, task=settings.data.task, **archived)
 
 
 def run_settings(run: RunDirectory) -> Settings:
@@ -141,8 +136,15 @@ class _Pipeline:
             if self._run.data_record() is None:
                 self._run.write_data_record(dataset.record())
             self._notice(data_sentence(dataset))
-            told = {"notify": self._notice, "warn": self._warn, "progress": self._progress}
-            context = StageContext(self._settings, self._run, dataset, device, **told)
+            context = StageContext(
+                self._settings,
+                self._run,
+                dataset,
+                device,
+                notify=self._notice,
+                warn=self._warn,
+                progress=self._progress,
+            )
             outcome = self._stages(context, saved, asked)
         except _StopError:
             outcome = Outcome.STOPPED

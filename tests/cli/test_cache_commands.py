@@ -1,0 +1,180 @@
+"""`ups cache` over the caches of a real run, and what training does about damage to them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_run import TINY, train_tiny, working_folder
+
+from ups_engine.revisit import cache_context
+from ups_engine.runs.checkpoints import load_result, save_result
+
+
+@pytest.fixture
+def train_store(copied):
+    """The folder of the training split's cache."""
+    (store,) = (copied.terminal.folder / "data/latent_cache").glob("burgers1d-train-*.zarr")
+    return store
+
+
+@pytest.fixture
+def ups(copied):
+    """Run `ups cache ...` in the run's working folder."""
+    return lambda *arguments: copied.terminal.run("cache", *arguments)
+
+
+def chunk(store: Path, row: int) -> Path:
+    return store / f"latents/c.{row}.0.0.0"
+
+
+def flip(path: Path, position: int = 40) -> None:
+    with path.open("r+b") as file:
+        file.seek(position)
+        byte = file.read(1)[0]
+        file.seek(position)
+        file.write(bytes([byte ^ 1]))
+
+
+def cut(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(100)
+
+
+def test_after_a_run_its_caches_are_ready(ups, copied):
+    done = ups("check", copied.path)
+    assert done.code == 0
+    assert done.err == f"caches of the encoder of run {copied.path.name} ({copied.path})\n"
+    lines = done.out.splitlines()
+    assert lines[0].split() == [
+        "split",
+        "samples",
+        "complete",
+        "missing",
+        "stale",
+        "corrupt",
+        "on",
+        "disk",
+        "in",
+        "RAM",
+    ]
+    assert [line.split()[:6] for line in lines[1:4]] == [
+        ["train", "8", "8", "0", "0", "0"],
+        ["val", "1", "1", "0", "0", "0"],
+        ["test", "1", "1", "0", "0", "0"],
+    ]
+    said = " ".join(done.out.split())
+    assert "Ready: all 10 trajectories are complete" in said and "of latents from RAM" in said
+
+
+def test_json_is_all_that_stdout_carries_and_has_every_key(ups, copied):
+    done = ups("check", copied.path, "--json", "--deep")
+    report = json.loads(done.out)
+    assert done.code == 0 and report["ready"] is True
+    assert set(report) == {"splits", "ram", "gpu", "residency", "ready"}
+    keys = {"name", "samples", "complete", "missing", "stale", "corrupt", "bytes_on_disk", "bytes_in_ram"}
+    assert [set(split) for split in report["splits"]] == [keys] * 3
+    assert set(report["ram"]) == {"available_bytes", "limit_source", "sufficient"} and report["ram"]["sufficient"]
+    assert report["residency"]["choice"] == "ram" and "CPU" in report["residency"]["reason"]
+    assert report["splits"][0]["bytes_in_ram"] == 8 * 6 * 4 * 4 * 4
+
+
+def test_a_flipped_byte_needs_the_deep_check_and_a_truncated_chunk_does_not(ups, copied, train_store):
+    flip(chunk(train_store, 3))
+    assert ups("check", copied.path).code == 0
+    done = ups("check", copied.path, "--deep")
+    assert done.code == 1 and "trajectory 3: its checksum fails" in " ".join(done.out.split())
+    cut(chunk(train_store, 5))
+    done = ups("check", copied.path, "--json")
+    report = json.loads(done.out)
+    assert done.code == 1 and not report["ready"] and report["splits"][0]["corrupt"] == 1
+
+
+def test_building_mends_what_is_lost_and_can_be_bounded_to_a_split_and_a_number(ups, copied, train_store):
+    shutil.rmtree(train_store.parent)
+    done = ups("check", copied.path)
+    assert done.code == 1 and "Not ready. train: there is no cache yet." in " ".join(done.out.split())
+    done = ups("build", copied.path, "--split", "train", "--limit", 2, "--json")
+    (split,) = json.loads(done.out)["splits"]
+    assert done.code == 0 and (split["name"], split["complete"], split["built"]) == ("train", 2, 2)
+    assert copied.terminal.folder / split["path"] == train_store and train_store.exists()
+    done = ups("build", copied.path)
+    assert done.code == 0 and done.out == "" and "train: 8 of 8 trajectories complete, 6 encoded in" in done.err
+    assert ups("check", copied.path, "--deep").code == 0
+
+
+def test_without_a_name_the_newest_run_whose_encoder_fits_is_meant_and_named(ups, copied):
+    (copied.terminal.folder / "ups.toml").write_text(TINY + "[runs]\nroot = '.'\n")
+    done = ups("check", "--preset", "smoke")
+    assert done.code == 0 and f"encoder of run {copied.path.name}" in done.err
+    done = ups("check", "--preset", "smoke", "--set", "latent.dim=6")
+    assert done.code == 1 and "has an encoder that fits the current settings" in done.err and done.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["check", "nobody"], 1, "there is no run nobody"),
+        (["build", "run", "--split", "tset"], 2, "there is no split 'tset'"),
+        (["check", "--preset", "smoke", "--set", "latent.residncy=ram"], 2, "latent.residncy"),
+    ],
+)
+def test_mistakes_are_one_message(ups, arguments, code, message):
+    done = ups(*arguments)
+    assert done.code == code and done.out == "" and message in done.err and "Traceback" not in done.err
+
+
+def test_another_seed_and_another_autoencoder_use_other_stores(copied, train_store):
+    first = set(train_store.parent.glob("*.zarr"))
+    for name, change in (("seed", "seed=1"), ("longer", "stages.autoencoder.epochs=1")):
+        stages = ("--stage", "autoencoder", "--stage", "operator")
+        run = train_tiny(copied.terminal, "--set", change, *stages, name=name)
+        assert run.done.code == 0
+        now = set(train_store.parent.glob("*.zarr"))
+        assert len(now - first) == 3, "one store more for each split"
+        first = now
+
+
+def test_an_encoder_that_gives_nonsense_is_one_clear_message(ups, copied):
+    tensors, sidecar = load_result(copied.path, "encoder")
+    del sidecar["sha256"], sidecar["bytes"]
+    broken = {name: torch.full_like(tensor, torch.nan) for name, tensor in tensors.items()}
+    save_result(copied.directory, "encoder", broken, sidecar)
+    done = ups("build", copied.path)
+    assert done.code == 1 and "non-finite latents for trajectory 2, frame 0" in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("residency", ["ram", "disk"])
+def test_training_encodes_a_damaged_chunk_again_with_a_word_and_comes_to_the_same_bits(finished, tmp_path, residency):
+    run = train_tiny(
+        working_folder(tmp_path / "work"),
+        "--stage",
+        "autoencoder",
+        "--stage",
+        "operator",
+        "--set",
+        f"latent.residency={residency}",
+    )
+    (store,) = (run.terminal.folder / "data/latent_cache").glob("burgers1d-train-*.zarr")
+    flip(chunk(store, 3))
+    cut(chunk(store, 5))
+    done = run.resume("--stage", "steady_prior")
+    assert done.code == 0
+    warnings = [event["data"]["message"] for event in run.events() if event["kind"] == "warning"]
+    assert warnings == [
+        "train cache: the file of trajectory 5 has the wrong size; encoding again",
+        "train cache: trajectory 3: its checksum fails; encoding again",
+    ]
+    assert all(f"warning: {warning}\n" in done.err for warning in warnings)
+    assert run.checkpoints()["steady_prior.safetensors"] == finished.checkpoints()["steady_prior.safetensors"]
+    assert run.terminal.run("cache", "check", run.path, "--deep").code == 0
+
+
+def test_a_cache_context_holds_a_target_for_every_split(finished, monkeypatch):
+    from ups_engine.config.layers import load_settings
+
+    monkeypatch.chdir(finished.terminal.folder)
+    context = cache_context(load_settings(preset="smoke", env={}).settings, str(finished.path))
+    assert [len(target.rows) for target in context.targets] == [8, 1, 1]
