@@ -49,7 +49,10 @@ def dataset(tmp_path_factory):
         file["x-coordinate"] = x.astype(np.float32)
         file["t-coordinate"] = (0.1 * np.arange(FRAMES + 1)).astype(np.float32)
     settings = load_settings(
-        overrides=[f"data.path={folder / 'waves.h5'}", "data.spatial_stride=1"], folder=folder, env={}, home=folder
+        overrides=[f"data.path={folder / 'waves.h5'}", "data.spatial_stride=1", "data.time_stride=1"],
+        folder=folder,
+        env={},
+        home=folder,
     ).settings
     return prepare_data(settings)
 
