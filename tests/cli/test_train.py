@@ -220,13 +220,13 @@ def test_a_signal_while_data_is_made_leaves_no_half_of_it(tiny_folder):
 
 
 def test_a_second_interrupt_leaves_at_once_with_130_and_the_run_can_be_resumed(tiny_folder):
-    slow = ("--set", "models.encoder.hidden=64", "--set", "stages.autoencoder.batch_size=100000")
-    slow += ("--set", "stages.autoencoder.frames_per_trajectory=2000", "--set", "runtime.threads=1")
+    slow = ("--set", "stages.autoencoder.batch_size=1", "--set", "stages.autoencoder.accum_steps=100000")
+    slow += ("--set", "stages.autoencoder.frames_per_trajectory=10000")
     run = TinyRun(tiny_folder, tiny_folder.folder / "run", None)
     command = tiny_folder.start(*TRAIN, *slow, "--run-dir", run.path)
     begun = lambda: any(e["kind"] == "stage_started" for e in read_events(run.path / "events.jsonl"))  # noqa: E731
     wait_until(begun, command, "the start of a stage")
-    time.sleep(0.5)  # into the first step, which takes seconds
+    time.sleep(0.5)  # into the first step, of 80,000 batches
     command.send(signal.SIGINT)
     time.sleep(0.1)
     command.send(signal.SIGINT)
