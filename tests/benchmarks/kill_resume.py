@@ -23,8 +23,10 @@ from typing import Any
 
 UPS = (sys.executable, "-m", "ups_app")
 SETTINGS = """\
-[data.generate]
+[data]
 trajectories = 300
+[data.generate] # more than are used, so that making them takes a while
+trajectories = 4000
 points = 32
 [latent]
 dim = 4
@@ -139,9 +141,10 @@ def compare(folder: Path, draw: random.Random, kills: int) -> int:
         print((left_alone.folder / "log").read_text())
         return 1
     print(f"left alone: {time.monotonic() - began:.1f} s")
+    hits = 0
     for name, condition, delay in moments(draw, victim, left_alone, kills):
         victim.start()
-        hit = victim.kill_when(condition, delay)
+        hits += (hit := victim.kill_when(condition, delay))
         told = [e for e in victim.events() if e["kind"] not in ("heartbeat", "step")][-1:]
         where = "".join(f"{e['kind']} {e['stage'] or ''} step {e['step']}" for e in told)
         print(f"{name:20} {'killed' if hit else 'ended before'} after: {where or 'nothing'}", flush=True)
@@ -153,8 +156,11 @@ def compare(folder: Path, draw: random.Random, kills: int) -> int:
     print(
         f"exit code {code}; checkpoints equal: {same_bits}; evaluation equal: {same_figures}; seq unbroken: {unbroken}"
     )
-    print(f"{len(victim.outcome()[0])} checkpoints, {time.monotonic() - began:.0f} s")
-    return 0 if code == 0 and same_bits and same_figures and unbroken else 1
+    print(f"{hits} kills, {len(victim.outcome()[0])} checkpoints, {time.monotonic() - began:.0f} s")
+    wanted = kills * (len(TRAINED) + 3)
+    if hits < wanted:
+        print(f"{wanted - hits} blows came after the end of what they were meant for")
+    return 0 if code == 0 and same_bits and same_figures and unbroken and hits == wanted else 1
 
 
 if __name__ == "__main__":
