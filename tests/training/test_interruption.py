@@ -17,7 +17,9 @@ SETTINGS = {
 
 
 def task(name):
-    return Regression(noise=0.2, broken=(2, 9) if "broken" in name else ())
+    """A plateau is one from the second epoch on, so that the rate falls with what the schedule remembers."""
+    scores = [1.0] * 4 if "plateau" in name else None
+    return Regression(noise=0.2, scores=scores, broken=(2, 9) if "broken" in name else ())
 
 
 def whole(tmp_path, name):
@@ -55,7 +57,7 @@ def test_leaving_and_going_on_changes_no_bit(tmp_path, name, leaving):
 
 @pytest.mark.parametrize("name", ["adam, plateau", "accumulated", "max steps, broken"])
 def test_dying_at_any_step_and_going_on_from_the_newest_state_changes_no_bit(tmp_path, name):
-    expected, _, _ = whole(tmp_path / "whole", name)
+    expected, followed, _ = whole(tmp_path / "whole", name)
     for number, (every_step, deaths) in enumerate([(True, (4, 1, 3)), (False, (8, 3)), (True, (0, 6))]):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -67,6 +69,7 @@ def test_dying_at_any_step_and_going_on_from_the_newest_state_changes_no_bit(tmp
         of = trainer(folder, task(name), *SETTINGS[name], interval)
         of.run(of._resume.load())
         assert same_bits(weights(of), expected)
+        assert of._task.followed == followed  # the weights after every step, also of epochs that were not the best
 
 
 def test_the_epochs_of_an_interrupted_stage_are_told_as_if_nothing_had_happened(tmp_path):
