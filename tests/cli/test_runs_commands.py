@@ -2,7 +2,6 @@
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -152,13 +151,7 @@ def test_log_json_holds_lines_and_events(ups, parked):
     assert (event["seq"], event["kind"], event["data"]) == (9, "run_finished", {"outcome": "parked"})
 
 
-def test_list_answers_in_half_a_second_without_torch(ups, parked):
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        ups("list")
-        seconds.append(time.perf_counter() - start)
-    assert statistics.median(seconds) < 0.5, seconds
+def test_list_answers_without_torch(parked):
     code = (
         "import sys\nfrom ups_app.cli.main import main\n"
         "try: main(['runs', 'list'])\n"

@@ -40,9 +40,9 @@ def random_fields():
 
 @pytest.fixture
 def settings_for(tmp_path):
+    base = (f"data.root={tmp_path / 'root'}", "data.time_stride=1", "data.spatial_stride=1")
+
     def settings(*overrides):
-        return load_settings(
-            overrides=[f"data.root={tmp_path / 'root'}", *overrides], folder=tmp_path, env={}, home=tmp_path
-        ).settings
+        return load_settings(overrides=[*base, *overrides], folder=tmp_path, env={}, home=tmp_path).settings
 
     return settings

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ups_engine.data.dataset import prepare_data
-from ups_engine.data.pairs import LatentPairs, PairIndex, batches, order
+from ups_engine.data.pairs import LatentPairs, PairIndex, order
 
 WHERE = {"seed": 3, "stage": "operator", "epoch": 5}
 
@@ -50,16 +50,6 @@ def test_the_order_is_the_same_in_another_process_and_between_versions():
     code = f"from ups_engine.data.pairs import order; print(order(8, **{WHERE!r}).tolist())"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == str(here) == "[5, 4, 3, 7, 1, 6, 0, 2]"
-
-
-@given(st.integers(1, 200), st.integers(1, 64))
-def test_batches_cut_the_order_without_loss(n, size):
-    cut = batches(n, size, **WHERE)
-    assert np.array_equal(np.concatenate(cut), order(n, **WHERE))
-    assert all(len(batch) == size for batch in cut[:-1])
-    full = batches(n, size, **WHERE, drop_last=True)
-    assert len(full) == max(1, n // size)
-    assert all(len(batch) == size for batch in full) or n < size
 
 
 class Latents:

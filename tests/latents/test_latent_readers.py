@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -151,19 +150,6 @@ print(most)
 """
     most = int(subprocess.check_output([sys.executable, "-c", code, str(tmp_path / "s.zarr")], text=True))
     assert most < 24 << 20  # the pages, and some of the libraries
-
-
-def test_a_complete_cache_of_ten_thousand_trajectories_opens_in_half_a_second(tmp_path):
-    target = toy_target(tmp_path, samples=10_000, rows_in_block=64)
-    build_target(target)
-    seconds = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        reader = open_latents(target, "disk", CPU)
-        reader.gather(np.array([9_999]), np.array([0]), 1)
-        seconds.append(time.perf_counter() - begin)
-        reader.close()
-    assert min(seconds) < 0.5
 
 
 @pytest.mark.gpu

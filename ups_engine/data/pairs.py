@@ -63,25 +63,6 @@ def order(n: int, *, seed: int, stage: str, epoch: int) -> Int64:
     return np.argsort(words, kind="stable")
 
 
-def batches(n: int, batch_size: int, *, seed: int, stage: str, epoch: int, drop_last: bool = False) -> list[Int64]:
-    """The epoch's order cut into batches: a pure function of its arguments.
-
-    Args:
-        n: samples.
-        batch_size: samples of a batch.
-        seed: of the run.
-        stage: name of the stage.
-        epoch: from 0.
-        drop_last: leave out a last batch that is not full, unless it is the only one.
-
-    Returns:
-        Sample numbers, one array a batch.
-    """
-    shuffled = order(n, seed=seed, stage=stage, epoch=epoch)
-    cut = [shuffled[start : start + batch_size] for start in range(0, n, batch_size)]
-    return cut[:-1] if drop_last and len(cut) > 1 and len(cut[-1]) < batch_size else cut
-
-
 @dataclass(frozen=True, eq=False)
 class PairBatch:
     """A batch of pairs; B pairs, H the horizon."""
