@@ -179,6 +179,21 @@ def test_an_evaluation_that_fails_fails_the_run(copied):
     assert shown["state"] == "failed" and copied.stage_states()["evaluation"] == "failed"
 
 
+def test_an_evaluation_that_selects_persistence_warns(copied):
+    tensors, sidecar = load_result(copied.path, "operator_ema")
+    for entry in ("sha256", "bytes"):
+        del sidecar[entry]
+    draw = torch.Generator().manual_seed(0)
+    noisy = {
+        name: tensor + torch.randn(tensor.shape, generator=draw) if name.endswith("weight") else tensor
+        for name, tensor in tensors.items()
+    }
+    save_result(copied.directory, "operator_ema", noisy, sidecar)
+    done = copied.resume("--stage", "evaluation")
+    assert done.code == 0 and copied.evaluation()["selected"] == "persistence"
+    assert "warning: on the validation split nothing that was trained predicts better than persistence" in done.err
+
+
 def test_stages_run_alone_where_what_they_need_is_there_and_earlier_ones_stay_done(tiny_folder, finished):
     run = train_tiny(tiny_folder, "--stage", "autoencoder")
     assert run.done.code == 0 and run.done.out == ""

@@ -262,6 +262,8 @@ class _Pipeline:
         report = evaluate(context, split=settings.split, initial_steps=settings.initial_steps, between=self._check_stop)
         report.write(self._run.reports / EVALUATION_FILE)
         self._emit("evaluation", stage="evaluation", data=evaluation_summary(report))
+        if report.selected == "persistence":
+            self._warn("on the validation split nothing that was trained predicts better than persistence")
         context.release()
         selected = report.variants[report.selected].rollout.nrmse
         self._emit("stage_finished", stage="evaluation", data={"best": selected, "seconds": time.monotonic() - began})
