@@ -1,6 +1,12 @@
 """Tests that need a GPU are skipped where there is none; one finished run serves all tests that look at one."""
 
+import os
+
 import pytest
+
+# Tiny tensors: threads that wait for each other on a busy machine cost four times the time of one that works.
+# Set before torch is loaded, and inherited by the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items):
