@@ -12,6 +12,7 @@ import typer
 from ups_app.cli import main as frame
 from ups_app.cli import output
 from ups_engine.errors import RunError, SettingsError
+from ups_engine.telemetry.units import human_bytes
 
 HEAVY = ("torch", "numpy", "h5py", "zarr", "dynaconf", "wandb", "textual", "rich", "matplotlib", "scipy")
 
@@ -167,7 +168,7 @@ def test_json_is_strict(capsys):
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.00 KiB"), (1536 * 1024**2, "1.50 GiB"), (2**50 * 250, "250 PiB")],
 )
 def test_sizes_are_told_in_binary_units(count, text):
-    assert output.human_bytes(count) == text
+    assert human_bytes(count) == text
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ups_app.cli.options import AsJson, Config, Preset, Set, resolve_settings
-from ups_app.cli.output import Cell, human_bytes, human_seconds, notice, print_json, print_table
+from ups_app.cli.output import Cell, human_seconds, notice, print_json, print_table
+from ups_engine.telemetry.units import human_bytes
 
 if TYPE_CHECKING:
     from ups_engine.latents.check import CacheReport

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ups_app.cli.options import AsJson, Config, Preset, Set, resolve_settings
-from ups_app.cli.output import human_bytes, notice, print_json, print_table
+from ups_app.cli.output import notice, print_json, print_table
+from ups_engine.telemetry.units import human_bytes
 
 if TYPE_CHECKING:
     from ups_engine.data.inspect import Description

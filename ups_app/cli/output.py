@@ -58,15 +58,6 @@ def error(message: str, hint: str | None = None) -> None:
         print(f"  {hint}", file=sys.stderr, flush=True)
 
 
-def human_bytes(count: int) -> str:
-    """A size in binary units with three figures: `1.50 GiB`."""
-    if count < 1024:
-        return f"{count} B"
-    power = min((count.bit_length() - 1) // 10, 5)
-    value = count / 1024**power
-    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {' KMGTP'[power]}iB"
-
-
 def human_seconds(seconds: float) -> str:
     """A duration in its two largest units: `4.2 s`, `3 min 05 s`, `2 h 03 min`, `1 d 04 h`."""
     if seconds < 59.95:
