@@ -32,6 +32,8 @@ class RunRecord:
     commit: str | None
     """Git commit of the source tree that UPS ran from, with `-dirty` for local changes; None when installed."""
     argv: tuple[str, ...]
+    folder: Path
+    """The working folder that the run was started in; relative paths of its settings begin there."""
     task: str
     owner: Owner | None
     """The process that writes the run; None when it has let go."""
@@ -100,6 +102,7 @@ class RunDirectory:
             "version": version(),
             "commit": source_commit(),
             "argv": list(argv),
+            "folder": str(Path.cwd()),
             "task": task,
             "owner": None,
         }
@@ -184,6 +187,7 @@ class RunDirectory:
                 version=str(value["version"]),
                 commit=None if value["commit"] is None else str(value["commit"]),
                 argv=tuple(map(str, value["argv"])),
+                folder=Path(value.get("folder", "")).absolute(),
                 task=str(value["task"]),
                 owner=None if value["owner"] is None else Owner.from_json(value["owner"]),
             )
