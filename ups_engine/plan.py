@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ups_engine.config.schema import STAGES, Settings, StageName
-from ups_engine.data.foresee import foresee_data
+from ups_engine.data.foresee import Foreseen, foresee_data
 from ups_engine.errors import SettingsError, UsageError
 from ups_engine.latents.residency import choose
 from ups_engine.models.tokens import TokenGrid
@@ -110,7 +110,16 @@ def check_ahead(settings: Settings) -> None:
     device = pick_device(settings.runtime)
     if settings.latent.residency == "gpu" and device.type != "cuda":
         choose(0, available_memory(), None, "gpu")
-    data, seen = settings.data, foresee_data(settings)
+    check_fit(settings, foresee_data(settings))
+
+
+def check_fit(settings: Settings, seen: Foreseen) -> None:
+    """Whether the settings go with the data's grid and frames.
+
+    Raises:
+        SettingsError: they do not.
+    """
+    data = settings.data
     TokenGrid.fit(seen.grid.shape, data.patch_size, seen.grid.periodic, settings.latent.tokens)
     if settings.stages.operator.epochs and max_horizon(settings) >= seen.frames:
         raise SettingsError(

@@ -1,18 +1,19 @@
 """What the data of a run will be, told by settings and file headers alone: nothing is made, no field value is read."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ups_engine.config.data import DataSettings
 from ups_engine.config.schema import Settings
 from ups_engine.data.extent import Grid, strided_frames, strided_grid, time_step
-from ups_engine.data.generate.write import generated_task
+from ups_engine.data.generate.write import generated_bytes, generated_task, is_made_with
 from ups_engine.data.locate import find_data, generated_path
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.axes import cell_centres
-from ups_engine.data.sources.base import FieldSpec, SourceInfo
-from ups_engine.data.splits import choose_splits, draw_splits
+from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
+from ups_engine.data.splits import Splits, choose_splits, draw_splits
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +21,29 @@ class Foreseen:
     """Data as training will see it.
 
     Attributes:
+        source: the files, opened; None where the data is made by UPS.
+        info: what the files hold or will hold.
+        fields: that are trained on.
+        splits: trajectories by use.
         grid: after striding.
         frames: of a trajectory, after striding.
+        dt: time between frames, after striding.
+        to_make: the file that has to be made first; None where all is there.
     """
 
+    source: Source | None
+    info: SourceInfo
+    fields: tuple[FieldSpec, ...]
+    splits: Splits
     grid: Grid
     frames: int
+    dt: float
+    to_make: Path | None
+
+    @property
+    def channels(self) -> int:
+        """Channels of all fields together."""
+        return sum(spec.channels for spec in self.fields)
 
 
 def foresee_data(settings: Settings) -> Foreseen:
@@ -37,11 +55,10 @@ def foresee_data(settings: Settings) -> Foreseen:
     """
     data = settings.data
     files = find_data(data)
-    if files:
-        source = open_source(files)
-        info = source.info
-        source.field_specs(data.fields)
-        choose_splits(
+    source = open_source(files) if files else None
+    if source is not None:
+        info, fields = source.info, source.field_specs(data.fields)
+        splits = choose_splits(
             source,
             val_fraction=data.val_fraction,
             test_fraction=data.test_fraction,
@@ -51,9 +68,19 @@ def foresee_data(settings: Settings) -> Foreseen:
         )
     else:
         info = _generated(data)
-        draw_splits(info.trajectories, data.val_fraction, data.test_fraction, settings.seed)
-    time_step(info, data)
-    return Foreseen(strided_grid(info, data.spatial_stride), strided_frames(info, data))
+        fields = info.fields
+        splits = draw_splits(info.trajectories, data.val_fraction, data.test_fraction, settings.seed)
+    made = source is not None or is_made_with(info.files[0], data.task, data.generate)
+    return Foreseen(
+        source=source,
+        info=info,
+        fields=fields,
+        splits=splits,
+        grid=strided_grid(info, data.spatial_stride),
+        frames=strided_frames(info, data),
+        dt=time_step(info, data),
+        to_make=None if made else info.files[0],
+    )
 
 
 def _generated(data: DataSettings) -> SourceInfo:
@@ -72,6 +99,6 @@ def _generated(data: DataSettings) -> SourceInfo:
         dt=dt,
         periodic=(True,),
         parameters=(generated_task(data.task).parameter,),
-        bytes=0,
+        bytes=generated_bytes(made),
         files=(generated_path(data.task, data),),
     )

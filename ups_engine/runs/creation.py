@@ -13,6 +13,19 @@ from ups_engine.runs.atomic import explaining_disk_errors, fsync, write_text
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
+def check_name(name: str) -> None:
+    """Make sure that a run's name can be a folder's.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a run",
+            "use letters, digits, dots, dashes and underscores, the first a letter or digit",
+        )
+
+
 def named_folder(root: Path, name: str) -> Path:
     """Make the folder `name` under `root`.
 
@@ -20,11 +33,7 @@ def named_folder(root: Path, name: str) -> Path:
         UsageError: the name cannot be a folder's.
         RunError: it exists, or the disk refuses.
     """
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be the name of a run",
-            "use letters, digits, dots, dashes and underscores, the first a letter or digit",
-        )
+    check_name(name)
     path = root / name
     if not _made(path):
         raise RunError(

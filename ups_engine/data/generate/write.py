@@ -81,6 +81,11 @@ def generated_task(name: str) -> GeneratedTask:
     return TASKS[name]
 
 
+def generated_bytes(settings: GenerateSettings) -> int:
+    """Room on the disk that the file of these settings takes, at most."""
+    return 4 * settings.trajectories * settings.frames * settings.points + _SMALL_PARTS
+
+
 def make_or_reuse(
     task: str,
     settings: GenerateSettings,
@@ -164,7 +169,7 @@ def make(
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
-    with _atomic_hdf5(path, 4 * settings.trajectories * settings.frames * settings.points + _SMALL_PARTS) as file:
+    with _atomic_hdf5(path, generated_bytes(settings)) as file:
         with _writing(path):
             tensor = _lay_out(file, generator, settings)
         for row, trajectory in _solved(generator, settings, progress):
