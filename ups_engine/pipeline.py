@@ -259,8 +259,9 @@ class _Pipeline:
     def _evaluate(self, context: StageContext) -> None:
         self._emit("stage_started", stage="evaluation", data={"epochs": 1})
         began, settings = time.monotonic(), self._settings.stages.evaluation
-        report = evaluate(context, split=settings.split, initial_steps=settings.initial_steps, between=self._check_stop)
-        report.write(self._run.reports / EVALUATION_FILE)
+        found = evaluate(context, split=settings.split, initial_steps=settings.initial_steps, between=self._check_stop)
+        found.write(self._run.reports / EVALUATION_FILE)
+        report = found.report
         self._emit("evaluation", stage="evaluation", data=evaluation_summary(report))
         if report.selected == "persistence":
             self._warn("on the validation split nothing that was trained predicts better than persistence")

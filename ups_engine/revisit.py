@@ -50,7 +50,8 @@ def evaluate_run(
 
     Returns:
         The report, and its file under `reports/`: `evaluation.json` for the run's own protocol, else
-        `evaluation-<split>-<initial steps>.json`.
+        `evaluation-<split>-<initial steps>.json`. Beside it are the examples, `fields.npz` or
+        `fields-<split>-<initial steps>.npz`.
 
     Raises:
         UpsError: results or data are missing, damaged, or not those of the run.
@@ -58,11 +59,11 @@ def evaluate_run(
     context = open_context(run)
     own = context.settings.stages.evaluation
     split, initial_steps = split or own.split, initial_steps or own.initial_steps
-    report = evaluate(context, split=split, initial_steps=initial_steps)
+    found = evaluate(context, split=split, initial_steps=initial_steps)
     ours = (split, initial_steps) == (own.split, own.initial_steps)
     path = run.reports / (EVALUATION_FILE if ours else f"evaluation-{split}-{initial_steps}.json")
-    report.write(path)
-    return report, path
+    found.write(path)
+    return found.report, path
 
 
 def cache_context(settings: Settings, reference: str | None) -> CacheContext:

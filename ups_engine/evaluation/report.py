@@ -4,13 +4,15 @@ import json
 import math
 import textwrap
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from ups_engine.errors import RunError
-from ups_engine.evaluation.metrics import Scores
 from ups_engine.runs import atomic
+
+if TYPE_CHECKING:  # metrics needs torch; whoever only reads a report does not
+    from ups_engine.evaluation.metrics import Scores
 
 DEFINITION = "per-frame nRMSE, mean over trajectory, channel, frame"
 VariantName = Literal["persistence", "operator", "diffusion", "consistency"]
@@ -59,7 +61,7 @@ class Rollout(_Part):
     nrmse_by_frame: tuple[Number, ...]
 
     @classmethod
-    def of(cls, scores: Scores) -> Self:
+    def of(cls, scores: "Scores") -> Self:
         """Take the figures of an accumulator."""
         bands = FrequencyBands(low=scores.frmse.low, mid=scores.frmse.mid, high=scores.frmse.high)
         return cls(

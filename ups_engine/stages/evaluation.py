@@ -5,12 +5,16 @@ reported are those of the evaluated split.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import isfinite
+from pathlib import Path
 
 import numpy as np
+import torch
 
 from ups_engine.data.splits import SplitName
 from ups_engine.errors import SettingsError, TrainingError
+from ups_engine.evaluation.examples import MOST_TRAJECTORIES, Examples, examples_path, kept_frames, space_stride
 from ups_engine.evaluation.report import (
     EvaluationReport,
     Protocol,
@@ -22,7 +26,15 @@ from ups_engine.evaluation.report import (
     definition,
 )
 from ups_engine.evaluation.rollout import Protocol as Trajectories
-from ups_engine.evaluation.rollout import Trial, reconstruction, spread, try_persistence, try_surrogate
+from ups_engine.evaluation.rollout import (
+    Trial,
+    reconstruction,
+    roll_out,
+    spread,
+    true_batches,
+    try_persistence,
+    try_surrogate,
+)
 from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
@@ -40,9 +52,26 @@ CORRECTORS: Mapping[VariantName, str] = {
 }
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found, in figures and to look at."""
+
+    report: EvaluationReport
+    examples: Examples
+
+    def write(self, path: Path) -> None:
+        """Write the report, and the examples beside it; the report last, so that where one is there are examples.
+
+        Raises:
+            RunError: the disk is full or refuses the write.
+        """
+        self.examples.write(examples_path(path))
+        self.report.write(path)
+
+
 def evaluate(
     context: StageContext, *, split: SplitName, initial_steps: int, between: Callable[[], None] = lambda: None
-) -> EvaluationReport:
+) -> Evaluation:
     """Evaluate a run's results.
 
     Args:
@@ -71,7 +100,10 @@ def evaluate(
         trial = trials[name] if same else try_surrogate(surrogate, dataset, selecting, device, noise, between)
         validation[name] = trial.rollout.nrmse
     _require_finite(trials["operator"])
-    return EvaluationReport(
+    selected = select(validation)
+    shown = Trajectories(spread(reported.rows, MOST_TRAJECTORIES), initial_steps, batch_size=MOST_TRAJECTORIES)
+    between()
+    report = EvaluationReport(
         protocol=Protocol(
             split=split,
             trajectories=len(reported.rows),
@@ -82,9 +114,10 @@ def evaluate(
         ),
         reconstruction=Relative(nrmse=reconstruction(surrogates["operator"], dataset, reported, device).nrmse),
         variants={name: _variant(trial, surrogates.get(name)) for name, trial in trials.items()},
-        selected=select(validation),
+        selected=selected,
         steady_prior=_steady(context, split),
     )
+    return Evaluation(report, _examples(context, split, shown, selected, surrogates.get(selected)))
 
 
 def require_frames(frames: int, initial_steps: int) -> None:
@@ -128,6 +161,41 @@ def _variant(trial: Trial, surrogate: Surrogate | None) -> Variant:
         rollout=Rollout.of(trial.rollout),
         evaluations_per_step=0 if surrogate is None else surrogate.evaluations_per_step,
         milliseconds_per_step=trial.milliseconds_per_step,
+    )
+
+
+@torch.no_grad()
+def _examples(
+    context: StageContext, split: SplitName, shown: Trajectories, variant: VariantName, surrogate: Surrogate | None
+) -> Examples:
+    """Predict a few trajectories once more, with the noise that they were scored with."""
+    dataset, given = context.dataset, shown.initial_steps
+    [batch] = true_batches(dataset, shown, context.device)
+    prediction = batch.fields.clone()
+    if surrogate is None:
+        prediction[:, given:] = prediction[:, given - 1 : given]
+    else:
+        prediction[:, given:] = roll_out(surrogate, dataset, batch, given, context.noise(f"rollout/{split}"))
+    frames, grid = kept_frames(dataset.frames), dataset.grid
+    stride = space_stride(len(shown.rows), len(frames), grid.shape, dataset.channels)
+    part = (slice(None), frames, *(slice(None, None, stride) for _ in grid.shape))
+    start = float(dataset.source.info.time[0])
+    return Examples(
+        truth=np.ascontiguousarray(batch.fields.cpu().numpy()[part]),
+        prediction=np.ascontiguousarray(prediction.cpu().numpy()[part]),
+        frames=frames,
+        time=start + dataset.dt * frames,
+        coordinates=tuple(positions[::stride] for positions in grid.coordinates),
+        trajectories=shown.rows,
+        fields=tuple(
+            spec.name if spec.channels == 1 else f"{spec.name}[{channel}]"
+            for spec in dataset.specs
+            for channel in range(spec.channels)
+        ),
+        units=tuple(spec.unit or "" for spec in dataset.specs for _ in range(spec.channels)),
+        given=given,
+        variant=variant,
+        split=split,
     )
 
 
