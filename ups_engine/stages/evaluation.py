@@ -178,13 +178,13 @@ def _examples(
         prediction[:, given:] = roll_out(surrogate, dataset, batch, given, context.noise(f"rollout/{split}"))
     frames, grid = kept_frames(dataset.frames), dataset.grid
     stride = space_stride(len(shown.rows), len(frames), grid.shape, dataset.channels)
-    part = (slice(None), frames, *(slice(None, None, stride) for _ in grid.shape))
+    part = (slice(None), slice(None), *(slice(None, None, stride) for _ in grid.shape))
     start = float(dataset.source.info.time[0])
     return Examples(
-        truth=np.ascontiguousarray(batch.fields.cpu().numpy()[part]),
-        prediction=np.ascontiguousarray(prediction.cpu().numpy()[part]),
+        truth=np.ascontiguousarray(batch.fields[:, frames].cpu().numpy()[part]),
+        prediction=np.ascontiguousarray(prediction[:, frames].cpu().numpy()[part]),
         frames=frames,
-        time=start + dataset.dt * frames,
+        time=start + dataset.dt * frames.astype(np.float64),
         coordinates=tuple(positions[::stride] for positions in grid.coordinates),
         trajectories=shown.rows,
         fields=tuple(
