@@ -1,20 +1,21 @@
 """The state of a run as anybody can see it: from its events and its lease, without asking the process."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import FREQUENT_KINDS, READ_SIZE, Event, parse_event, rare_lines, read_whole_lines
+from ups_engine.runs.event_file import Event
 from ups_engine.runs.lease import HEARTBEAT_LIMIT, owner_of
 from ups_engine.runs.owner import Owner
 from ups_engine.runs.progress import Progress, RunOutcome, StageState
+from ups_engine.runs.tail import Tail
 
 RunStatus = RunOutcome | Literal["waiting", "lost"]
 """`waiting`: made, not begun. `lost`: was running when its process went away; it can be resumed."""
 
-_FREQUENT = tuple(f'"kind":"{kind}"'.encode() for kind in FREQUENT_KINDS)
 _TIME_TO_BEGIN = 60.0
 """Seconds that a process has to take over a new run; it imports torch meanwhile."""
 
@@ -69,16 +70,35 @@ def summarise(run: RunDirectory) -> RunState:
     return StateReader(run).poll()
 
 
+class Listener(Protocol):
+    """Takes in the events that a `StateReader` reads."""
+
+    def add(self, event: Event) -> None:
+        """Take in the next event."""
+
+    def clear(self) -> None:
+        """Forget everything: the history is read anew from its start."""
+
+
 class StateReader:
     """Follows a run. It keeps what it knows and reads only what is new, and of that parses only what matters.
 
     Polling is all it does, as network file systems announce nothing.
+
+    Args:
+        run: the run.
+        listener: gets every event that is read; with one, steps are read too (see `Tail`).
+        clock: UNIX time.
     """
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(
+        self, run: RunDirectory, listener: Listener | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         self.run = run
+        self._listener = listener
+        self._clock = clock
         self._progress = Progress()
-        self._offset = 0
+        self._tail = Tail(run.events, steps=listener is not None)
         self._heard = time.monotonic()
         """When this reader last saw the events grow, by its own clock: the writer's may be another machine's."""
         self._saw_growth = False
@@ -122,7 +142,7 @@ class StateReader:
         elif silence is not None:
             alive = silence < HEARTBEAT_LIMIT
         else:
-            alive = time.time() - created < _TIME_TO_BEGIN
+            alive = self._clock() - created < _TIME_TO_BEGIN
         return (outcome or "waiting") if alive else "lost"
 
     def _silence(self) -> float | None:
@@ -130,29 +150,17 @@ class StateReader:
         if self._progress.last_time is None:
             return None
         unheard = time.monotonic() - self._heard
-        return unheard if self._saw_growth else max(unheard, time.time() - self._progress.last_time)
+        return unheard if self._saw_growth else max(unheard, self._clock() - self._progress.last_time)
 
     def _read(self) -> None:
-        path = self.run.events
-        if self._offset and path.exists() and path.stat().st_size < self._offset:
-            # A machine that lost power lost lines that had been read already.
-            self._offset, self._progress = 0, Progress()
-        first = self._offset == 0
-        while lines := read_whole_lines(path, self._offset, READ_SIZE):
-            self._take(lines)
-            self._offset += len(lines)
-            self._heard, self._saw_growth = time.monotonic(), not first
-
-    def _take(self, lines: bytes) -> None:
-        """Take in whole lines; of steps and heartbeats only the last ones and those before a run's turning points."""
-        starts = {lines.rfind(b"\n", 0, len(lines) - 1) + 1}
-        for kind in _FREQUENT:
-            if (at := lines.rfind(kind)) >= 0:
-                starts.add(lines.rfind(b"\n", 0, at) + 1)
-        for start, line in rare_lines(lines):
-            starts.add(start)
-            if start and b'"run_' in line:
-                starts.add(lines.rfind(b"\n", 0, start - 1) + 1)
-        for start in sorted(starts):
-            if event := parse_event(lines[start : lines.index(b"\n", start)]):
-                self._progress.add(event)
+        if self._tail.begins_anew():
+            self._progress = Progress()
+            if self._listener is not None:
+                self._listener.clear()
+        offset = self._tail.offset
+        for event in self._tail.events():
+            self._progress.add(event)
+            if self._listener is not None:
+                self._listener.add(event)
+        if self._tail.offset > offset:
+            self._heard, self._saw_growth = time.monotonic(), offset > 0

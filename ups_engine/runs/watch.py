@@ -1,0 +1,192 @@
+"""Watching runs without being a burden to them: one thread reads what is new, and whoever draws takes the latest."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from ups_engine.errors import RunError
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.history import Curve, Eta, History, RunView, StageCurves
+from ups_engine.runs.state import RunState, StateReader
+
+__all__ = ["Curve", "Damaged", "Eta", "RunView", "RunsWatcher", "StageCurves", "Watcher"]
+
+INTERVAL = 0.25
+"""Seconds between two looks at a run."""
+INTERVAL_OF_ALL = 1.0
+"""Seconds between two looks at all runs."""
+_AT_REST = ("finished", "failed", "stopped", "parked", "lost")
+_PUBLISH_WITHIN = 0.25
+
+
+class _Poller:
+    """A daemon thread that looks at something regularly, and at once when it starts."""
+
+    def __init__(self, interval: float, name: str) -> None:
+        self._interval = interval
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, name=name, daemon=True)
+
+    def start(self) -> Self:
+        """Begin; returns at once."""
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """End; closing again does nothing."""
+        self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _go_on(self) -> None:
+        while True:
+            self.poll()
+            if self._closed.wait(self._interval):
+                return
+
+    def poll(self) -> None:
+        raise NotImplementedError
+
+
+class Watcher(_Poller):
+    """Follows one run. It holds the latest view and nothing else: what nobody took is gone.
+
+    It only reads, and takes any size of history: far behind it, it takes a sample of the steps (see `Tail`). A run
+    that cannot be read is a `problem` until it can be again.
+
+    Args:
+        run: the run.
+        interval: seconds between two looks.
+        clock: UNIX time, for how long a run has been silent.
+    """
+
+    def __init__(self, run: RunDirectory, interval: float = INTERVAL, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(interval, f"watching {run.name}")
+        self.run = run
+        self.view: RunView | None = None
+        """The latest; None before the first look has succeeded."""
+        self.problem: str | None = None
+        """One sentence on why the run cannot be read at the moment; the view stays what it was."""
+        self._history = History()
+        self._reader = StateReader(run, self._history, clock)
+        self._seen = -1
+
+    def poll(self) -> None:
+        """Look once; what the thread does."""
+        try:
+            self._look()
+            self.problem = None
+        except RunError as error:
+            self.problem = error.message if self.run.path.is_dir() else f"the run's folder is gone: {self.run.path}"
+        except Exception as error:  # a watcher outlives whatever somebody wrote into a history
+            self.problem = f"cannot read the history of run {self.run.name}: {type(error).__name__} {error}"
+
+    def _look(self) -> None:
+        state, view = self._reader.poll(), self.view
+        changes = self._history.changes
+        if view is None:
+            self.view = self._history.view(1, state)
+        elif changes != self._seen or replace(state, silence=view.state.silence) != view.state:
+            self.view = self._history.view(view.version + 1, state)
+        else:
+            self.view = replace(view, state=state)
+        self._seen = changes
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A run that cannot be read."""
+
+    name: str
+    message: str
+
+
+@dataclass
+class _Known:
+    """A run among all runs."""
+
+    reader: StateReader
+    files: tuple[object, ...] | None = None
+    """What its files looked like when it was read."""
+    state: RunState | Damaged | None = None
+
+
+class RunsWatcher(_Poller):
+    """Follows all runs under a folder. A run at rest is not read again until its files change.
+
+    Args:
+        root: folder of all runs; need not exist.
+        interval: seconds between two looks.
+        clock: UNIX time.
+    """
+
+    def __init__(self, root: Path, interval: float = INTERVAL_OF_ALL, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(interval, f"watching {root.name}")
+        self.root = root
+        self.states: tuple[RunState | Damaged, ...] | None = None
+        """Newest first, the damaged last; None before the first look. The first look may grow it run by run."""
+        self.problem: str | None = None
+        """One sentence on why the folder cannot be read at the moment."""
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+
+    def poll(self) -> None:
+        """Look once; what the thread does."""
+        try:
+            names = [run.name for run in RunDirectory.list_runs(self.root)]
+            self.problem = None
+        except OSError as error:
+            self.problem = f"cannot read {self.root}: {error.strerror}"
+            return
+        self._known = {name: self._known.get(name) or self._meet(name) for name in names}
+        published = time.monotonic()
+        for known in self._known.values():
+            self._look(known)
+            if self._closed.is_set():
+                return
+            if time.monotonic() - published > _PUBLISH_WITHIN:
+                self._publish()
+                published = time.monotonic()
+        self._publish()
+
+    def _meet(self, name: str) -> _Known:
+        return _Known(StateReader(RunDirectory(self.root / name), clock=self._clock))
+
+    def _look(self, known: _Known) -> None:
+        run = known.reader.run
+        files = tuple(_looks(path) for path in (run.path / "run.json", run.events))
+        at_rest = isinstance(known.state, RunState) and known.state.state in _AT_REST
+        if at_rest and files == known.files:
+            return
+        known.files = files
+        try:
+            known.state = known.reader.poll()
+        except RunError as error:
+            known.state = Damaged(run.name, error.message)
+        except Exception as error:
+            known.state = Damaged(run.name, f"cannot read its history: {type(error).__name__} {error}")
+
+    def _publish(self) -> None:
+        states = [known.state for known in self._known.values() if known.state is not None]
+        self.states = tuple(sorted(states, key=_age))
+
+
+def _age(state: RunState | Damaged) -> tuple[float, str]:
+    return (-state.created, state.run) if isinstance(state, RunState) else (0.0, state.name)
+
+
+def _looks(path: Path) -> tuple[int, int, int] | None:
+    with suppress(OSError):
+        status = path.stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns
+    return None
