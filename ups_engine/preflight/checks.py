@@ -1,0 +1,193 @@
+"""Every check of a run that is about to start, or to go on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ups_engine.config.schema import Settings
+from ups_engine.data.foresee import Foreseen, foresee_data
+from ups_engine.errors import UpsError
+from ups_engine.latents.examine import RowState, examine
+from ups_engine.latents.layout import Layout
+from ups_engine.latents.location import cache_root
+from ups_engine.pipeline import run_settings
+from ups_engine.plan import Past, PlannedStage, check_fit, check_needs, make_plan
+from ups_engine.preflight.data import check_data, foreseen_of, size
+from ups_engine.preflight.machine import check_gpu, check_memory, check_others
+from ups_engine.preflight.places import Writing, check_disks, check_folder
+from ups_engine.preflight.sizes import cache_bytes, cache_layouts, checkpoint_bytes, network_plan
+from ups_engine.preflight.verdict import Check, Preflight, attempt, said
+from ups_engine.revisit import open_context
+from ups_engine.runs.checkpoints import has_result
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.lease import owner_of
+from ups_engine.stages.context import StageContext
+from ups_engine.stages.networks import NetworkPlan
+from ups_engine.telemetry.gpu import gpu_devices
+from ups_engine.telemetry.memory import available_memory
+from ups_engine.telemetry.units import human_bytes
+from ups_engine.training.machine import pick_device
+
+_WITHOUT_LATENTS = {"autoencoder", "evaluation"}
+
+
+def preflight(
+    settings: Settings,
+    resume: RunDirectory | None = None,
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    folder: Path | None = None,
+) -> Preflight:
+    """Look at all that a run will need. Nothing is made or changed, and mistakes of the user are verdicts.
+
+    Args:
+        settings: of the new run; of one that goes on only `runs.root` counts.
+        resume: the run that goes on.
+        only: stages asked for, as for `run_pipeline`.
+        skip: stages left out.
+        folder: that the user chose for a new run.
+    """
+    root = Path(settings.runs.root)
+    if resume is None:
+        looking = _Looking(settings)
+        first = attempt("folder", lambda: check_folder(root, settings.runs.name, folder))
+        place = folder or root
+    else:
+        try:
+            looking = _Looking(run_settings(resume), resume)
+        except UpsError as problem:
+            return Preflight((Check("settings", "bad", said(problem)),))
+        first, place = attempt("folder", lambda: _check_run(resume)), resume.path
+    checks = [attempt("stages", lambda: looking.stages(only, skip)), attempt("data", looking.data)]
+    checks += [attempt("settings", looking.fit)] if looking.seen is not None else []
+    checks += [first, attempt("gpu", looking.gpu)]
+    if looking.networks is not None:  # else sizes are anybody's guess
+        checks += [attempt("cache", looking.cache), attempt("disk", lambda: looking.disk(place))]
+        checks += [attempt("memory", looking.memory)] if looking.device is not None else []
+    checks += [attempt("others", lambda: looking.others(root))] if looking.device is not None else []
+    return Preflight(tuple(checks))
+
+
+def _check_run(run: RunDirectory) -> Check:
+    """Whether a run can be taken up."""
+    owner = owner_of(run)
+    if owner is not None and owner.alive:
+        sentence = (
+            f"run {run.name} is at work already, pid {owner.pid} on {owner.host}: watch it with `ups tui {run.name}`"
+        )
+        return Check("folder", "bad", sentence)
+    return Check("folder", "good", f"run {run.name} in {run.path} goes on from what it saved last")
+
+
+class _Looking:
+    """What is found out on the way from one check to the next.
+
+    Args:
+        settings: of the run.
+        resume: the run that goes on.
+    """
+
+    def __init__(self, settings: Settings, resume: RunDirectory | None = None) -> None:
+        self._settings, self._resume = settings, resume
+        self._plan: tuple[PlannedStage, ...] = ()
+        self._context: StageContext | None = None
+        self._layouts: tuple[Layout, ...] = ()
+        self._cached = 0
+        self._gpus = gpu_devices()
+        self.seen: Foreseen | None = None
+        self.networks: NetworkPlan | None = None
+        self.device: torch.device | None = None
+
+    @property
+    def _running(self) -> list[str]:
+        return [stage.name for stage in self._plan if stage.skip is None]
+
+    def stages(self, only: Sequence[str], skip: Sequence[str]) -> Check:
+        """Which stages will run, and whether each finds what it needs."""
+        past = None if self._resume is None else Past(self._resume)
+        self._plan = make_plan(self._settings, only=only, skip=skip, earlier=None if past is None else past.planned)
+        check_needs(self._plan, self._resume)
+        if past is not None and past.nothing_left(self._plan, only):
+            return Check("stages", "warning", "the run is finished already, and nothing is left to do")
+        done = [n for n in self._running if past is not None and past.done(n) and past.has_results(n)]
+        left = [
+            stage.name if stage.name == "evaluation" else f"{stage.name} ({stage.epochs})"
+            for stage in self._plan
+            if stage.skip is None and stage.name not in done
+        ]
+        before = f"{', '.join(done)} done already; " if done else ""
+        return Check("stages", "good", f"{before}will run {', '.join(left)}, epochs in brackets")
+
+    def data(self) -> Check:
+        """Whether the data are there, readable and as expected."""
+        record = None if self._resume is None else self._resume.data_record()
+        if self._resume is not None and record is not None and all(Path(f).exists() for f in record["files"]):
+            # On the CPU: looking must not take GPU memory.
+            runtime = self._settings.runtime.model_copy(update={"device": "cpu"})
+            self._context = open_context(self._resume, self._settings.model_copy(update={"runtime": runtime}))
+            self.seen = foreseen_of(self._context.dataset)
+        else:
+            self.seen = foresee_data(self._settings)
+        return check_data(self.seen, self._settings.data.task, self._settings.data.root)
+
+    def fit(self) -> Check:
+        """Whether the settings go with the data."""
+        assert self.seen is not None
+        check_fit(self._settings, self.seen)
+        self.networks = network_plan(self._settings, self.seen)
+        self._layouts = cache_layouts(self._settings, self.seen, self.networks)
+        grid = self.networks.grid
+        return Check(
+            "settings",
+            "good",
+            f"{size(grid.shape)} points become {grid.count} tokens of {self._settings.latent.dim} channels",
+        )
+
+    def gpu(self) -> Check:
+        """Whether the device that trains is there and free."""
+        self.device = pick_device(self._settings.runtime)
+        return check_gpu(self.device, self._gpus, self._settings.runtime.device)
+
+    def cache(self) -> Check:
+        """What state the latent caches are in."""
+        if _WITHOUT_LATENTS.issuperset(self._running):
+            self._layouts = ()
+            return Check("cache", "good", "none of the stages to run needs a latent cache")
+        root, total = cache_root(self._settings), sum(layout.samples for layout in self._layouts)
+        if self._resume is None or self._context is None or not has_result(self._resume, "encoder"):
+            room = human_bytes(cache_bytes(self._layouts))
+            sentence = f"made once the encoder is trained: {total} trajectories, {room} in {root}"
+            return Check("cache", "good", sentence)
+        found = [examine(target) for target in self._context.cache_targets()]
+        self._cached = sum(examination.bytes_on_disk for examination in found if examination.usable)
+        complete = sum(examination.count(RowState.COMPLETE) for examination in found)
+        if complete == total:
+            return Check("cache", "good", f"all {total} trajectories are encoded in {root}")
+        damaged = sum(examination.count(RowState.CORRUPT) for examination in found)
+        sentence = f"{complete} of {total} trajectories are encoded in {root}; training encodes the others first"
+        return Check(
+            "cache", "warning" if damaged else "good", f"{damaged} damaged, {sentence}" if damaged else sentence
+        )
+
+    def disk(self, place: Path) -> Check:
+        """Whether everything that the run writes has room, with its own folder at `place` or below."""
+        assert self.seen is not None and self.networks is not None
+        made, checkpoints = self.seen.to_make, checkpoint_bytes(self._settings, self.networks, self._running)
+        writings = [Writing("checkpoints", place, checkpoints)]
+        if made is not None:
+            writings.append(Writing("data", made.parent, self.seen.info.bytes))
+        latents = max(0, cache_bytes(self._layouts) - self._cached)
+        return check_disks([*writings, Writing("latents", cache_root(self._settings), latents)])
+
+    def memory(self) -> Check:
+        """Where the latents will live."""
+        assert self.device is not None
+        required = sum(layout.memory_bytes for layout in self._layouts)
+        return check_memory(required, available_memory(), self.device, self._gpus, self._settings.latent.residency)
+
+    def others(self, root: Path) -> Check:
+        """Whether another run works on the same device."""
+        assert self.device is not None
+        return check_others(root, self.device, self._gpus, self._resume)
