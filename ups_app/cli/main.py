@@ -12,6 +12,7 @@ from ups_app.cli import cache, config, data, runs
 from ups_app.cli.evaluate import evaluate
 from ups_app.cli.output import error
 from ups_app.cli.train import train
+from ups_app.cli.tui import tui
 from ups_engine.errors import UpsError
 
 EXIT_FAILED = 1
@@ -25,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(train)
+app.command()(tui)
 app.command()(evaluate)
 app.add_typer(config.app, name="config", help="Show, check and start settings files.")
 app.add_typer(data.app, name="data", help="Make simulation data, or find out what a file holds.")

@@ -53,6 +53,17 @@ class RuntimeSettings(Section):
     """CPU threads of the arithmetic; unset leaves the choice to PyTorch."""
 
 
+class TuiSettings(Section):
+    """The terminal interface."""
+
+    theme: Literal["dark", "light", "high-contrast"]
+    """Its colours; the variable NO_COLOR takes them all away."""
+    ascii: bool | None = None
+    """Show nothing but ASCII; unset does so where the locale has no UTF-8."""
+    keys: tuple[str, ...]
+    """Other keys for actions, such as `pause=space`; the help of the interface (`?`) names actions and keys."""
+
+
 class Settings(Section):
     """Everything a run depends on."""
 
@@ -65,6 +76,7 @@ class Settings(Section):
     stages: StagesSettings
     runs: RunsSettings
     runtime: RuntimeSettings
+    tui: TuiSettings
 
     @model_validator(mode="before")
     @classmethod

@@ -1,0 +1,157 @@
+"""How things look: themes, the word, sign and colour of every state, and plain ASCII for terminals without UTF-8."""
+
+import os
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+
+from rich.segment import Segment
+from textual.color import Color
+from textual.filter import LineFilter
+from textual.theme import Theme
+
+# Colours are those of the 256-colour palette, so that a terminal without true colour shows the very same.
+THEMES: Mapping[str, Theme] = {
+    theme.name: theme
+    for theme in (
+        Theme(
+            name="dark",
+            primary="#5fafd7",
+            secondary="#87afd7",
+            accent="#5fafd7",
+            foreground="#d0d0d0",
+            background="#121212",
+            surface="#1c1c1c",
+            panel="#262626",
+            success="#87af5f",
+            warning="#d7af5f",
+            error="#d7675f",
+            dark=True,
+            variables={"muted": "#8a8a8a", "rule": "#3a3a3a", "block-cursor-text-style": "none"},
+        ),
+        Theme(
+            name="light",
+            primary="#005f87",
+            secondary="#005faf",
+            accent="#005f87",
+            foreground="#262626",
+            background="#ffffff",
+            surface="#f5f5f5",
+            panel="#e4e4e4",
+            success="#3f7500",
+            warning="#875f00",
+            error="#af0000",
+            dark=False,
+            variables={"muted": "#606060", "rule": "#c6c6c6", "block-cursor-text-style": "none"},
+        ),
+        Theme(
+            name="high-contrast",
+            primary="#5fffff",
+            secondary="#5fffff",
+            accent="#5fffff",
+            foreground="#ffffff",
+            background="#000000",
+            surface="#000000",
+            panel="#000000",
+            success="#5fff5f",
+            warning="#ffff5f",
+            error="#ff8787",
+            dark=True,
+            variables={"muted": "#dadada", "rule": "#b2b2b2", "block-cursor-text-style": "bold"},
+        ),
+    )
+}
+
+STATES: Mapping[str, tuple[str, str]] = {
+    "running": ("●", "$primary"),
+    "waiting": ("○", "$muted"),
+    "paused": ("‖", "$warning"),
+    "parked": ("■", "$warning"),
+    "stopped": ("■", "$warning"),
+    "lost": ("?", "$error"),
+    "failed": ("✗", "$error"),
+    "finished": ("✓", "$success"),
+    "done": ("✓", "$success"),
+    "skipped": ("-", "$muted"),
+    "damaged": ("✗", "$error"),
+}
+"""Sign and colour of every state of a run or a stage; a state is never told by colour alone."""
+
+
+def wants_ascii(env: Mapping[str, str] = os.environ) -> bool:
+    """Whether the locale names a character set that is not UTF-8."""
+    named = next((env[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if env.get(name)), "utf8")
+    return "utf8" not in named.lower().replace("-", "")
+
+
+class PlainAscii(LineFilter):
+    """Writes every character that is not ASCII as one that is, of the same width."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """Translate a line."""
+        return [
+            segment if segment.text.isascii() else Segment(plain(segment.text), segment.style, segment.control)
+            for segment in segments
+        ]
+
+
+@lru_cache(4096)
+def plain(text: str) -> str:
+    """A text in ASCII, as many cells wide as before."""
+    return "".join(map(_plain_character, text))
+
+
+def _plain_character(character: str) -> str:
+    code = ord(character)
+    if code < 0x80:
+        return character
+    if character in _SIGNS:
+        return _SIGNS[character]
+    if 0x2500 <= code <= 0x257F:
+        return _box(unicodedata.name(character))
+    if 0x2580 <= code <= 0x259F or 0x1FB00 <= code <= 0x1FBFF:
+        return "#"
+    if 0x2800 <= code <= 0x28FF:
+        return " " if code == 0x2800 else "*"
+    width = 0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    base = unicodedata.normalize("NFKD", character)[0]
+    return base if width == 1 and base.isascii() and base.isprintable() else "?" * width
+
+
+def _box(name: str) -> str:
+    directions = {word for word in ("UP", "DOWN", "LEFT", "RIGHT", "VERTICAL", "HORIZONTAL") if word in name}
+    if directions <= {"LEFT", "RIGHT", "HORIZONTAL"}:
+        return "-"
+    return "|" if directions <= {"UP", "DOWN", "VERTICAL"} else "+"
+
+
+# ruff: noqa: RUF001
+_SIGNS = {
+    character: sign
+    for characters, sign in (
+        ("●•∙", "*"),
+        ("○◉", "o"),
+        ("■▪█", "#"),
+        ("□▫·…", "."),
+        ("▶►→›", ">"),
+        ("◀◄←‹", "<"),
+        ("▲↑", "^"),
+        ("▼↓▾", "v"),
+        ("–—−▔", "-"),
+        ("▁", "_"),
+        ("‖", "="),
+        ("✓✔", "+"),
+        ("✗✘×", "x"),
+        ("≈±", "~"),
+        ("÷", "/"),
+        ("≤", "<"),
+        ("≥", ">"),
+        ("µμ", "u"),
+        ("°", "o"),
+        ("‘’", "'"),
+        ("“”", '"'),
+        ("▏▎▍▌▐▕", "|"),
+        ("░▒", ":"),
+    )
+    for character in characters
+}

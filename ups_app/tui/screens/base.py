@@ -1,0 +1,99 @@
+"""What all screens share: the bars, the bindings out of the action table, and the hook that gets the latest view."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.screen import Screen
+
+from ups_app.tui.actions import Action, actions_of, bindings, common_actions, named
+from ups_app.tui.widgets.bars import KeyBar, TopBar
+
+if TYPE_CHECKING:
+    from ups_app.tui.app import UpsApp
+    from ups_engine.runs.watch import RunView
+
+
+class UpsScreen(Screen[None]):
+    """A main screen. It gives `body` and `show`, and an `action_<id>` for each of its actions in the table."""
+
+    NAME: ClassVar[str] = ""
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-huge")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        cls.BINDINGS = bindings(actions_of(cls.NAME))  # type: ignore[assignment]
+        super().__init_subclass__(**options)
+
+    @property
+    def ups(self) -> "UpsApp":
+        """The application, with its type."""
+        return cast("UpsApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """The frame around the body."""
+        yield TopBar(self.NAME)
+        yield from self.body()
+        yield KeyBar()
+
+    def body(self) -> ComposeResult:
+        """What the screen is about."""
+        yield from ()
+
+    def show(self, view: "RunView | None") -> None:
+        """Take in the latest view of the followed run, None when none is followed or it has not been read yet.
+
+        Called when it has changed while the screen is in front, and when the screen comes to the front.
+        """
+
+    def copyable(self) -> str | None:
+        """The text that `copy` copies; None when nothing is highlighted."""
+        return None
+
+    def label(self, action: Action) -> str:
+        """What the key bar calls an action at the moment; empty leaves it out."""
+        return action.label
+
+    def on_screen_resume(self) -> None:
+        """Catch up with what happened behind the other screens."""
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Hand the latest view to the bars and the body."""
+        if not self.is_mounted:
+            return
+        app, view = self.ups, self.ups.view
+        run = None if app.followed is None else (app.followed.name, view.state.state if view else "waiting")
+        self.query_one(TopBar).tell(run, read_only=app.read_only)
+        self.show(view)
+        self.refresh_keys()
+
+    def refresh_keys(self) -> None:
+        """Draw the key bar again; call it when a label has changed."""
+        offered = [
+            (action, label)
+            for action in (*actions_of(self.NAME), *common_actions())
+            if (label := self.label(action)) and self.check_action(action.id, ())
+        ]
+        self.query_one(KeyBar).tell(offered, self.ups.keys)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hide what --read-only forbids."""
+        try:
+            return not (self.ups.read_only and named(action).changes)
+        except KeyError:
+            return True
+
+    async def action_act(self, identity: str) -> None:
+        """Do an action of the table, as its key would."""
+        action = named(identity)
+        await (self if action.screens else self.app).run_action(action.call)
+
+    def action_copy(self) -> None:
+        """Copy the highlighted value to the clipboard of the terminal's own machine."""
+        text = self.copyable()
+        if text is None:
+            self.ups.tell("nothing to copy here")
+        else:
+            self.app.copy_to_clipboard(text)
+            self.ups.tell(f"copied {Content(text.splitlines()[0] if text else '').truncate(40, ellipsis=True).plain}")

@@ -1,0 +1,9 @@
+"""All runs: live, finished and lost."""
+
+from ups_app.tui.screens.base import UpsScreen
+
+
+class RunsScreen(UpsScreen):
+    """The list of runs."""
+
+    NAME = "runs"

@@ -1,0 +1,113 @@
+"""The first and the last line of every screen: where one is, and what the keys do."""
+
+from textual import events
+from textual.content import Content
+
+from ups_app.tui.actions import SCREENS, Action, key_name
+from ups_app.tui.looks import STATES
+from ups_app.tui.widgets.line import Line
+
+
+class TopBar(Line):
+    """UPS, the followed run and its state, and the screens with their digits; a click on one goes there."""
+
+    def __init__(self, here: str) -> None:
+        super().__init__()
+        self._here = here
+        self._run: tuple[str, str] | None = None
+        self._read_only = False
+
+    def tell(self, run: tuple[str, str] | None, *, read_only: bool) -> None:
+        """Show the followed run's name and state."""
+        self._run, self._read_only = run, read_only
+        self._draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fit the new width."""
+        self._draw()
+
+    def _draw(self) -> None:
+        width = self.size.width
+        if not width:
+            return
+        for tabs in (self._tabs(names=True), self._tabs(names=False)):
+            left = self._left(width - tabs.cell_length - 1)
+            gap = width - left.cell_length - tabs.cell_length
+            if gap >= 1:
+                break
+        self.put(Content.assemble(left, " " * max(1, gap), tabs), layout=False)
+
+    def _left(self, room: int) -> Content:
+        parts = [Content.from_markup("[b $primary] UPS[/]")]
+        if self._read_only:
+            parts.append(Content.from_markup(" [$warning]read-only[/]"))
+        if self._run is not None:
+            name, state = self._run
+            sign, colour = STATES.get(state, ("?", "$error"))
+            tail = Content.from_markup(f" [{colour}]{sign} {state}[/]")
+            taken = sum(part.cell_length for part in parts) + tail.cell_length + 2
+            if (for_name := room - taken) >= len(name) or for_name >= _SHORTEST_NAME:
+                parts.append(Content(f"  {shortened(name, for_name)}"))
+            parts.append(tail)
+        return Content("").join(parts)
+
+    def _tabs(self, *, names: bool) -> Content:
+        tabs = []
+        for digit, name in enumerate(SCREENS, start=1):
+            here = name == self._here
+            text = f" {digit} {name} " if names or here else f" {digit} "
+            style = "b $background on $primary" if here else "$muted"
+            tabs.append(Content.from_markup(f"[@click=app.go('{name}')][{style}]{text}[/][/]"))
+        return Content("").join(tabs)
+
+
+class KeyBar(Line):
+    """What the keys do here, as far as they fit; the help shows the rest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entries: list[tuple[str, str, str]] = []
+
+    def tell(self, actions: list[tuple[Action, str]], keys: dict[str, str]) -> None:
+        """Show actions, each with its label, under the keys that the user has given them."""
+        self._entries = [(action.id, key_name(keys.get(action.id, action.key)), label) for action, label in actions]
+        self._draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fit the new width."""
+        self._draw()
+
+    def _draw(self) -> None:
+        if not self.size.width:
+            return
+        parts: list[Content] = []
+        room = self.size.width - 1
+        last = self._entries[-2:]  # help and quit are always there
+        needed = sum(len(key) + len(label) + 3 for _, key, label in last)
+        for entry in self._entries:
+            _, key, label = entry
+            length = len(key) + len(label) + 3
+            if entry in last:
+                needed -= length
+            elif length > room - needed:
+                continue
+            room -= length
+            parts.append(_key(*entry))
+        self.put(Content("").join([Content(" "), *parts]), layout=False)
+
+
+_SHORTEST_NAME = 8
+
+
+def shortened(text: str, width: int) -> str:
+    """A text in at most so many cells, cut in its middle: names of runs differ at their ends."""
+    if len(text) <= width:
+        return text
+    head = max(1, (width - 1) // 3)
+    return f"{text[:head]}…{text[-max(1, width - 1 - head) :]}"
+
+
+def _key(identity: str, key: str, label: str) -> Content:
+    return Content.from_markup(
+        f"[@click=screen.act('{identity}')][b $primary]$key[/] [$foreground]$label[/][/]  ", key=key, label=label
+    )
