@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ups_engine.runs.event_file import Event
+from ups_engine.runs.strict_json import finite
 
 BUCKETS = 512
 """Ranges that the steps of a curve are divided into; each keeps two points."""
@@ -58,7 +58,7 @@ class GrowingCurve:
 
     def add(self, step: int, value: object) -> None:
         """Add a point; what is no finite number is left out, and a step that was there before replaces what follows."""
-        number = _number(value)
+        number = finite(value)
         if number is None or step < 0:
             return
         if self._last is not None and step <= self._last[0]:
@@ -149,16 +149,6 @@ class StageRecorder:
             curves = {name: curve.curve() for name, curve in self._curves.items()}
             self._given = StageCurves(**curves, components=components)
         return self._given
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if isfinite(number) else None
 
 
 def _halved(points: NDArray[np.float64], *, higher: bool) -> NDArray[np.float64]:

@@ -38,7 +38,7 @@ def parse_event(line: bytes) -> Event | None:
     """Read one line; None when it is no event."""
     try:
         value = json.loads(line)
-        return Event(
+        event = Event(
             seq=int(value["seq"]),
             time=float(value["time"]),
             kind=str(value["kind"]),
@@ -47,8 +47,10 @@ def parse_event(line: bytes) -> Event | None:
             step=value["step"],
             data=dict(value["data"]),
         )
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+    whole = isinstance(event.epoch, int | None) and isinstance(event.step, int | None)
+    return event if whole and isinstance(event.stage, str | None) else None
 
 
 def read_whole_lines(path: Path, offset: int, limit: int) -> bytes:

@@ -3,10 +3,10 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
 
 from ups_engine.runs.event_file import Event
 from ups_engine.runs.progress import StageState
+from ups_engine.runs.strict_json import finite
 
 RECENT_EPOCHS = 5
 
@@ -38,18 +38,17 @@ class Pace:
         """Take in a step."""
         if event.step is None:
             return
-        if _positive(steps := event.data.get("epoch_steps")):
-            self.epoch_steps = steps
+        self.epoch_steps = _positive(event.data.get("epoch_steps")) or self.epoch_steps
         self._from = self._from or event
         self._to = event
 
     def epoch(self, event: Event) -> None:
         """Take in a complete epoch."""
         number = (event.epoch or 0) + 1
-        seconds = event.data.get("epoch_seconds")
-        if seconds is None and _positive(all_of_them := event.data.get("seconds")):  # as earlier versions wrote it
+        seconds = _positive(event.data.get("epoch_seconds"))
+        if seconds is None and (all_of_them := _positive(event.data.get("seconds"))):  # as earlier versions wrote it
             seconds = all_of_them / number
-        if _positive(seconds):
+        if seconds is not None:
             self.epochs += 1
             self.seconds += seconds
             self._recent.append(seconds)
@@ -103,5 +102,6 @@ def estimate(stages: Sequence[StageState], current: str | None, paces: Mapping[s
     return Eta(of_stage, (of_stage or 0.0) + left * mean)
 
 
-def _positive(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+def _positive(value: object) -> float | None:
+    number = finite(value)
+    return number if number is not None and number > 0 else None

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -159,8 +160,10 @@ class StateReader:
                 self._listener.clear()
         offset = self._tail.offset
         for event in self._tail.events():
-            self._progress.add(event)
-            if self._listener is not None:
-                self._listener.add(event)
+            # An event whose data are not what the page says is passed over, as a line is that is no event.
+            with suppress(TypeError, ValueError, KeyError, AttributeError):
+                self._progress.add(event)
+                if self._listener is not None:
+                    self._listener.add(event)
         if self._tail.offset > offset:
             self._heard, self._saw_growth = time.monotonic(), offset > 0

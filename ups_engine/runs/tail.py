@@ -41,8 +41,7 @@ class Tail:
         """
         if not self.offset:
             return False
-        found = read_whole_lines(self._path, self.offset - len(self._mark), len(self._mark))
-        if found == self._mark or not self._path.exists():
+        if read_whole_lines(self._path, self.offset - len(self._mark), len(self._mark)) == self._mark:
             return False
         self.offset, self._mark = 0, b""
         return True

@@ -21,6 +21,7 @@ INTERVAL_OF_ALL = 1.0
 """Seconds between two looks at all runs."""
 _AT_REST = ("finished", "failed", "stopped", "parked", "lost")
 _PUBLISH_WITHIN = 0.25
+_PATIENCE = 2.0
 
 
 class _Poller:
@@ -37,10 +38,10 @@ class _Poller:
         return self
 
     def close(self) -> None:
-        """End; closing again does nothing."""
+        """End; closing again does nothing. A file system that hangs does not hold up the caller."""
         self._closed.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_PATIENCE)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -111,13 +112,24 @@ class Damaged:
     message: str
 
 
+_Looks = tuple[int, int, int] | None
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What a run's files look like from outside: inode, size and time of change; None when absent."""
+
+    record: _Looks
+    events: _Looks
+
+
 @dataclass
 class _Known:
     """A run among all runs."""
 
     reader: StateReader
-    files: tuple[object, ...] | None = None
-    """What its files looked like when it was read."""
+    files: _Files | None = None
+    """As they were when the run was read."""
     state: RunState | Damaged | None = None
 
 
@@ -143,15 +155,16 @@ class RunsWatcher(_Poller):
     def poll(self) -> None:
         """Look once; what the thread does."""
         try:
-            names = [run.name for run in RunDirectory.list_runs(self.root)]
+            found = {path.name: _files(path) for path in self.root.iterdir()} if self.root.is_dir() else {}
             self.problem = None
         except OSError as error:
             self.problem = f"cannot read {self.root}: {error.strerror}"
             return
-        self._known = {name: self._known.get(name) or self._meet(name) for name in names}
+        runs = {name: files for name, files in found.items() if files.record is not None}
+        self._known = {name: self._known.get(name) or self._meet(name) for name in runs}
         published = time.monotonic()
-        for known in self._known.values():
-            self._look(known)
+        for name, known in self._known.items():
+            self._look(known, runs[name])
             if self._closed.is_set():
                 return
             if time.monotonic() - published > _PUBLISH_WITHIN:
@@ -162,11 +175,9 @@ class RunsWatcher(_Poller):
     def _meet(self, name: str) -> _Known:
         return _Known(StateReader(RunDirectory(self.root / name), clock=self._clock))
 
-    def _look(self, known: _Known) -> None:
-        run = known.reader.run
-        files = tuple(_looks(path) for path in (run.path / "run.json", run.events))
-        at_rest = isinstance(known.state, RunState) and known.state.state in _AT_REST
-        if at_rest and files == known.files:
+    def _look(self, known: _Known, files: _Files) -> None:
+        run, state = known.reader.run, known.state
+        if files == known.files and isinstance(state, RunState) and _at_rest(state):
             return
         known.files = files
         try:
@@ -185,7 +196,15 @@ def _age(state: RunState | Damaged) -> tuple[float, str]:
     return (-state.created, state.run) if isinstance(state, RunState) else (0.0, state.name)
 
 
-def _looks(path: Path) -> tuple[int, int, int] | None:
+def _at_rest(state: RunState) -> bool:
+    return state.state in _AT_REST and (state.lease is None or not state.lease.alive)
+
+
+def _files(run: Path) -> _Files:
+    return _Files(_looks(run / "run.json"), _looks(run / "events.jsonl"))
+
+
+def _looks(path: Path) -> _Looks:
     with suppress(OSError):
         status = path.stat()
         return status.st_ino, status.st_size, status.st_mtime_ns
