@@ -112,6 +112,8 @@ class _Looking:
         if past is not None and past.nothing_left(self._plan, only):
             return Check("stages", "warning", "the run is finished already, and nothing is left to do")
         done = [n for n in self._running if past is not None and past.done(n) and past.has_results(n)]
+        if set(self._running) - set(done):
+            done = [name for name in done if name != "evaluation"]  # it is done again after any other stage
         left = [
             stage.name if stage.name == "evaluation" else f"{stage.name} ({stage.epochs})"
             for stage in self._plan
