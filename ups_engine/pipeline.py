@@ -3,51 +3,36 @@
 `start_run` makes the run's folder, `run_pipeline` does the work in this process.
 """
 
-import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from enum import Enum
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ups_engine.announce import data_sentence, device_sentence, evaluation_summary, vital_signs
+from ups_engine.agenda import Agenda
+from ups_engine.announce import data_sentence, device_sentence
+from ups_engine.announcer import Announcer
+from ups_engine.config.anchor import anchored
 from ups_engine.config.archive import settings_from_toml, settings_to_toml
 from ups_engine.config.schema import Settings
 from ups_engine.data.dataset import prepare_data
-from ups_engine.errors import CheckpointError, RunError, TrainingError, UpsError
+from ups_engine.desk import Desk, LeaveError, Outcome, SkipError
+from ups_engine.errors import UpsError
 from ups_engine.observer import Observer
-from ups_engine.plan import EVALUATION_FILE, Past, PlannedStage, check_ahead, check_needs, make_plan
-from ups_engine.runs.checkpoints import ResumeStore, load_result, settle_results
+from ups_engine.plan import WRITES, Past, PlannedStage, check_ahead, check_needs, make_plan
+from ups_engine.runs.checkpoints import load_result, settle_results
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.events import EventWriter, Heartbeat, Kind
+from ups_engine.runs.events import EventWriter, Heartbeat
 from ups_engine.runs.lease import Lease
+from ups_engine.runs.resume import ResumeStore
 from ups_engine.runs.signals import StopRequest
-from ups_engine.stages.base import Stage
+from ups_engine.stage_work import Saved, StageWork
 from ups_engine.stages.context import StageContext
-from ups_engine.stages.evaluation import evaluate
-from ups_engine.stages.networks import described, differences
-from ups_engine.stages.registry import TRAINING_STAGES
 from ups_engine.training.control import Action
-from ups_engine.training.loop import Trainer
 from ups_engine.training.machine import pick_device, set_precision
 
-
-class Outcome(Enum):
-    """How a run left."""
-
-    FINISHED = "finished"
-    STOPPED = "stopped"
-    """Asked to; resumable."""
-
-
-State = tuple[dict[str, Tensor], dict[str, Any]]
-
-
-class _StopError(Exception):
-    """A stop was asked for outside the step loop."""
+__all__ = ["Outcome", "run_pipeline", "run_settings", "start_run"]
 
 
 def start_run(
@@ -73,8 +58,8 @@ def start_run(
 
 
 def run_settings(run: RunDirectory) -> Settings:
-    """The settings that a run was started with."""
-    return settings_from_toml(run.settings_toml, str(run.path / "settings.toml"))
+    """The settings that a run was started with, their paths absolute."""
+    return anchored(settings_from_toml(run.settings_toml, str(run.path / "settings.toml")), run.record.folder)
 
 
 def run_pipeline(
@@ -104,7 +89,10 @@ def run_pipeline(
             observer.notice(f"run {run.name} is finished already; nothing is left to do")
             return Outcome.FINISHED
         events = stack.enter_context(EventWriter(run.events))
-        return _Pipeline(run, plan, past, events, stop, observer).run(stack, asked=only)
+        announcer = Announcer(events, observer)
+        agenda = Agenda(plan, run, past, run_settings(run))
+        desk = Desk(run, agenda, stop, announcer, comeback=past.planned is not None)
+        return _Pipeline(run, plan, past, agenda, desk, events, announcer).run(stack, asked=only)
 
 
 class _Pipeline:
@@ -115,186 +103,123 @@ class _Pipeline:
         run: RunDirectory,
         plan: Sequence[PlannedStage],
         past: Past,
+        agenda: Agenda,
+        desk: Desk,
         events: EventWriter,
-        stop: StopRequest,
-        observer: Observer,
+        announcer: Announcer,
     ) -> None:
         self._run, self._settings, self._plan, self._past = run, run_settings(run), plan, past
-        self._events, self._stop, self._observer = events, stop, observer
-        self._stage: str | None = None
-        self._throughput: float | None = None
+        self._agenda, self._desk, self._events, self._announcer = agenda, desk, events, announcer
         self._resume = ResumeStore(run.resume)
 
     def run(self, stack: ExitStack, *, asked: Collection[str]) -> Outcome:
         """Work through the plan, `asked` being the stages named by the user, and mark how it ended."""
+        say = self._announcer
         try:
             device = pick_device(self._settings.runtime)
             set_precision(self._settings.training, device)
             saved = self._announce(device)
-            stack.enter_context(Heartbeat(self._events, lambda: vital_signs(self._throughput)))
-            dataset = prepare_data(self._settings, self._run.data_record(), self._notice, self._check_stop)
-            if self._run.data_record() is None:
-                self._run.write_data_record(dataset.record())
-            self._notice(data_sentence(dataset))
-            context = StageContext(
-                self._settings,
-                self._run,
-                dataset,
-                device,
-                notify=self._notice,
-                warn=self._warn,
-                progress=self._progress,
-            )
+            stack.enter_context(Heartbeat(self._events, say.heartbeat))
+            context = self._prepare(device)
             outcome = self._stages(context, saved, asked)
-        except _StopError:
-            outcome = Outcome.STOPPED
+        except LeaveError:
+            outcome = self._desk.leaving or Outcome.STOPPED
         except KeyboardInterrupt:
-            self._last_word("run_finished", {"outcome": Outcome.STOPPED.value})
+            say.last_word("run_finished", {"outcome": Outcome.STOPPED.value})
             raise
         except UpsError as error:
-            self._last_word("run_failed", {"error": error.message, "hint": error.hint})
+            say.last_word("run_failed", {"error": error.message, "hint": error.hint})
             raise
         except Exception as error:
-            self._last_word("run_failed", {"error": f"{type(error).__name__}: {error}"})
+            say.last_word("run_failed", {"error": f"{type(error).__name__}: {error}"})
             raise
-        self._emit("run_finished", data={"outcome": outcome.value})
+        finished = outcome is Outcome.FINISHED
+        self._desk.close("the run is finished" if finished else f"the run has {outcome.value}", for_good=finished)
+        say.emit("run_finished", data={"outcome": outcome.value})
         return outcome
 
-    def _announce(self, device: torch.device) -> State | None:
+    def _announce(self, device: torch.device) -> Saved | None:
         """Say that the run begins or goes on; gives the saved state of the stage to go on with, if there is one."""
-        saved = self._resume.load()
-        skipped = {stage.name for stage in self._plan if stage.skip is not None}
-        going_on = saved if saved is None or saved[1]["stage"] not in skipped else None
-        kept = {name for name in skipped if self._past.done(name)}
+        saved, say = self._resume.load(), self._announcer
+        left_out = {stage.name: stage.skip for stage in self._plan if stage.skip is not None}
+        going_on = saved if saved is None or saved[1]["stage"] not in left_out else None
+        kept = {name for name in left_out if self._past.done(name)}
         stages = [{"name": stage.name, "epochs": stage.epochs} for stage in self._plan if stage.name not in kept]
         if self._past.planned is None:
-            self._emit("run_started", data={"stages": stages, "device": str(device)})
+            say.emit("run_started", data={"stages": stages, "device": str(device)})
         else:
-            at = {"stage": None, "epoch": None, "step": None}
+            at: dict[str, Any] = {"stage": None, "epoch": None, "step": None}
             if going_on is not None:
                 progress = going_on[1]["progress"]
                 at = {"stage": going_on[1]["stage"], "epoch": progress["epoch"], "step": progress["total_step"]}
-            self._emit("run_resumed", data={"after": "restart", **at, "stages": stages})
-        self._notice(device_sentence(device))
+            say.emit("run_resumed", data={"after": "restart", **at, "stages": stages})
+        for name, reason in left_out.items():
+            if name not in kept:
+                say.emit("stage_skipped", stage=name, data={"reason": reason})
+        say.notice(device_sentence(device))
         for sentence in self._resume.damaged:
-            self._warn(f"passed over a damaged resumable state: {sentence}")
+            say.warn(f"passed over a damaged resumable state: {sentence}")
         if saved is not None and going_on is None:
-            self._warn(f"stage {saved[1]['stage']} is half done; its state is lost once another stage saves one")
+            say.warn(f"stage {saved[1]['stage']} is half done; its state is lost once another stage saves one")
         return going_on
 
-    def _stages(self, context: StageContext, saved: State | None, asked: Collection[str]) -> Outcome:
-        trained = {stage.name: stage for stage in TRAINING_STAGES}
-        past, changed = self._past, False
-        for planned in self._plan:
-            name = self._stage = planned.name
-            if planned.skip is not None:
-                if not past.done(name):
-                    self._emit("stage_skipped", stage=name, data={"reason": planned.skip})
-                continue
-            self._check_stop()
-            state = saved if saved is not None and saved[1]["stage"] == name else None
-            if name not in trained:
-                if changed or name in asked or not past.done(name) or not past.has_results(name):
-                    self._evaluate(context)
-                else:
-                    self._notice(f"{name}: done already")
-            elif state is None and past.has_results(name):
-                self._notice(f"{name}: done already")
-                if not past.done(name):  # killed between the last result and the word about it
-                    metrics = load_result(self._run, trained[name].writes[0])[1]["metrics"]
-                    data = {"best": metrics["score"], "seconds": past.seconds(name)}
-                    self._emit("stage_finished", stage=name, data=data)
-            elif self._train(context, trained[name], state) is Action.LEAVE:
-                return Outcome.STOPPED
-            else:
-                changed = True
-        self._stage = None
-        return Outcome.FINISHED
+    def _prepare(self, device: torch.device) -> StageContext:
+        """Open the data and lay out the workplace of the stages."""
+        say, desk = self._announcer, self._desk
 
-    def _train(self, context: StageContext, stage: Stage, state: State | None) -> Action:
-        at = state[1]["progress"] if state is not None else {"epoch": 0, "total_step": 0, "seconds": 0.0}
-        made_with = described(self._settings, stage.writes[0])
-        if state is not None and (differing := differences(state[1]["settings"], made_with)):
-            raise CheckpointError(
-                f"the resumable state of stage {stage.name} was made with other {', '.join(differing)}",
-                f"put the settings back, or remove {self._run.resume} to begin the stage anew",
-            )
-        self._resume.stamp = {"settings": made_with}
-        settings = stage.settings(context)
-        begins = {"epoch": at["epoch"], "step": at["total_step"]}
-        self._emit("stage_started", stage=stage.name, **begins, data={"epochs": settings.epochs})
-        began = time.monotonic()
-        task = stage.make(context)
-        trainer = Trainer(
-            stage.name,
-            task,
-            settings,
-            self._settings.training,
-            seed=self._settings.seed,
-            device=context.device,
-            resume=self._resume,
-            emit=lambda kind, **fields: self._emit(kind, stage=stage.name, **fields),
-            control=self,
+        def notice(sentence: str) -> None:
+            desk.between()
+            say.notice(sentence)
+
+        def progress(what: str, done: int, total: int) -> None:
+            desk.between()
+            say.progress(what, done, total)
+
+        dataset = prepare_data(self._settings, self._run.data_record(), notice, desk.between)
+        if self._run.data_record() is None:
+            self._run.write_data_record(dataset.record())
+        notice(data_sentence(dataset))
+        return StageContext(
+            self._settings,
+            self._run,
+            dataset,
+            device,
+            notify=notice,
+            warn=say.warn,
+            progress=progress,
+            between=desk.between,
+            cached=say.caches,
         )
-        end = trainer.run(state)
-        if end.action is Action.LEAVE:
-            return end.action
-        best = end.progress.best
-        if best is None:
-            raise TrainingError(
-                f"stage {stage.name}: no validation gave a finite score, so there are no weights worth keeping",
-                "lower the learning rate, or look at the warnings of this stage in the run's log",
-            )
-        for name, network in task.results(trainer.network, trainer.averaged.module).items():
-            context.save(name, network, stage.name, {"score": best, **end.progress.best_metrics})
-        self._emit("checkpoint", stage=stage.name, data={"files": list(stage.writes)})
-        if verdict := task.verdict(end.progress.best_metrics):
-            self._warn(verdict)
-        self._resume.clear()
-        context.release()
-        data = {"best": best, "seconds": at["seconds"] + time.monotonic() - began}
-        self._emit("stage_finished", stage=stage.name, data=data | ({"reason": end.reason} if end.reason else {}))
-        return Action.GO_ON
 
-    def _evaluate(self, context: StageContext) -> None:
-        self._emit("stage_started", stage="evaluation", data={"epochs": 1})
-        began, settings = time.monotonic(), self._settings.stages.evaluation
-        found = evaluate(context, split=settings.split, initial_steps=settings.initial_steps, between=self._check_stop)
-        found.write(self._run.reports / EVALUATION_FILE)
-        report = found.report
-        self._emit("evaluation", stage="evaluation", data=evaluation_summary(report))
-        if report.selected == "persistence":
-            self._warn("on the validation split nothing that was trained predicts better than persistence")
-        context.release()
-        selected = report.variants[report.selected].rollout.nrmse
-        self._emit("stage_finished", stage="evaluation", data={"best": selected, "seconds": time.monotonic() - began})
-
-    def next_action(self) -> Action:
-        """Answer the step loop."""
-        return Action.LEAVE if self._stop.made else Action.GO_ON
-
-    def _check_stop(self) -> None:
-        if self._stop.made:
-            raise _StopError
-
-    def _emit(self, kind: Kind, **fields: Any) -> None:
-        data = fields.get("data") or {}
-        if kind == "step":
-            self._throughput = data.get("throughput")
-        self._events.emit(kind, **fields)
-        self._observer.event(kind, fields.get("stage"), fields.get("epoch"), fields.get("step"), data)
-
-    def _last_word(self, kind: Kind, data: Mapping[str, object]) -> None:
-        with suppress(RunError):  # of two errors, such as on a full disk, the first is the one to tell
-            self._emit(kind, stage=self._stage, data=data)
-
-    def _warn(self, message: str) -> None:
-        self._emit("warning", stage=self._stage, data={"message": message})
-
-    def _notice(self, sentence: str) -> None:
-        self._check_stop()
-        self._observer.notice(sentence)
-
-    def _progress(self, what: str, done: int, total: int) -> None:
-        self._check_stop()
-        self._observer.progress(what, done, total)
+    def _stages(self, context: StageContext, saved: Saved | None, asked: Collection[str]) -> Outcome:
+        agenda, past, say = self._agenda, self._past, self._announcer
+        work = StageWork(context, self._resume, self._desk, say)
+        changed = False
+        while True:
+            self._desk.between()
+            name = say.stage = agenda.next()
+            if name is None:
+                return Outcome.FINISHED
+            state = saved if saved is not None and saved[1]["stage"] == name else None
+            settled = past.done(name) if name == "evaluation" else state is None
+            if settled and past.has_results(name) and not (name == "evaluation" and (changed or name in asked)):
+                say.notice(f"{name}: done already")
+                if not past.done(name):  # killed between the last result and the word about it
+                    metrics = load_result(self._run, WRITES[name][0])[1]["metrics"]
+                    data = {"best": metrics["score"], "seconds": past.seconds(name)}
+                    say.emit("stage_finished", stage=name, data=data)
+                agenda.end(done=True)
+                continue
+            try:
+                action = work.evaluate() if name == "evaluation" else work.train(name, state)
+            except SkipError:
+                action = Action.SKIP_STAGE
+            if action is Action.LEAVE:
+                return self._desk.leaving or Outcome.STOPPED
+            if action is Action.SKIP_STAGE:
+                say.emit("stage_skipped", stage=name, data={"reason": "skipped by a command"})
+                if (left := self._resume.load()) is not None and left[1]["stage"] == name:
+                    self._resume.clear()
+                context.release()
+            changed = changed or (action is Action.GO_ON and name != "evaluation")
+            agenda.end(done=action is Action.GO_ON)

@@ -1,6 +1,6 @@
 """Which stages a run goes through, and whether each will find what it needs."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ups_engine.config.schema import STAGES, Settings, StageName
@@ -10,7 +10,7 @@ from ups_engine.latents.residency import choose
 from ups_engine.models.tokens import TokenGrid
 from ups_engine.runs.checkpoints import has_result
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import parse_event
+from ups_engine.runs.event_file import READ_SIZE, Event, parse_event, rare_lines, read_whole_lines
 from ups_engine.runs.state import summarise
 from ups_engine.stages import evaluation
 from ups_engine.stages.operator import max_horizon
@@ -19,6 +19,15 @@ from ups_engine.telemetry.memory import available_memory
 from ups_engine.training.machine import pick_device
 
 EVALUATION_FILE = "evaluation.json"
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    **{stage.name: stage.needs for stage in TRAINING_STAGES},
+    "evaluation": evaluation.NEEDS,
+}
+"""Results that a stage loads."""
+WRITES: Mapping[str, tuple[str, ...]] = {**{stage.name: stage.writes for stage in TRAINING_STAGES}, "evaluation": ()}
+"""Results that a stage saves."""
+MAKERS: Mapping[str, str] = {result: name for name, results in WRITES.items() for result in results}
+"""Stages by the results that they save."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +91,13 @@ def check_needs(plan: Sequence[PlannedStage], run: RunDirectory | None) -> None:
         UsageError: a stage needs a result that neither an earlier stage of the plan nor the run has.
     """
     running = {stage.name for stage in plan if stage.skip is None}
-    made: dict[str, str] = {}
-    needs = {stage.name: stage.needs for stage in TRAINING_STAGES} | {"evaluation": evaluation.NEEDS}
-    for stage in TRAINING_STAGES:
-        made |= dict.fromkeys(stage.writes, stage.name)
     for name in STAGES:
         if name not in running:
             continue
-        absent = [need for need in needs[name] if made[need] not in running]
+        absent = [need for need in NEEDS[name] if MAKERS[need] not in running]
         missing = [need for need in absent if run is None or not has_result(run, need)]
         if missing:
-            makers = sorted({made[need] for need in missing}, key=STAGES.index)
+            makers = sorted({MAKERS[need] for need in missing}, key=STAGES.index)
             raise UsageError(
                 f"stage {name} needs {', '.join(missing)}, which this run does not have",
                 f"add {' and '.join(f'--stage {maker}' for maker in makers)}, or go on with a run that has them:"
@@ -168,15 +173,24 @@ class Past:
 
 
 def planned_before(run: RunDirectory) -> set[str] | None:
-    """The stages of the run's latest plan, or None when it was never started."""
-    planned = None
-    if not run.events.exists():
-        return None
-    with run.events.open("rb") as lines:
-        for line in lines:
-            if b'"run_started"' not in line and b'"run_resumed"' not in line:
-                continue
-            event = parse_event(line.rstrip(b"\n")) if line.endswith(b"\n") else None
-            if event and event.kind in ("run_started", "run_resumed") and "stages" in event.data:
-                planned = {stage["name"] for stage in event.data["stages"] if stage["epochs"]}
+    """The stages of the run's latest plan with what commands made of it, or None when it was never started."""
+    planned: set[str] | None = None
+    offset = 0
+    while lines := read_whole_lines(run.events, offset, READ_SIZE):
+        offset += len(lines)
+        for _, line in rare_lines(lines):
+            if event := parse_event(line):
+                planned = _replanned(planned, event)
+    return planned
+
+
+def _replanned(planned: set[str] | None, event: Event) -> set[str] | None:
+    """The planned stages after an event."""
+    if event.kind in ("run_started", "run_resumed") and "stages" in event.data:
+        return {stage["name"] for stage in event.data["stages"] if stage["epochs"]}
+    if planned is not None and event.kind == "command" and event.data.get("outcome") == "done":
+        if event.data.get("command") == "skip_stage":
+            return planned - {event.data["stage"]}
+        if event.data.get("command") == "start_stage":
+            return planned | {event.data["stage"]}
     return planned

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ups_engine.config.anchor import anchored
 from ups_engine.config.schema import Settings
 from ups_engine.data.dataset import prepare_data
 from ups_engine.data.splits import SplitName
@@ -92,13 +93,13 @@ def cache_context(settings: Settings, reference: str | None) -> CacheContext:
 
 
 def _newest_fitting(settings: Settings, root: Path) -> RunDirectory:
-    wanted = described(settings, "encoder")
+    wanted, current = described(settings, "encoder"), anchored(settings, Path.cwd())
     for run in RunDirectory.list_runs(root):
         try:
             if (
                 has_result(run, "encoder")
-                and run_settings(run).data == settings.data
-                and run_settings(run).seed == settings.seed
+                and run_settings(run).data == current.data
+                and run_settings(run).seed == current.seed
             ):
                 _, sidecar = load_result(run, "encoder")
                 if sidecar.get("settings") == wanted:

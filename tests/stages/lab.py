@@ -74,7 +74,9 @@ class Leaving:
     def __init__(self, after):
         self.left = after
 
-    def next_action(self):
+    held = 0.0
+
+    def next_action(self, epoch, step):
         if self.left is None:
             return Action.GO_ON
         self.left -= 1

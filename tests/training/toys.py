@@ -61,7 +61,9 @@ class Asked:
     def __init__(self, answers=None, snapshot=lambda: None, crash_at=None):
         self.answers, self.snapshot, self.crash_at, self.count = answers or {}, snapshot, crash_at, 0
 
-    def next_action(self):
+    held = 0.0
+
+    def next_action(self, epoch, step):
         self.snapshot()
         self.count += 1
         if self.crash_at == self.count - 1:

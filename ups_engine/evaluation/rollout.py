@@ -15,6 +15,8 @@ from ups_engine.models.surrogate import Surrogate
 
 Noise = Callable[[int, Tensor, tuple[int, ...]], Tensor]
 """Standard normal noise of a predicted frame: (frame, trajectories (B,), shape) -> (B, *shape) on the device."""
+Between = Callable[[], None]
+"""Called where long work may be held up or broken off."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def try_surrogate(
     protocol: Protocol,
     device: torch.device,
     noise: Noise,
-    between: Callable[[], None] = lambda: None,
+    between: Between = lambda: None,
 ) -> Trial:
     """Score a surrogate.
 
@@ -99,36 +101,53 @@ def try_surrogate(
         protocol: which of them, and from where.
         device: where to compute.
         noise: of the corrector, if the surrogate has one.
-        between: called between batches; may raise to stop.
+        between: called between frames; may wait, or raise to stop.
     """
     one_step, rollout = MetricAccumulator(), MetricAccumulator()
-    seconds, frames = 0.0, 0
-    for batch in true_batches(dataset, protocol, device):
+    seconds, frames, waited = 0.0, 0, 0.0
+
+    def wait() -> None:
+        nonlocal waited
+        began = time.perf_counter()
         between()
-        began = _now(device)
-        predicted = roll_out(surrogate, dataset, batch, protocol.initial_steps, noise)
-        seconds, frames = seconds + _now(device) - began, frames + predicted.shape[1]
+        waited += time.perf_counter() - began
+
+    for batch in true_batches(dataset, protocol, device):
+        began, waited = _now(device), 0.0
+        predicted = roll_out(surrogate, dataset, batch, protocol.initial_steps, noise, wait)
+        seconds, frames = seconds + _now(device) - began - waited, frames + predicted.shape[1]
         rollout.update(predicted, batch.fields[:, protocol.initial_steps :])
-        one_step.update(single_steps(surrogate, dataset, batch, noise), batch.fields[:, 1:])
+        one_step.update(single_steps(surrogate, dataset, batch, noise, wait), batch.fields[:, 1:])
     return Trial(one_step.scores(), rollout.scores(), 1000 * seconds / frames)
 
 
-def roll_out(surrogate: Surrogate, dataset: FieldDataset, batch: TrueBatch, initial_steps: int, noise: Noise) -> Tensor:
+def roll_out(
+    surrogate: Surrogate,
+    dataset: FieldDataset,
+    batch: TrueBatch,
+    initial_steps: int,
+    noise: Noise,
+    between: Between = lambda: None,
+) -> Tensor:
     """Predict all frames after the given ones from the last given one: (B, T - initial_steps, *space, C), physical."""
     normalisation = dataset.normalisation
     z = surrogate.encoder(normalisation.apply(batch.fields[:, initial_steps - 1]))
     predicted = []
     for frame in range(initial_steps, batch.fields.shape[1]):
+        between()
         z, field = surrogate(z, batch.cond, batch.dt, _drawn(surrogate, noise, frame, batch.rows))
         predicted.append(normalisation.invert(field))
     return torch.stack(predicted, dim=1)
 
 
-def single_steps(surrogate: Surrogate, dataset: FieldDataset, batch: TrueBatch, noise: Noise) -> Tensor:
+def single_steps(
+    surrogate: Surrogate, dataset: FieldDataset, batch: TrueBatch, noise: Noise, between: Between = lambda: None
+) -> Tensor:
     """Predict every frame but the first from the true frame before it: (B, T - 1, *space, C), physical."""
     normalisation = dataset.normalisation
     predicted = []
     for frame in range(1, batch.fields.shape[1]):
+        between()
         z = surrogate.encoder(normalisation.apply(batch.fields[:, frame - 1]))
         prediction = surrogate.predict(z, batch.cond, batch.dt, _drawn(surrogate, noise, frame, batch.rows))
         predicted.append(normalisation.invert(surrogate.decoder(prediction)))

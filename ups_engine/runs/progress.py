@@ -85,6 +85,9 @@ class Progress:
         elif event.kind in _OF_A_STAGE and event.stage is not None:
             stage = self._stages.setdefault(event.stage, _Stage(event.stage, 0))
             self._stage_event(event, stage)
+        elif event.kind == "command" and event.data.get("outcome") == "done":
+            if event.data.get("command") == "start_stage" and (asked := self._stages.get(str(event.data.get("stage")))):
+                asked.status = "waiting"
         self.last_seq = event.seq
         self.last_time = event.time
 

@@ -51,6 +51,8 @@ class StageContext:
         notify: told a sentence that the user should read.
         warn: told about damage that was mended.
         progress: told how far slow work is; may raise to stop it.
+        between: called where slow work may be held up or broken off.
+        cached: told what is known of the latent caches; see heartbeats on the page of `ups_engine.runs.events`.
     """
 
     def __init__(
@@ -63,9 +65,12 @@ class StageContext:
         notify: Callable[[str], None] = lambda sentence: None,
         warn: Callable[[str], None] = lambda sentence: None,
         progress: Progress = lambda what, done, total: None,
+        between: Callable[[], None] = lambda: None,
+        cached: Callable[[Mapping[str, object]], None] = lambda facts: None,
     ) -> None:
         self.settings, self.run, self.dataset, self.device = settings, run, dataset, device
-        self.notify, self.warn, self.progress = notify, warn, progress
+        self.notify, self.warn, self.progress, self.between = notify, warn, progress, between
+        self._cached = cached
         self.plan = NetworkPlan.of(settings, dataset)
         self._readers: dict[SplitName, LatentReader] = {}
         self._residency: Residency | None = None
@@ -144,11 +149,7 @@ class StageContext:
         if split not in self._readers:
             targets = {target.split: target for target in self.cache_targets()}
             if self._residency is None:
-                for target in targets.values():
-                    encoded = partial(self.progress, "encoding")
-                    build_target(target, progress=encoded, warn=self.warn)
-                self._residency = self._choose(list(targets.values()))
-                self.notify(f"latent residency {self._residency.choice}: {self._residency.reason}")
+                self._residency = self._complete(list(targets.values()))
             self._readers[split] = open_latents(targets[split], self._residency.choice, self.device, self.warn)
         return self._readers[split]
 
@@ -200,10 +201,26 @@ class StageContext:
             conditions={name: parameters[:, i] for i, name in enumerate(dataset.parameter_names)},
         )
 
-    def _choose(self, targets: list[CacheTarget]) -> Residency:
+    def _complete(self, targets: list[CacheTarget]) -> Residency:
+        """Encode what the caches lack, decide where they live, and say so."""
+        complete = 0
+        for target in targets:
+            encoding = partial(self.progress, f"encoding {target.split}")
+            complete += build_target(target, progress=encoding, warn=self.warn).complete
         required = sum(4 * len(target.rows) * int(np.prod(target.shape)) for target in targets)
         free = gpu_free(self.device, gpu_devices())
-        return choose(required, available_memory(), free, self.settings.latent.residency)
+        chosen = choose(required, available_memory(), free, self.settings.latent.residency)
+        self.notify(f"latent residency {chosen.choice}: {chosen.reason}")
+        self._cached(
+            {
+                "residency": chosen.choice,
+                "reason": chosen.reason,
+                "complete": complete,
+                "samples": sum(len(target.rows) for target in targets),
+                "bytes": required,
+            }
+        )
+        return chosen
 
     def release(self) -> None:
         """Give back the caches' memory and what the last stage held on the device."""

@@ -74,9 +74,8 @@ class ResidualWork:
         protocol = Protocol(spread(dataset.splits.val, VALIDATED), 1, stages.evaluation.batch_size)
         scores = MetricAccumulator()
         for batch in true_batches(dataset, protocol, self.context.device):
-            scores.update(
-                single_steps(surrogate, dataset, batch, self.context.noise("validation")), batch.fields[:, 1:]
-            )
+            noise, between = self.context.noise("validation"), self.context.between
+            scores.update(single_steps(surrogate, dataset, batch, noise, between), batch.fields[:, 1:])
         return scores.scores().nrmse
 
     def describe(self, batch: Tensor) -> str:

@@ -4,7 +4,7 @@ The variant to use is selected on the validation split, by the rollout nRMSE und
 reported are those of the evaluated split.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -69,23 +69,20 @@ class Evaluation:
         self.report.write(path)
 
 
-def evaluate(
-    context: StageContext, *, split: SplitName, initial_steps: int, between: Callable[[], None] = lambda: None
-) -> Evaluation:
+def evaluate(context: StageContext, *, split: SplitName, initial_steps: int) -> Evaluation:
     """Evaluate a run's results.
 
     Args:
         context: of the run; its results need not all be there.
         split: trajectories to report on.
         initial_steps: frames given.
-        between: called between batches; may raise to stop.
 
     Raises:
         SettingsError: the protocol leaves nothing to predict.
         TrainingError: the operator's own predictions are not finite.
         CheckpointError: encoder, decoder or operator is missing, or a result is damaged.
     """
-    dataset, device = context.dataset, context.device
+    dataset, device, between = context.dataset, context.device, context.between
     batch_size = context.settings.stages.evaluation.batch_size
     require_frames(dataset.frames, initial_steps)
     reported = Trajectories(dataset.splits.of(split), initial_steps, batch_size)
@@ -93,7 +90,8 @@ def evaluate(
     surrogates = _surrogates(context)
     trials: dict[VariantName, Trial] = {"persistence": try_persistence(dataset, reported, device)}
     validation: dict[VariantName, float] = {"persistence": try_persistence(dataset, selecting, device).rollout.nrmse}
-    for name, surrogate in surrogates.items():
+    for number, (name, surrogate) in enumerate(surrogates.items()):
+        context.progress(f"evaluating {name}", number, len(surrogates))
         noise = context.noise(f"rollout/{split}")
         trials[name] = try_surrogate(surrogate, dataset, reported, device, noise, between)
         same = split == "val" and np.array_equal(selecting.rows, reported.rows)

@@ -93,7 +93,9 @@ class OperatorTask(StageTask):
         surrogate = Surrogate(self._encoder, self._decoder, network).eval()
         dataset, evaluation = self._context.dataset, self._settings.stages.evaluation
         protocol = Protocol(spread(dataset.splits.val, VALIDATED), 1, evaluation.batch_size)
-        trial = try_surrogate(surrogate, dataset, protocol, self._context.device, self._context.noise("validation"))
+        context = self._context
+        noise = context.noise("validation")
+        trial = try_surrogate(surrogate, dataset, protocol, context.device, noise, context.between)
         return {"score": trial.rollout.nrmse, "one_step_nrmse": trial.one_step.nrmse}
 
     def results(self, network: nn.Module, averaged: nn.Module) -> Mapping[str, nn.Module]:

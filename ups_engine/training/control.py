@@ -8,6 +8,8 @@ class Action(Enum):
     """What the loop does next."""
 
     GO_ON = "go_on"
+    SAVE = "save"
+    """Save a resumable state, then ask again: the answer may take long."""
     FINISH_STAGE = "finish_stage"
     """End the stage here and keep its best weights."""
     SKIP_STAGE = "skip_stage"
@@ -17,8 +19,19 @@ class Action(Enum):
 
 
 class Control(Protocol):
-    """Asked for the next action at a step boundary; may block for as long as the run is paused."""
+    """Asked for the next action at a step boundary; may block for as long as the run is paused.
 
-    def next_action(self) -> Action:
-        """Give the next action."""
+    Attributes:
+        held: seconds that it has blocked so far, here or elsewhere.
+    """
+
+    held: float
+
+    def next_action(self, epoch: int, step: int) -> Action:
+        """Give the next action.
+
+        Args:
+            epoch: complete epochs of the stage.
+            step: optimiser steps of the stage done so far.
+        """
         ...

@@ -99,8 +99,8 @@ class Trainer:
         self._guard = NonFiniteGuard(self._optimiser, training.nonfinite_limit)
         self._progress = Progress()
         self._best: dict[str, Tensor] = {}
-        self._readings = Readings()
-        self._began = self._saved = time.monotonic()
+        self._readings = Readings(self._now)
+        self._began = self._saved = self._now()
 
     def run(self, state: tuple[dict[str, Tensor], dict[str, Any]] | None = None) -> StageEnd:
         """Train to the end, or until asked to leave; then network and average hold the best weights.
@@ -118,28 +118,40 @@ class Trainer:
         while p.epoch < self._stage.epochs and reason is None:
             action = self._epoch()
             if action in (Action.LEAVE, Action.SKIP_STAGE):
+                self._count_time()
                 return StageEnd(action, p)
-            reason = self._close_epoch("asked to finish" if action is Action.FINISH_STAGE else None)
+            finished = "asked to finish" if action is Action.FINISH_STAGE else None
+            reason = finished if finished and p.step == 0 and self._best else self._close_epoch(finished)
         if self._best:
             self.network.load_state_dict(under("network", self._best))
             self.averaged.load_state_dict(under("averaged", self._best))
+        self._count_time()
         return StageEnd(Action.GO_ON, p, reason)
+
+    def _now(self) -> float:
+        """A clock that stands still while the run is paused."""
+        return time.monotonic() - self._control.held
+
+    def _count_time(self) -> None:
+        now = self._now()
+        self._progress.seconds, self._began = self._progress.seconds + now - self._began, now
 
     def _epoch(self) -> Action:
         """Take the epoch's remaining steps."""
         p = self._progress
         numbers = self._order(p.epoch).to(self._device)
         while p.step < self._steps_per_epoch and not self._out_of_steps():
-            action = self._control.next_action()
+            action = self._control.next_action(p.epoch, p.total_step)
+            if action in (Action.SAVE, Action.LEAVE):
+                self._save()
+            if action is Action.SAVE:
+                continue
             if action is not Action.GO_ON:
-                self._read()
-                if action is Action.LEAVE:
-                    self._save()
                 return action
             self._step(numbers)
-            if time.monotonic() - self._readings.since >= self._training.log_interval:
+            if self._now() - self._readings.since >= self._training.log_interval:
                 self._log_step()
-            if time.monotonic() - self._saved >= self._training.checkpoint_interval:
+            if self._now() - self._saved >= self._training.checkpoint_interval:
                 self._save()
         return Action.GO_ON
 
@@ -217,7 +229,8 @@ class Trainer:
         latest = self._readings.latest()
         self._read()
         p = self._progress
-        self._emit("step", epoch=p.epoch, step=p.total_step, data={**latest, "lr": self._rate.current})
+        data = {**latest, "lr": self._rate.current, "epoch_steps": self._steps_per_epoch}
+        self._emit("step", epoch=p.epoch, step=p.total_step, data=data)
 
     def _close_epoch(self, reason: str | None) -> str | None:
         """Validate, keep the best, tell; returns why the stage ends here, if it does."""
@@ -229,8 +242,8 @@ class Trainer:
             self._validate()
         loss = p.mean_loss()
         data = {**latest, "loss": loss, "best": p.best, "lr": self._rate.current, "since_best": p.since_best}
-        seconds = p.seconds + time.monotonic() - self._began
-        times = {"seconds": seconds, "epoch_seconds": seconds - p.epoch_began}
+        self._count_time()
+        times = {"seconds": p.seconds, "epoch_seconds": p.seconds - p.epoch_began}
         self._emit("epoch", epoch=p.epoch, step=p.total_step, data={**data, **times})
         self._rate.epoch_end(p.best if p.best is not None and p.since_best == 0 else float("inf"))
         if reason is None:
@@ -239,7 +252,7 @@ class Trainer:
             reason = f"no better validation for {p.since_best} epochs"
         if reason is None and self._out_of_steps() and p.epoch + 1 < self._stage.epochs:
             reason = f"{self._stage.max_steps} steps done"
-        p.epoch, p.step, p.loss_sum, p.loss_count, p.epoch_began = p.epoch + 1, 0, 0.0, 0, seconds
+        p.epoch, p.step, p.loss_sum, p.loss_count, p.epoch_began = p.epoch + 1, 0, 0.0, 0, p.seconds
         return reason
 
     @torch.no_grad()
@@ -266,8 +279,7 @@ class Trainer:
     def _save(self) -> None:
         self._read()
         p = self._progress
-        now = time.monotonic()
-        p.seconds, self._began = p.seconds + now - self._began, now
+        self._count_time()
         tensors = {
             **prefixed("now", self._weights()),
             **prefixed("best", self._best),
@@ -276,7 +288,7 @@ class Trainer:
         }
         state = {"stage": self._name, "progress": asdict(p), "rate": self._rate.state_dict()}
         number = self._resume.save(tensors, state)
-        self._saved = time.monotonic()
+        self._saved = self._now()
         self._emit("checkpoint", epoch=p.epoch, step=p.total_step, data={"resume": number})
 
     def _load(self, tensors: dict[str, Tensor], state: Mapping[str, Any]) -> None:

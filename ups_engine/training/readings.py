@@ -1,21 +1,25 @@
 """Losses on their way from the device to the log."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 
 class Readings:
-    """Holds what steps measured on the device until somebody reads it."""
+    """Holds what steps measured on the device until somebody reads it.
 
-    def __init__(self) -> None:
+    Args:
+        clock: in seconds, for the throughput.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._losses: list[Tensor] = []
         self._newest: dict[str, Tensor] = {}
         self._samples = 0
         self._throughput: float | None = None
-        self.since = time.monotonic()
+        self.since = self._clock()
 
     def add(self, loss: Tensor, norm: Tensor, components: Mapping[str, Tensor], samples: int) -> None:
         """Take a step's figures, unread."""
@@ -28,7 +32,7 @@ class Readings:
         if not self._newest:
             return {}
         if self._samples:
-            self._throughput = self._samples / max(time.monotonic() - self.since, 1e-9)
+            self._throughput = self._samples / max(self._clock() - self.since, 1e-9)
         loss, norm, *components = torch.stack(list(self._newest.values())).float().tolist()
         names = list(self._newest)[2:]
         return {
@@ -41,5 +45,5 @@ class Readings:
     def take(self) -> list[float]:
         """All losses since the last call; waits for the device."""
         losses: list[float] = torch.stack(self._losses).double().tolist() if self._losses else []
-        self._losses, self._samples, self.since = [], 0, time.monotonic()
+        self._losses, self._samples, self.since = [], 0, self._clock()
         return losses

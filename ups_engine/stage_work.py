@@ -1,0 +1,128 @@
+"""Doing one stage of a run: training it, or evaluating what was trained, with all that is told and kept on the way."""
+
+import time
+from typing import Any
+
+from torch import Tensor
+
+from ups_engine.announce import evaluation_summary
+from ups_engine.announcer import Announcer
+from ups_engine.config.schema import StageName
+from ups_engine.desk import Desk
+from ups_engine.errors import CheckpointError, TrainingError
+from ups_engine.plan import EVALUATION_FILE
+from ups_engine.runs.resume import ResumeStore
+from ups_engine.stages.base import Stage, StageTask
+from ups_engine.stages.context import StageContext
+from ups_engine.stages.evaluation import evaluate
+from ups_engine.stages.networks import described, differences
+from ups_engine.stages.registry import TRAINING_STAGES
+from ups_engine.training.control import Action
+from ups_engine.training.loop import StageEnd, Trainer
+
+Saved = tuple[dict[str, Tensor], dict[str, Any]]
+"""A resumable state: tensors and JSON; see `runs.resume`."""
+
+
+class StageWork:
+    """The work of stages.
+
+    Args:
+        context: of the run.
+        resume: the run's resumable states.
+        desk: asked at every boundary.
+        announcer: of events.
+    """
+
+    def __init__(self, context: StageContext, resume: ResumeStore, desk: Desk, announcer: Announcer) -> None:
+        self._context, self._resume, self._desk, self._announcer = context, resume, desk, announcer
+        self._stages = {stage.name: stage for stage in TRAINING_STAGES}
+
+    def train(self, name: StageName, state: Saved | None) -> Action:
+        """Train a stage, from a resumable state if there is one.
+
+        Returns:
+            GO_ON when its results are saved, else SKIP_STAGE or LEAVE as it was asked for.
+
+        Raises:
+            CheckpointError: the state was made with other settings.
+            TrainingError: nothing worth keeping came out of it.
+            LeaveError, SkipError: asked for before its first step.
+        """
+        stage, context = self._stages[name], self._context
+        at = state[1]["progress"] if state is not None else {"epoch": 0, "total_step": 0}
+        self._stamp(stage, state)
+        settings = stage.settings(context)
+        self._desk.begin(at["epoch"], at["total_step"])
+        begins = {"epoch": at["epoch"], "step": at["total_step"]}
+        self._announcer.emit("stage_started", stage=name, **begins, data={"epochs": settings.epochs})
+        task = stage.make(context)
+        trainer = Trainer(
+            name,
+            task,
+            settings,
+            context.settings.training,
+            seed=context.settings.seed,
+            device=context.device,
+            resume=self._resume,
+            emit=lambda kind, **fields: self._announcer.emit(kind, stage=name, **fields),
+            control=self._desk,
+        )
+        self._desk.stepping = True
+        try:
+            end = trainer.run(state)
+        finally:
+            self._desk.stepping = False
+        if end.action is Action.GO_ON:
+            self._keep(stage, task, trainer, end)
+        return end.action
+
+    def evaluate(self) -> Action:
+        """Evaluate what was trained and write the report.
+
+        Raises:
+            LeaveError, SkipError: asked for.
+        """
+        context, say = self._context, self._announcer
+        self._desk.begin(0, 0)
+        say.emit("stage_started", stage="evaluation", data={"epochs": 1})
+        began, settings = time.monotonic() - self._desk.held, context.settings.stages.evaluation
+        evaluation = evaluate(context, split=settings.split, initial_steps=settings.initial_steps)
+        evaluation.write(context.run.reports / EVALUATION_FILE)
+        report = evaluation.report
+        say.emit("evaluation", stage="evaluation", data=evaluation_summary(report))
+        if report.selected == "persistence":
+            say.warn("on the validation split nothing that was trained predicts better than persistence")
+        context.release()
+        seconds = time.monotonic() - self._desk.held - began
+        best = report.variants[report.selected].rollout.nrmse
+        say.emit("stage_finished", stage="evaluation", data={"best": best, "seconds": seconds})
+        return Action.GO_ON
+
+    def _stamp(self, stage: Stage, state: Saved | None) -> None:
+        """Mark resumable states with the settings they depend on, and refuse one that was made with others."""
+        made_with = described(self._context.settings, stage.writes[0])
+        if state is not None and (differing := differences(state[1]["settings"], made_with)):
+            raise CheckpointError(
+                f"the resumable state of stage {stage.name} was made with other {', '.join(differing)}",
+                f"put the settings back, or remove {self._context.run.resume} to begin the stage anew",
+            )
+        self._resume.stamp = {"settings": made_with}
+
+    def _keep(self, stage: Stage, task: StageTask, trainer: Trainer, end: StageEnd) -> None:
+        """Save a stage's results and say so."""
+        say, best = self._announcer, end.progress.best
+        if best is None:
+            raise TrainingError(
+                f"stage {stage.name}: no validation gave a finite score, so there are no weights worth keeping",
+                "lower the learning rate, or look at the warnings of this stage in the run's log",
+            )
+        for name, network in task.results(trainer.network, trainer.averaged.module).items():
+            self._context.save(name, network, stage.name, {"score": best, **end.progress.best_metrics})
+        say.emit("checkpoint", stage=stage.name, data={"files": list(stage.writes)})
+        if verdict := task.verdict(end.progress.best_metrics):
+            say.warn(verdict)
+        self._resume.clear()
+        self._context.release()
+        data = {"best": best, "seconds": end.progress.seconds}
+        say.emit("stage_finished", stage=stage.name, data=data | ({"reason": end.reason} if end.reason else {}))
