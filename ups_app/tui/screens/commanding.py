@@ -1,0 +1,121 @@
+"""What can be done to a run, on every screen that shows one."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ups_app.tui.actions import Action, named
+from ups_app.tui.screens.base import UpsScreen
+
+if TYPE_CHECKING:
+    from ups_engine.runs.commands import CommandKind
+    from ups_engine.runs.directory import RunDirectory
+    from ups_engine.runs.state import RunState
+
+_LIVE = ("waiting", "running", "paused")
+_LIVE_ONLY = ("pause", "skip", "finish", "park", "stop")
+
+
+class RunCommands(UpsScreen):
+    """A screen with a run in it that takes commands."""
+
+    def target(self) -> "tuple[RunDirectory, RunState] | None":
+        """The run that is meant and its state; the followed one unless a screen says otherwise."""
+        app = self.ups
+        return None if app.followed is None or app.view is None else (app.followed, app.view.state)
+
+    def stage(self) -> str | None:
+        """The highlighted stage; None where no stage is highlighted, which means the running one."""
+        return None
+
+    def label(self, action: Action) -> str:
+        """Offer what the run's state allows."""
+        target = self.target()
+        state = None if target is None else target[1].state
+        if action.id in _LIVE_ONLY and state not in _LIVE:
+            return ""
+        if action.id == "pause" and state == "paused":
+            return "go on"
+        if action.id == "resume" and (state is None or state in (*_LIVE, "finished")):
+            return ""
+        return action.label
+
+    def action_pause(self) -> None:
+        """Pause, or go on."""
+        target = self.target()
+        paused = target is not None and target[1].state == "paused"
+        self._command("resume" if paused else "pause")
+
+    def action_skip(self) -> None:
+        """Leave a stage out; asks when it is the running one."""
+        target, stage = self.target(), self.stage()
+        if target is None:
+            return
+        running = target[1].stage if target[1].state in _LIVE else None
+        if running is not None and stage in (None, running):
+            self._ask("skip", running, lambda: self._command("skip_stage", running))
+        else:
+            self._command("skip_stage", stage)
+
+    def action_finish(self) -> None:
+        """End the running stage now."""
+        target = self.target()
+        if target is not None and target[1].stage is not None and target[1].state in _LIVE:
+            running = target[1].stage
+            self._ask("finish", running, lambda: self._command("finish_stage", running))
+        else:
+            self._command("finish_stage")
+
+    def action_park(self) -> None:
+        """Save, free the GPU and leave."""
+        self._command("park")
+
+    def action_stop(self) -> None:
+        """Save and stop."""
+        self._command("stop")
+
+    def action_start(self) -> None:
+        """Start the highlighted stage; a run that is down is resumed."""
+        target, stage = self.target(), self.stage()
+        if target is None:
+            return
+        if target[1].state not in _LIVE:
+            self.action_resume()
+        elif stage is None:
+            self.ups.tell("no stage is highlighted")
+        else:
+            self._command("start_stage", stage)
+
+    def action_resume(self) -> None:
+        """Go on with a run: after a pause by a command, else in a new process."""
+        target = self.target()
+        if target is None:
+            return
+        run, state = target
+        if state.state == "paused":
+            self._command("resume")
+        elif state.state in _LIVE:
+            self.ups.tell(f"run {run.name} is {state.state} already")
+        else:
+            stage = self.stage() if state.state == "finished" else None
+            self.run_worker(self._launch(run, stage), group="resume", exclusive=True, exit_on_error=False)
+
+    async def _launch(self, run: "RunDirectory", stage: str | None) -> None:
+        self.ups.tell(f"resuming {run.name}")
+        done = await self.ups.ups("runs", "resume", str(run.path), *(("--stage", stage) if stage else ()))
+        if done.code:
+            message, hint = done.error
+            self.ups.tell("\n".join(filter(None, (message, hint))), problem=True)
+        else:
+            self.ups.tell(f"run {run.name} goes on")
+
+    def _command(self, kind: "CommandKind", stage: str | None = None) -> None:
+        target = self.target()
+        if target is None:
+            self.ups.tell("there is no run here", problem=True)
+        else:
+            self.ups.command(kind, stage, run=target[0])
+
+    def _ask(self, identity: str, stage: str, then: Callable[[], None]) -> None:
+        question = named(identity).loses
+        assert question is not None
+        self.ups.confirm(question.format(stage=stage), then)
