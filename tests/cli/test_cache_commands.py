@@ -72,7 +72,8 @@ def test_json_is_all_that_stdout_carries_and_has_every_key(ups, copied):
     done = ups("check", copied.path, "--json", "--deep")
     report = json.loads(done.out)
     assert done.code == 0 and report["ready"] is True
-    assert set(report) == {"splits", "ram", "gpu", "residency", "ready"}
+    assert set(report) == {"splits", "ram", "gpu", "residency", "ready", "verdict"}
+    assert report["verdict"].startswith("Ready: all 10 trajectories are complete (every checksum holds).")
     keys = {"name", "samples", "complete", "missing", "stale", "corrupt", "bytes_on_disk", "bytes_in_ram"}
     assert [set(split) for split in report["splits"]] == [keys] * 3
     assert set(report["ram"]) == {"available_bytes", "limit_source", "sufficient"} and report["ram"]["sufficient"]
@@ -89,6 +90,14 @@ def test_a_flipped_byte_needs_the_deep_check_and_a_truncated_chunk_does_not(ups,
     done = ups("check", copied.path, "--json")
     report = json.loads(done.out)
     assert done.code == 1 and not report["ready"] and report["splits"][0]["corrupt"] == 1
+
+
+def test_progress_comes_in_lines_as_far_apart_as_asked(ups, copied, train_store):
+    shutil.rmtree(train_store.parent)
+    done = ups("build", copied.path, "--interval", 0)
+    assert done.code == 0 and "train: encoded 8/8, " in done.err and "\r" not in done.err
+    done = ups("check", copied.path, "--deep", "--interval", 0)
+    assert done.code == 0 and "verified 8/8, " in done.err
 
 
 def test_building_mends_what_is_lost_and_can_be_bounded_to_a_split_and_a_number(ups, copied, train_store):

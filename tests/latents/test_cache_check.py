@@ -125,7 +125,8 @@ def test_the_report_has_exactly_the_keys_of_the_contract(tmp_path):
     build_target(train)
     gpu = GpuDevice(1, "NVIDIA H200", "GPU-1", 100 << 30, 140 << 30, 3.0, 41.0, 90.0)
     context = CacheContext((train, val), "the encoder of a test", "cpu", "auto")
-    report = check_targets(context, memory=MEMORY, gpus=[gpu]).to_json()
+    checked = check_targets(context, memory=MEMORY, gpus=[gpu])
+    report = checked.to_json()
     reason = (
         "2.81 KiB of latents fit into the 8.00 GiB of memory free under host memory, of which 1.60 GiB are kept back;"
         " training runs on the CPU"
@@ -165,6 +166,7 @@ def test_the_report_has_exactly_the_keys_of_the_contract(tmp_path):
         ],
         "residency": {"choice": "ram", "reason": reason},
         "ready": False,
+        "verdict": checked.verdict(),
     }
     assert json.loads(json.dumps(report)) == report
 

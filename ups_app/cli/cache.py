@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 NOT_READY = 1
-_LINES_APART = 5.0  # s between lines of progress where they cannot be overwritten
+_LINES_APART = 5.0  # s between lines of progress where they cannot be overwritten, unless asked otherwise
 _DRAWS_APART = 0.2  # s between them on a terminal
 
 Run = Annotated[
@@ -32,12 +32,23 @@ Run = Annotated[
         show_default=False,
     ),
 ]
+Interval = Annotated[
+    float | None,
+    typer.Option(
+        "--interval",
+        min=0.0,
+        metavar="SECONDS",
+        help="Plain lines of progress, this far apart. Without it every 5 s, and on a terminal one line that moves.",
+        show_default=False,
+    ),
+]
 
 
 @app.command()
 def check(
     run: Run = None,
     deep: Annotated[bool, typer.Option("--deep", help="Verify every checksum; finds altered bytes too.")] = False,
+    interval: Interval = None,
     as_json: AsJson = False,
     preset: Preset = None,
     config: Config = None,
@@ -50,7 +61,7 @@ def check(
     context = _context(run, preset, config, overrides)
     from ups_engine.latents.check import check_targets
 
-    progress = _Progress("verified") if deep else None
+    progress = _Progress("verified", interval) if deep else None
     report = check_targets(context, deep=deep, progress=progress)
     if progress is not None:
         progress.end()
@@ -71,6 +82,7 @@ def build(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, metavar="N", help="Encode at most N trajectories of each split.")
     ] = None,
+    interval: Interval = None,
     as_json: AsJson = False,
     preset: Preset = None,
     config: Config = None,
@@ -82,7 +94,7 @@ def build(
 
     built = []
     for target in [t for t in context.targets if _wanted(t.split, split, context)]:
-        progress = _Progress(f"{target.split}: encoded")
+        progress = _Progress(f"{target.split}: encoded", interval)
         begin = time.monotonic()
         result = build_target(target, limit=limit, progress=progress)
         progress.end()
@@ -141,11 +153,17 @@ def _print_report(report: "CacheReport") -> None:
 
 
 class _Progress:
-    """Progress with rate and time left on stderr: one line rewritten on a terminal, a line now and then elsewhere."""
+    """Progress with rate and time left on stderr: one line rewritten on a terminal, a line now and then elsewhere.
 
-    def __init__(self, what: str) -> None:
+    Args:
+        what: is done.
+        interval: seconds between lines; None chooses by where they go.
+    """
+
+    def __init__(self, what: str, interval: float | None) -> None:
         self._what = what
-        self._rewrites = sys.stderr.isatty()
+        self._rewrites = interval is None and sys.stderr.isatty()
+        self._apart = interval if interval is not None else _DRAWS_APART if self._rewrites else _LINES_APART
         self._begin = self._drawn = time.monotonic()
         self._first: int | None = None
 
@@ -153,10 +171,10 @@ class _Progress:
         now = time.monotonic()
         if self._first is None:
             self._first = done
-        if now - self._drawn < (_DRAWS_APART if self._rewrites else _LINES_APART):
+        if now - self._drawn < self._apart:
             return
         self._drawn = now
-        rate = (done - self._first) / (now - self._begin)
+        rate = (done - self._first) / max(now - self._begin, 1e-9)
         left = f", {human_seconds((total - done) / rate)} left" if rate and done < total else ""
         text = f"{self._what} {done}/{total}, {rate:.3g} a second{left}"
         print(

@@ -89,6 +89,7 @@ class CacheReport:
             ],
             "residency": {"choice": self.residency.choice, "reason": self.residency.reason},
             "ready": self.ready,
+            "verdict": self.verdict(),
         }
 
     def verdict(self) -> str:
