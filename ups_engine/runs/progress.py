@@ -136,8 +136,9 @@ class Progress:
     def _plan(self, data: Mapping[str, Any]) -> None:
         planned = {}
         for entry in data.get("stages") or []:
-            stage = self._stages.get(entry["name"]) or _Stage(entry["name"], 0)
-            stage.epochs = entry["epochs"]
+            name = str(entry["name"])
+            stage = self._stages.get(name) or _Stage(name, 0)
+            stage.epochs = _count(entry["epochs"], stage.epochs)
             planned[stage.name] = stage
         # What a changed plan leaves out but the run has done is kept, in front.
         self._stages = {name: stage for name, stage in self._stages.items() if name not in planned} | planned
@@ -152,7 +153,7 @@ class Progress:
             if stage.name == going_on:
                 stage.status = "running"
                 stage.since = event.time
-                stage.roll_back(event.data.get("epoch") or 0)
+                stage.roll_back(_count(event.data.get("epoch"), 0))
             elif stage.status in ("running", "failed"):
                 stage.status = "waiting"
                 stage.roll_back(0)
@@ -172,7 +173,7 @@ class Progress:
             stage.stop_clock(event.time)
             stage.status = "running"
             stage.since = event.time
-            stage.epochs = event.data.get("epochs", stage.epochs)
+            stage.epochs = _count(event.data.get("epochs"), stage.epochs)
             stage.roll_back(event.epoch or 0)
         elif event.kind == "epoch":
             stage.epoch = stage.epoch if event.epoch is None else event.epoch + 1
@@ -188,3 +189,8 @@ class Progress:
         elif event.kind == "stage_skipped":
             stage.stop_clock(event.time)
             stage.status = "skipped"
+
+
+def _count(value: object, otherwise: int) -> int:
+    """Give a count as the log has it, or what stands when it has none."""
+    return value if isinstance(value, int) and 0 <= value < 1 << 53 else otherwise
