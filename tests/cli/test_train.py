@@ -275,7 +275,7 @@ def test_on_a_terminal_steps_share_one_line(tiny_folder):
         stderr=end,
         stdout=subprocess.DEVNULL,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, "HOME": str(tiny_folder.folder), "COLUMNS": "60"},
+        env={**os.environ, "HOME": str(tiny_folder.folder), "COLUMNS": "60", "TERM": "screen", "NO_COLOR": "1"},
     )
     os.close(end)
     shown = b""
@@ -286,7 +286,7 @@ def test_on_a_terminal_steps_share_one_line(tiny_folder):
         pass
     assert process.wait() == 0
     text = shown.decode()
-    assert "\rautoencoder: epoch 1/2  loss" in text and "\rautoencoder: epoch 2/2  loss" in text
+    assert re.search(r"\rautoencoder [12]/2 .* %", text)
     assert re.search(r"\d autoencoder: done in", text)
-    drawn = [part for part in re.split(r"[\r\n]|\x1b\[K", text) if part.startswith("autoencoder: epoch")]
+    drawn = [part for part in re.split(r"[\r\n]|\x1b\[K", text) if part.startswith("autoencoder ")]
     assert drawn and all(len(part) < 60 for part in drawn)

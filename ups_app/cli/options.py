@@ -10,6 +10,7 @@ from ups_app.cli.output import notice
 
 if TYPE_CHECKING:
     from ups_engine.config.layers import ResolvedSettings
+    from ups_engine.runs.directory import RunDirectory
 
 Preset = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="Start from a built-in set (ups config presets).")
@@ -22,6 +23,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set one key, over everything else; repeatable."),
 ]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's name or its folder.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -46,3 +48,24 @@ def resolve_settings(
         for line in resolved.notices:
             notice(line)
     return resolved
+
+
+def runs_root() -> Path:
+    """The folder of all runs by the settings of the working folder."""
+    return Path(resolve_settings(None, None, None).settings.runs.root)
+
+
+def find_run(reference: str) -> "RunDirectory":
+    """The run that a user means.
+
+    Raises:
+        RunError: there is no such run.
+    """
+    from ups_engine.runs.directory import RunDirectory
+
+    return RunDirectory.find(reference, runs_root())
+
+
+def short_reference(run: "RunDirectory", root: Path) -> str:
+    """What a user types for a run: its name where that finds it, else its folder."""
+    return run.name if run.path == (root / run.name).absolute() else str(run.path)

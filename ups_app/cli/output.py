@@ -17,7 +17,7 @@ def print_json(value: object) -> None:
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     """Print an aligned table on stdout, columns of numbers to the right, an absent value as a dash."""
-    for line in table_lines(headers, rows, bold=_wants_colour(sys.stdout)):
+    for line in table_lines(headers, rows, bold=wants_colour(sys.stdout)):
         print(line)
 
 
@@ -51,7 +51,7 @@ def notice(message: str) -> None:
 
 def error(message: str, hint: str | None = None) -> None:
     """Say on stderr what is wrong and, indented under it, what to do next."""
-    colour = _wants_colour(sys.stderr)
+    colour = wants_colour(sys.stderr)
     label = "\033[31merror:\033[0m" if colour else "error:"
     print(f"{label} {message}", file=sys.stderr)
     if hint is not None:
@@ -70,8 +70,15 @@ def human_seconds(seconds: float) -> str:
     return f"{total // 86400} d {total % 86400 // 3600:02d} h"
 
 
-def _wants_colour(stream: TextIO) -> bool:
+def wants_colour(stream: TextIO) -> bool:
+    """Tell whether a stream is a terminal whose user has not asked for plain text."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def shows_unicode() -> bool:
+    """Tell whether the locale's character set is UTF-8; Python itself writes UTF-8 in the C locale too."""
+    named = next((os.environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if os.environ.get(name)), "utf8")
+    return "utf8" in named.lower().replace("-", "")
 
 
 def _is_numeric(column: Sequence[Cell]) -> bool:

@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ups_app.cli.options import AsJson, resolve_settings
+from ups_app.cli.options import AsJson, Run, find_run, runs_root
 from ups_app.cli.output import error, human_seconds, notice, print_json, print_table
 
 if TYPE_CHECKING:
-    from ups_engine.runs.directory import RunDirectory
     from ups_engine.runs.events import Event
     from ups_engine.runs.state import RunState
 
 app = typer.Typer(no_args_is_help=True)
-
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's name or its folder.", show_default=False)]
 
 
 @app.command(name="list")
@@ -26,7 +23,7 @@ def list_(as_json: AsJson = False) -> None:
     from ups_engine.runs.directory import RunDirectory
     from ups_engine.runs.state import summarise
 
-    root = _root()
+    root = runs_root()
     states: list[RunState] = []
     for run in RunDirectory.list_runs(root):
         try:
@@ -46,7 +43,7 @@ def show(reference: Run, as_json: AsJson = False) -> None:
     """Show how far a run and each of its stages are, and who owns it."""
     from ups_engine.runs.state import summarise
 
-    state = summarise(_find(reference))
+    state = summarise(find_run(reference))
     if as_json:
         print_json(state.to_json())
         return
@@ -71,7 +68,7 @@ def log(
     """
     from ups_engine.runs.events import recent_events
 
-    run = _find(reference)
+    run = find_run(reference)
     if as_json:
         recent = [vars(event) for event in recent_events(run.events, lines)]
         tail = _tail(run.log, lines) if run.log.is_file() else []
@@ -82,16 +79,6 @@ def log(
     else:
         for event in recent_events(run.events, lines):
             print(_event_line(event))
-
-
-def _root() -> Path:
-    return Path(resolve_settings(None, None, None).settings.runs.root)
-
-
-def _find(reference: str) -> "RunDirectory":
-    from ups_engine.runs.directory import RunDirectory
-
-    return RunDirectory.find(reference, _root())
 
 
 def _list_row(state: "RunState") -> tuple[str, str, str | None, str | None, float | None, str]:

@@ -1,13 +1,20 @@
-"""`ups train`: start a run or go on with one, in this process."""
+"""`ups train`: start a run or go on with one, in this process or as one of its own."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ups_app.cli.options import Config, Preset, Set, resolve_settings
-from ups_app.cli.output import notice
+from ups_app.cli.options import Config, Preset, Set, resolve_settings, short_reference
+from ups_app.cli.output import notice, print_json
+
+if TYPE_CHECKING:
+    from ups_app.cli.progress import Lines
+    from ups_engine.config.layers import ResolvedSettings
+    from ups_engine.config.schema import Settings
+    from ups_engine.runs.directory import RunDirectory
 
 EXIT_RESUMABLE = 3
 
@@ -17,6 +24,12 @@ Skipped = Annotated[list[str] | None, typer.Option("--skip", metavar="STAGE", he
 
 def train(
     headless: Annotated[bool, typer.Option("--headless", help="Plain progress lines, for batch jobs.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Train in a process of its own, which outlives this terminal.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say whether the run would come to its end; exit code 0: yes; 1: no.")
+    ] = False,
     data: Annotated[str | None, typer.Option("--data", metavar="PATH", help="File, folder or pattern.")] = None,
     preset: Preset = None,
     config: Config = None,
@@ -29,15 +42,25 @@ def train(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run, by name or folder.")
     ] = None,
+    interval: Annotated[
+        float, typer.Option("--interval", metavar="SECONDS", min=0.0, help="Between lines of progress inside epochs.")
+    ] = 10.0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only warnings and the final result.")] = False,
+    json_events: Annotated[
+        bool, typer.Option("--json-events", help="Every event as a line of JSON on stdout, as in events.jsonl.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; with --detach or --dry-run.")] = False,
 ) -> None:
     """Train a surrogate in stages, and evaluate it.
 
-    SIGTERM or Ctrl-C saves and leaves. Exit code 0: finished; 1: failed; 2: usage or settings; 3: stopped and
-    resumable; 130: interrupted twice.
+    SIGTERM or Ctrl-C saves and leaves. Exit code 0: finished; 1: failed; 2: usage or settings; 3: stopped or parked,
+    and resumable; 130: interrupted twice. With --detach, 0: it trains.
     """
-    from ups_app.cli.progress import Lines, LiveLine
+    from ups_app.cli.progress import choose_observer
     from ups_engine.errors import UsageError
+    from ups_engine.runs.directory import RunDirectory
 
+    _refuse_contradictions(headless, detach, dry_run, json_events, as_json)
     given = [*(overrides or ()), *([] if data is None else [f"data.path={data}"])]
     if resume is not None and (given or preset or config or run_dir):
         raise UsageError(
@@ -45,38 +68,117 @@ def train(
             "leave out --preset, --config, --set, --data and --run-dir, or start a new run without --resume",
         )
     resolved = resolve_settings(preset, config, given)
-
-    from ups_engine.pipeline import Outcome, run_pipeline, start_run
-    from ups_engine.plan import check_needs, make_plan
-    from ups_engine.runs.directory import RunDirectory
-
     only, without, root = stages or (), skip or (), Path(resolved.settings.runs.root)
-    if resume is not None:
-        run = RunDirectory.find(resume, root)
-    else:
-        check_needs(make_plan(resolved.settings, only=only, skip=without), run=None)
-        run = start_run(resolved.settings, origins=resolved.origins, argv=sys.argv, folder=run_dir)
+    run = None if resume is None else RunDirectory.find(resume, root)
+    if dry_run:
+        _dry_run(resolved.settings, run, only, without, run_dir, as_json)
+        return
+    if run is None:
+        run = _new_run(resolved, only, without, run_dir)
+    if detach:
+        _detach(run, root, only, without, [f"--interval={interval:g}", *(["--quiet"] if quiet else [])], as_json)
+        return
+    if not quiet:
+        notice(f"run {run.name} in {run.path}")
+    observer = choose_observer(plain=headless or json_events, quiet=quiet, interval=interval)
+    _train_here(run, short_reference(run, root), only, without, observer, json_events)
+
+
+def _refuse_contradictions(headless: bool, detach: bool, dry_run: bool, json_events: bool, as_json: bool) -> None:
+    from ups_engine.errors import UsageError
+
+    if headless and detach:
+        raise UsageError("a run is detached or in the foreground, not both", "leave out --headless or --detach")
+    if json_events and (detach or dry_run):
+        raise UsageError(
+            "--json-events needs a run in the foreground", "the events of a detached run are in its events.jsonl"
+        )
+    if as_json and not (detach or dry_run):
+        raise UsageError(
+            "--json goes with --detach or --dry-run", "--json-events gives the events of a run in the foreground"
+        )
+
+
+def _new_run(
+    resolved: "ResolvedSettings", only: Sequence[str], without: Sequence[str], folder: Path | None
+) -> "RunDirectory":
+    from ups_engine.pipeline import start_run
+    from ups_engine.plan import check_needs, make_plan
+
+    check_needs(make_plan(resolved.settings, only=only, skip=without), run=None)
+    return start_run(resolved.settings, origins=resolved.origins, argv=sys.argv, folder=folder)
+
+
+def _dry_run(
+    settings: "Settings",
+    run: "RunDirectory | None",
+    only: Sequence[str],
+    without: Sequence[str],
+    folder: Path | None,
+    as_json: bool,
+) -> None:
+    from ups_app.cli.preflight import NOT_READY, print_preflight
+    from ups_engine.preflight import preflight
+
+    outcome = preflight(settings, run, only=only, skip=without, folder=folder)
+    print_preflight(outcome, as_json)
+    if not outcome.ready:
+        raise typer.Exit(NOT_READY)
+
+
+def _detach(
+    run: "RunDirectory", root: Path, only: Sequence[str], without: Sequence[str], options: list[str], as_json: bool
+) -> None:
+    from ups_app.cli.detached import start_detached
+
+    pid = start_detached(run, only=only, skip=without, options=options)
+    if as_json:
+        print_json({"run": run.name, "directory": str(run.path), "pid": pid})
+        return
+    name = short_reference(run, root)
     notice(f"run {run.name} in {run.path}")
-    going_on = f"go on with: ups train --resume {run.name if run.path == (root / run.name).absolute() else run.path}"
+    if pid is None:
+        notice(f"it has ended already: ups runs show {name}")
+    else:
+        notice(
+            f"it trains on its own as process {pid}; watch it with `ups tui {name}`, end it with `ups runs stop {name}`"
+        )
+
+
+def _train_here(
+    run: "RunDirectory",
+    reference: str,
+    only: Sequence[str],
+    without: Sequence[str],
+    observer: "Lines",
+    json_events: bool,
+) -> None:
+    from contextlib import nullcontext
+
+    from ups_app.cli.following import EventLines
+    from ups_engine.pipeline import Outcome, run_pipeline
+
+    going_on = f"go on with: ups train --resume {reference}"
     try:
-        with Lines() if headless or not sys.stderr.isatty() else LiveLine() as observer:
+        with EventLines(run.events) if json_events else nullcontext(), observer:
             outcome = run_pipeline(run, only=only, skip=without, observer=observer)
     except KeyboardInterrupt:
         notice(f"left at once, without saving; from the last saved state {going_on}")
         raise
-    if outcome is Outcome.STOPPED:
-        notice(f"stopped and saved; {going_on}")
+    if outcome is not Outcome.FINISHED:
+        notice(f"{outcome.value} and saved; {going_on}")
         raise typer.Exit(EXIT_RESUMABLE)
-    if not _show_evaluation(run.reports):
+    if not _show_evaluation(run.reports, on_stdout=not json_events):
         notice(f"results: {run.checkpoints}")
 
 
-def _show_evaluation(reports: Path) -> bool:
+def _show_evaluation(reports: Path, *, on_stdout: bool) -> bool:
     from ups_engine.evaluation.report import EvaluationReport, render
     from ups_engine.plan import EVALUATION_FILE
 
     path = reports / EVALUATION_FILE
     if path.exists():
-        print(render(EvaluationReport.read(path)))
+        # Flushed, for a log that holds both streams in the order in which they were written.
+        print(render(EvaluationReport.read(path)), file=sys.stdout if on_stdout else sys.stderr, flush=True)
         notice(f"report: {path}")
     return path.exists()

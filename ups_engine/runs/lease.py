@@ -118,6 +118,17 @@ def owner_of(run: RunDirectory, *, silence: float | None = None) -> Owner | None
     return owner.known(_alive(owner, run, locked=_is_locked(run.path / _LOCK_FILE), silence=silence))
 
 
+def refuse_owned(run: RunDirectory) -> None:
+    """Do nothing for a run that nobody owns.
+
+    Raises:
+        RunError: a live process owns it, or run.json is damaged.
+    """
+    owner = owner_of(run)
+    if owner is not None and owner.alive:
+        raise _refusal(run, owner, owner.pid)
+
+
 def _alive(owner: Owner, run: RunDirectory, *, locked: bool | None, silence: float | None = None) -> bool:
     """Judge an owner; `locked` is whether the lock is held, None when the file system does not say."""
     if locked or (owner.process_exists() and owner.pid != os.getpid()):  # this process knows what it holds

@@ -1,0 +1,38 @@
+"""Starting training as a process of its own."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ups_engine.runs.directory import RunDirectory
+
+
+def start_detached(
+    run: "RunDirectory", *, only: Sequence[str] = (), skip: Sequence[str] = (), options: Sequence[str] = ()
+) -> int | None:
+    """Begin or go on with a run in a process that outlives this one, and wait until it owns the run.
+
+    Args:
+        run: without a live owner.
+        only: stages to run; see `ups train --stage`.
+        skip: stages to leave out.
+        options: further ones for `ups train`.
+
+    Returns:
+        The pid; None when nothing was left to do.
+
+    Raises:
+        RunError: a live process owns the run.
+        UsageError, RunError: the process failed at once, with its own words.
+    """
+    from ups_engine.runs.launching import launch_and_wait
+    from ups_engine.runs.lease import refuse_owned
+
+    refuse_owned(run)
+    # -P: a file in the working folder must not pass for a module.
+    command = [sys.executable, "-P", "-m", "ups_app", "train", "--headless", "--resume", str(run.path), *options]
+    for option, stages in (("--stage", only), ("--skip", skip)):
+        for stage in stages:
+            command += [option, stage]
+    return launch_and_wait(run, command)
