@@ -18,6 +18,7 @@ from ups_app.tui.actions import SCREENS, actions_of, common_actions
 from ups_app.tui.looks import THEMES, PlainAscii
 from ups_app.tui.messages import Answered, Unanswered
 from ups_app.tui.screens.base import UpsScreen
+from ups_app.tui.screens.help import HelpScreen
 from ups_app.tui.widgets.confirm import Confirm
 
 if TYPE_CHECKING:
@@ -194,6 +195,8 @@ class UpsApp(App[None]):
 
     def action_help(self) -> None:
         """Show every key."""
+        if isinstance(self.screen, UpsScreen):
+            self.push_screen(HelpScreen(self.screen.NAME, self.keys, read_only=self.read_only))
 
     async def action_quit(self) -> None:
         """Leave; what to tell afterwards is `farewell`."""

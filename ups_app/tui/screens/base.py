@@ -46,6 +46,11 @@ class UpsScreen(Screen[None]):
         Called when it has changed while the screen is in front, and when the screen comes to the front.
         """
 
+    @property
+    def settled(self) -> bool:
+        """Whether the screen shows all that it will show of a run that stands still; a picture waits for it."""
+        return self.ups.followed is None or self.ups.view is not None
+
     def copyable(self) -> str | None:
         """The text that `copy` copies; None when nothing is highlighted."""
         return None

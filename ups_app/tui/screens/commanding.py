@@ -1,24 +1,21 @@
 """What can be done to a run, on every screen that shows one."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from ups_app.tui.actions import Action, named
 from ups_app.tui.screens.base import UpsScreen
+from ups_engine.runs.commands import CommandKind
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.requests import LIVE
+from ups_engine.runs.state import RunState
 
-if TYPE_CHECKING:
-    from ups_engine.runs.commands import CommandKind
-    from ups_engine.runs.directory import RunDirectory
-    from ups_engine.runs.state import RunState
-
-_LIVE = ("waiting", "running", "paused")
 _LIVE_ONLY = ("pause", "skip", "finish", "park", "stop")
 
 
 class RunCommands(UpsScreen):
     """A screen with a run in it that takes commands."""
 
-    def target(self) -> "tuple[RunDirectory, RunState] | None":
+    def target(self) -> tuple[RunDirectory, RunState] | None:
         """The run that is meant and its state; the followed one unless a screen says otherwise."""
         app = self.ups
         return None if app.followed is None or app.view is None else (app.followed, app.view.state)
@@ -31,11 +28,11 @@ class RunCommands(UpsScreen):
         """Offer what the run's state allows."""
         target = self.target()
         state = None if target is None else target[1].state
-        if action.id in _LIVE_ONLY and state not in _LIVE:
+        if action.id in _LIVE_ONLY and state not in LIVE:
             return ""
         if action.id == "pause" and state == "paused":
             return "go on"
-        if action.id == "resume" and (state is None or state in (*_LIVE, "finished")):
+        if action.id == "resume" and (state is None or state in (*LIVE, "finished")):
             return ""
         return action.label
 
@@ -50,7 +47,7 @@ class RunCommands(UpsScreen):
         target, stage = self.target(), self.stage()
         if target is None:
             return
-        running = target[1].stage if target[1].state in _LIVE else None
+        running = target[1].stage if target[1].state in LIVE else None
         if running is not None and stage in (None, running):
             self._ask("skip", running, lambda: self._command("skip_stage", running))
         else:
@@ -59,7 +56,7 @@ class RunCommands(UpsScreen):
     def action_finish(self) -> None:
         """End the running stage now."""
         target = self.target()
-        if target is not None and target[1].stage is not None and target[1].state in _LIVE:
+        if target is not None and target[1].stage is not None and target[1].state in LIVE:
             running = target[1].stage
             self._ask("finish", running, lambda: self._command("finish_stage", running))
         else:
@@ -78,7 +75,7 @@ class RunCommands(UpsScreen):
         target, stage = self.target(), self.stage()
         if target is None:
             return
-        if target[1].state not in _LIVE:
+        if target[1].state not in LIVE:
             self.action_resume()
         elif stage is None:
             self.ups.tell("no stage is highlighted")
@@ -93,13 +90,13 @@ class RunCommands(UpsScreen):
         run, state = target
         if state.state == "paused":
             self._command("resume")
-        elif state.state in _LIVE:
+        elif state.state in LIVE:
             self.ups.tell(f"run {run.name} is {state.state} already")
         else:
             stage = self.stage() if state.state == "finished" else None
             self.run_worker(self._launch(run, stage), group="resume", exclusive=True, exit_on_error=False)
 
-    async def _launch(self, run: "RunDirectory", stage: str | None) -> None:
+    async def _launch(self, run: RunDirectory, stage: str | None) -> None:
         self.ups.tell(f"resuming {run.name}")
         done = await self.ups.ups("runs", "resume", str(run.path), *(("--stage", stage) if stage else ()))
         if done.code:
@@ -108,7 +105,7 @@ class RunCommands(UpsScreen):
         else:
             self.ups.tell(f"run {run.name} goes on")
 
-    def _command(self, kind: "CommandKind", stage: str | None = None) -> None:
+    def _command(self, kind: CommandKind, stage: str | None = None) -> None:
         target = self.target()
         if target is None:
             self.ups.tell("there is no run here", problem=True)

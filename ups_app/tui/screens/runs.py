@@ -1,9 +1,189 @@
 """All runs: live, finished and lost."""
 
-from ups_app.tui.screens.base import UpsScreen
+from textual import events
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.timer import Timer
+
+from ups_app.tui.actions import Action
+from ups_app.tui.looks import STATES
+from ups_app.tui.screens.commanding import RunCommands
+from ups_app.tui.widgets.line import Line
+from ups_app.tui.widgets.table import Cell, Column, Table
+from ups_app.tui.wording import figure, moment
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.requests import LIVE
+from ups_engine.runs.state import RunState
+from ups_engine.runs.watch import Damaged, RunsWatcher
+
+_COLUMNS = (
+    Column("state", 10),
+    Column("run"),
+    Column("stage", 19),
+    Column("epoch", 7, right=True),
+    Column("best", 9, right=True),
+)
+_STARTED = Column("started", 12)
+_SENTENCES = {
+    "waiting": "It has been made and is about to begin.",
+    "lost": "Its process went away without a word. It goes on from its last saved state: resume.",
+    "parked": "It has left the machine, saved. It goes on where it was: resume.",
+    "stopped": "It was stopped, saved. It goes on where it was: resume.",
+    "paused": "It waits in its process, which keeps its memory.",
+}
 
 
-class RunsScreen(UpsScreen):
-    """The list of runs."""
+class RunsScreen(RunCommands):
+    """The list of runs; what the keys do, they do to the highlighted one."""
 
     NAME = "runs"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watcher: RunsWatcher | None = None
+        self._timer: Timer | None = None
+        self._states: dict[str, RunState | Damaged] | None = None
+
+    def body(self) -> ComposeResult:
+        """The table, and a few words on the highlighted run."""
+        yield Table(_COLUMNS, id="runs")
+        yield Line(id="about")
+
+    @property
+    def settled(self) -> bool:
+        """Whether the folder has been read."""
+        return self._states is not None
+
+    def on_screen_resume(self) -> None:
+        """Look at all runs as long as the screen is in front."""
+
+        if self._watcher is None:
+            self._watcher = RunsWatcher(self.ups.root, clock=self.ups.clock).start()
+            self._timer = self.set_interval(0.5, self._look)
+            self._look()
+
+    def on_screen_suspend(self) -> None:
+        """Stop looking."""
+        self._close()
+
+    def on_unmount(self) -> None:
+        """Stop looking."""
+        self._close()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Tell when a run began where there is room."""
+        self.query_one(Table).fit((*_COLUMNS, _STARTED) if event.size.width >= 90 else _COLUMNS)
+        self._draw()
+
+    def target(self) -> tuple[RunDirectory, RunState] | None:
+        """The highlighted run."""
+
+        state = self._highlighted()
+        return (RunDirectory(state.directory), state) if isinstance(state, RunState) else None
+
+    def copyable(self) -> str | None:
+        """The highlighted run's folder."""
+        target = self.target()
+        return None if target is None else str(target[0].path)
+
+    def label(self, action: Action) -> str:
+        """A run that lives is not removed."""
+        if action.id in ("remove", "open") and self._highlighted() is None:
+            return ""
+        target = self.target()
+        if action.id == "remove" and target is not None and target[1].state in LIVE:
+            return ""
+        return super().label(action)
+
+    def on_data_table_row_selected(self) -> None:
+        """Open the run that Enter or a click selects."""
+        self.action_open()
+
+    def on_data_table_row_highlighted(self) -> None:
+        """Say more about the highlighted run."""
+        self._tell()
+
+    def action_open(self) -> None:
+        """Follow the highlighted run, on its dashboard."""
+        target = self.target()
+        if target is not None:
+            self.ups.follow(target[0])
+            self.ups.go("dashboard")
+
+    def action_remove(self) -> None:
+        """Delete the highlighted run after a question."""
+        name = self.query_one(Table).highlighted
+        if name is not None:
+            question = f"Delete run {name} with all its checkpoints and reports? Nothing of it is kept."
+            self.ups.confirm(question, lambda: self.run_worker(self._remove(name), exit_on_error=False))
+
+    async def _remove(self, name: str) -> None:
+        done = await self.ups.ups("runs", "remove", str(self.ups.root.absolute() / name), "--yes")
+        if done.code:
+            self.ups.tell("\n".join(filter(None, done.error)), problem=True)
+        else:
+            self.ups.tell(f"run {name} is deleted")
+
+    def _close(self) -> None:
+        if self._watcher is not None and self._timer is not None:
+            self._timer.stop()
+            self._watcher.close()
+            self._watcher = None
+
+    def _look(self) -> None:
+        watcher = self._watcher
+        if watcher is None or watcher.states is None:
+            return
+
+        self._states = {state.run if isinstance(state, RunState) else state.name: state for state in watcher.states}
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._states is not None:
+            table = self.query_one(Table)
+            wide = self.size.width >= 90
+            table.put((name, _row(name, state, wide=wide)) for name, state in self._states.items())
+            self._tell()
+
+    def _tell(self) -> None:
+        state = self._highlighted()
+        if self._states is not None and not self._states:
+            text = f"There are no runs under {self.ups.root} yet; 2 starts one."
+            self.query_one("#about", Line).put(text)
+        elif state is not None:
+            self.query_one("#about", Line).put(_about(state))
+        self.refresh_keys()
+
+    def _highlighted(self) -> RunState | Damaged | None:
+        name = self.query_one(Table).highlighted
+        return None if name is None or self._states is None else self._states.get(name)
+
+
+def _row(name: str, state: RunState | Damaged, *, wide: bool) -> list[Cell]:
+    word = getattr(state, "state", "damaged")
+    sign, colour = STATES[word]
+    cells: list[Cell] = [(f"{sign} {word}", colour.removeprefix("$")), name]
+    stages = {stage.name: stage for stage in getattr(state, "stages", ())}
+    stage = stages.get(getattr(state, "stage", None) or "")
+    if stage is None:
+        cells += ["-", "-", "-"]
+    else:
+        cells += [stage.name, f"{stage.epoch}/{stage.epochs}", figure(stage.best)]
+    if wide:
+        created = getattr(state, "created", None)
+        cells.append("-" if created is None else moment(created))
+    return cells
+
+
+def _about(state: RunState | Damaged) -> Content:
+
+    if not isinstance(state, RunState):
+        return Content.from_markup("[$error]$message[/]", message=state.message)
+    lines = [Content.from_markup("[$muted]$folder[/]", folder=str(state.directory))]
+    if state.error is not None:
+        message, hint = state.error
+        lines.append(Content.from_markup("[$error]$message[/]", message=message))
+        lines += [Content(hint)] if hint else []
+    elif state.state in _SENTENCES:
+        lines.append(Content(_SENTENCES[state.state]))
+    return Content("\n").join(lines)

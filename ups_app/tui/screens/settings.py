@@ -1,9 +1,136 @@
-"""The screen of the settings."""
+"""The settings of the followed run, or of the working folder, with the layer that each value came from."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+
+from textual import events
+from textual.app import ComposeResult
+from textual.content import Content
 
 from ups_app.tui.screens.base import UpsScreen
+from ups_app.tui.widgets.filter import Filter
+from ups_app.tui.widgets.line import Line
+from ups_app.tui.widgets.table import Column, Table
+from ups_engine.config.archive import settings_to_toml
+from ups_engine.config.layers import UNSET
+from ups_engine.config.notation import toml_value
+from ups_engine.config.paths import SETTINGS, allowed
+from ups_engine.errors import RunError
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.watch import RunView
+
+_COLUMNS = (Column("setting"), Column("value"), Column("origin"))
 
 
 class SettingsScreen(UpsScreen):
-    """The settings."""
+    """A searchable table, and what the highlighted setting means."""
 
     NAME = "settings"
+    AUTO_FOCUS = "Table"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: RunDirectory | None = None
+        self._entries: dict[str, tuple[str, str]] | None = None
+        """Value and origin by key."""
+
+    def body(self) -> ComposeResult:
+        """Whose settings they are, the filter, the table, the meaning of one."""
+        yield Line(id="whose")
+        yield Filter()
+        yield Table(_COLUMNS, id="settings")
+        yield Line(id="meaning")
+
+    def show(self, view: RunView | None) -> None:
+        """Read the settings of another run; those of a run never change."""
+        run = self.ups.followed
+        if self._entries is None or run != self._shown:
+            self._shown = run
+            self._read()
+            self._draw()
+
+    def copyable(self) -> str | None:
+        """The highlighted setting, as `--set` takes it."""
+        key = self.query_one(Table).highlighted
+        return f"{key}={self._entries[key][0]}" if key and self._entries and self._entries[key][0] else key
+
+    def action_filter(self) -> None:
+        """Look for a text."""
+        self.query_one(Filter).open()
+
+    def on_filter_left(self) -> None:
+        """Back to the table."""
+        self.query_one(Table).focus()
+
+    def on_input_changed(self) -> None:
+        """Show only what holds the text."""
+        self._draw()
+
+    def on_data_table_row_highlighted(self) -> None:
+        """Explain the highlighted setting."""
+        self._explain()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The explanation may wrap otherwise."""
+        self._explain()
+
+    def _read(self) -> None:
+        whose = self.query_one("#whose", Line)
+        if self._shown is None:
+            resolved = self.ups.resolved
+            values = _flat(tomllib.loads(settings_to_toml(resolved.settings)))
+            origins: Mapping[str, str] = resolved.origins
+            whose.put("settings of this folder, for the next run")
+        else:
+            try:
+                values = _flat(tomllib.loads(self._shown.settings_toml))
+                origins = json.loads((self._shown.path / "origins.json").read_text("utf-8"))
+            except (RunError, OSError, ValueError) as problem:
+                values, origins = {}, {}
+                whose.put(f"the settings of {self._shown.name} cannot be read: {problem}")
+            else:
+                whose.put(f"settings that {self._shown.name} was started with")
+        keys = dict.fromkeys([*origins, *values])
+        self._entries = {key: (values.get(key, ""), str(origins.get(key, UNSET))) for key in keys}
+
+    def _draw(self) -> None:
+        if self._entries is None:
+            return
+        wanted = self.query_one(Filter).value.casefold()
+        rows = []
+        for key, (value, origin) in self._entries.items():
+            if wanted in f"{key} {value} {origin}".casefold():
+                builtin = origin == UNSET or "settings/default.toml" in origin
+                rows.append((key, (key, value or ("unset", "muted"), (origin, "muted") if builtin else origin)))
+        self.query_one(Table).put(rows)
+        self._explain()
+
+    def _explain(self) -> None:
+        key = self.query_one(Table).highlighted
+        field = SETTINGS.get(key) if key else None
+        if key is None or self._entries is None:
+            text = Content("")
+        elif field is None:
+            text = Content(f"{key} is no setting of this version")
+        else:
+            text = Content.from_markup(
+                "[b]$key[/] = $value   [$muted]$origin[/]\n$meaning\n[$muted]accepts $kinds[/]",
+                key=key,
+                value=self._entries[key][0] or "unset",
+                origin=self._entries[key][1],
+                meaning=(field.description or "").replace("\n", " "),
+                kinds=allowed(field.annotation, field.metadata),
+            )
+        self.query_one("#meaning", Line).put(text)
+
+
+def _flat(tree: Mapping[str, object], path: str = "") -> dict[str, str]:
+    """Values as TOML by dotted key."""
+    flat: dict[str, str] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{path}{name}.")
+        else:
+            flat[f"{path}{name}"] = toml_value(value)
+    return flat

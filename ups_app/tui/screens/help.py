@@ -1,0 +1,67 @@
+"""Every key, made from the table of actions."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+
+from ups_app.tui.actions import ACTIONS, SCREENS, Action, key_name
+from ups_app.tui.widgets.line import Line
+
+
+class HelpScreen(ModalScreen[None]):
+    """The keys of the screen one came from, those of all screens, then the rest.
+
+    Args:
+        here: the screen in front.
+        keys: what the user has remapped.
+        read_only: leave out what changes anything.
+    """
+
+    BINDINGS: ClassVar = [Binding("escape,q,question_mark,enter", "dismiss", "close")]
+
+    def __init__(self, here: str, keys: dict[str, str], *, read_only: bool) -> None:
+        super().__init__()
+        self._here = here
+        self._keys = keys
+        self._offered = [action for action in ACTIONS if not (read_only and action.changes)]
+
+    def compose(self) -> ComposeResult:
+        """The groups under each other."""
+        with VerticalScroll(id="help"):
+            yield Line(Content("\n\n").join(self._groups()))
+
+    def _groups(self) -> list[Content]:
+        here = [action for action in self._offered if self._here in action.screens]
+        everywhere = [action for action in self._offered if not action.screens]
+        others = [name for name in SCREENS if name != self._here]
+        groups = [self._group(f"{self._here}, the screen in front", here), self._group("everywhere", everywhere)]
+        for name in others:
+            rest = [action for action in self._offered if name in action.screens and self._here not in action.screens]
+            groups.append(self._group(name, rest))
+        groups.append(_HANDS)
+        return [group for group in groups if group.plain]
+
+    def _group(self, title: str, actions: list[Action]) -> Content:
+        if not actions:
+            return Content("")
+        lines = [Content.from_markup("[b $primary]$title[/]", title=title)]
+        for action in actions:
+            key = key_name(self._keys.get(action.id, action.key))
+            lines.append(
+                Content.from_markup("[b]$key[/]$text", key=f"{key:>8}  ", text=action.text)
+                if not action.loses
+                else Content.from_markup("[b]$key[/]$text [$muted](asks first)[/]", key=f"{key:>8}  ", text=action.text)
+            )
+        return Content("\n").join(lines)
+
+
+_HANDS = Content.from_markup(
+    "[b $primary]moving[/]\n"
+    "[b]     tab  [/]to the next part of the screen, shift+tab back\n"
+    "[b]  arrows  [/]move in lists and tables; page up, page down, home, end too\n"
+    "[$muted]The setting tui.keys gives actions other keys. Leaving this interface leaves every run running.[/]"
+)

@@ -1,0 +1,45 @@
+"""Times, figures and events in words, as all screens write them."""
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ups_engine.runs.event_file import Event
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+
+
+def moment(when: float) -> str:
+    """A date and time of day without the year, `Nov 22 14:03`."""
+    return time.strftime("%b %d %H:%M", time.localtime(when))
+
+
+def figure(value: float | None, digits: int = 4) -> str:
+    """A number to so many significant figures, a dash for none."""
+    return "-" if value is None else f"{value:.{digits}g}"
+
+
+def event_line(event: "Event") -> str:
+    """An event on one line: when, what, where, and its data."""
+    place = [
+        event.stage,
+        *(f"{word} {at}" for word, at in (("epoch", event.epoch), ("step", event.step)) if at is not None),
+    ]
+    data = [f"{key}={_brief(value)}" for key, value in event.data.items()]
+    when = time.strftime("%H:%M:%S", time.localtime(event.time))
+    what = " ".join(filter(None, place))
+    return f"{when}  {event.kind:<14} {what}{'  ' if what and data else ''}{' '.join(data)}"
+
+
+def printable(line: str) -> str:
+    """A line of a log as a terminal would have left it: after its last carriage return, without control codes."""
+    last = _CONTROL.sub("", line).rstrip("\r").rpartition("\r")[2].expandtabs(8)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in last)
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)
