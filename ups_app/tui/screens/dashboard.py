@@ -1,0 +1,209 @@
+"""The followed run at a glance: its stages, its curves, its figures, its machine."""
+
+from typing import TYPE_CHECKING, Any
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Container, Horizontal, Vertical, VerticalScroll
+
+from ups_app.tui.actions import ACTIONS, Action, key_name
+from ups_app.tui.screens.commanding import RunCommands
+from ups_app.tui.widgets.banner import Banner
+from ups_app.tui.widgets.line import Line
+from ups_app.tui.widgets.loss_chart import KINDS, Charted, Kind, LossChart
+from ups_app.tui.widgets.machine import Machine
+from ups_app.tui.widgets.panels import Figures, Latents, Reading, Warnings
+from ups_app.tui.widgets.stage_track import StageTrack, Track
+
+if TYPE_CHECKING:
+    from ups_engine.runs.progress import StageState
+    from ups_engine.runs.watch import Curve, RunView
+
+_NO_RUN = "No run is followed. 1 lists the runs there are, 2 starts a new one."
+_LEAST_HEIGHT = 20
+"""Lines below which there is no room for a chart."""
+
+
+class DashboardScreen(RunCommands):
+    """Stages, curves, figures and machine, arranged by the size of the terminal."""
+
+    NAME = "dashboard"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._chosen: str | None = None
+        self._kind: Kind = "loss"
+        self._run: str | None = None
+
+    def body(self) -> ComposeResult:
+        """Everything; which of it is shown where is for the style sheet."""
+        yield Banner()
+        yield Line(_NO_RUN, id="no-run")
+        with Container(id="dashboard"):
+            with Vertical(id="course"):
+                yield StageTrack()
+                with Horizontal(id="large"):
+                    yield LossChart(id="chosen")
+                    yield LossChart(id="parts")
+                with Horizontal(id="small"):
+                    yield LossChart(id="lr")
+                    yield LossChart(id="grad_norm")
+                    yield LossChart(id="throughput")
+            with VerticalScroll(id="panels", can_focus=False):
+                yield Figures()
+                yield Machine()
+                yield Latents()
+                yield Warnings()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Leave the chart out of terminals that are too low for it."""
+        self.set_class(event.size.height < _LEAST_HEIGHT, "-low")
+
+    def show(self, view: "RunView | None") -> None:
+        """Take in the latest view."""
+        followed = self.ups.followed
+        self.query_one("#no-run").display = followed is None
+        self.query_one("#dashboard").display = followed is not None
+        if (path := None if followed is None else str(followed.path)) != self._run:
+            self._run, self._chosen = path, None
+        self.query_one(Banner).tell(None if view is None else view.state, self._keys(), read_only=self.ups.read_only)
+        if view is not None:
+            self._show_stages(view)
+            self._show_curves(view)
+            self.query_one(Machine).tell(view.vitals, _device(view))
+            resting = view.state.state not in ("running", "waiting")
+            activity = {} if resting else view.vitals.get("activity") or {}
+            self.query_one(Latents).tell(view.vitals.get("cache") or {}, activity)
+            self.query_one(Warnings).tell(view.warnings)
+
+    def stage(self) -> str | None:
+        """The stage that the user has highlighted; None while the highlight follows the run."""
+        return self._chosen
+
+    def label(self, action: Action) -> str:
+        """All kinds of curves are on the screen at once when it is large."""
+        if action.id == "curve" and self.has_class("-huge") and self.has_class("-tall"):
+            return ""
+        return super().label(action)
+
+    def copyable(self) -> str | None:
+        """The run's folder."""
+        followed = self.ups.followed
+        return None if followed is None else str(followed.path)
+
+    def action_stage_before(self) -> None:
+        """Highlight the stage before."""
+        self._step(-1)
+
+    def action_stage_after(self) -> None:
+        """Highlight the next stage."""
+        self._step(1)
+
+    def action_curve(self) -> None:
+        """Show the next kind of curve."""
+        kinds = list(KINDS)
+        self._kind = kinds[(kinds.index(self._kind) + 1) % len(kinds)]
+        self.show(self.ups.view)
+
+    def on_stage_track_chosen(self, message: StageTrack.Chosen) -> None:
+        """Highlight the stage that was clicked."""
+        self._choose(message.stage)
+
+    def _step(self, by: int) -> None:
+        view = self.ups.view
+        if view is None or not view.state.stages:
+            return
+        names = [stage.name for stage in view.state.stages]
+        shown = _shown(view, self._chosen)
+        at = names.index(shown) if shown in names else 0
+        self._choose(names[min(max(at + by, 0), len(names) - 1)])
+
+    def _choose(self, stage: str) -> None:
+        view = self.ups.view
+        self._chosen = None if view is not None and stage == view.state.stage else stage
+        self.show(view)
+
+    def _keys(self) -> dict[str, str]:
+        """Names of keys by action, as the user has set them."""
+        names = {action.id: key_name(self.ups.keys.get(action.id, action.key)) for action in ACTIONS}
+        return names | {"results": names["go_results"]}
+
+    def _show_stages(self, view: "RunView") -> None:
+        shown, current = _shown(view, self._chosen), view.state.stage
+        track = Track(view.state.stages, shown, current, _fraction(view), view.eta.stage)
+        self.query_one(StageTrack).tell(track)
+        self.query_one(Figures).tell(_reading(view, shown))
+
+    def _show_curves(self, view: "RunView") -> None:
+        shown = _shown(view, self._chosen)
+        curves = None if shown is None else view.curves.get(shown)
+        planned = _planned(view, shown)
+        for chart in self.query(LossChart):
+            kind = self._kind if chart.id == "chosen" else chart.id
+            chart.tell(Charted(shown, kind, curves, planned))  # type: ignore[arg-type]  # ids are kinds
+
+
+def _shown(view: "RunView", chosen: str | None) -> str | None:
+    """The stage whose curves are shown: the chosen one, else the one under way, else the last that has any."""
+    names = [stage.name for stage in view.state.stages]
+    if chosen in names:
+        return chosen
+    if view.state.stage is not None:
+        return view.state.stage
+    drawn = [name for name in names if name in view.curves and len(view.curves[name].loss.steps)]
+    return drawn[-1] if drawn else names[0] if names else None
+
+
+def _stage(view: "RunView", name: str | None) -> "StageState | None":
+    return next((stage for stage in view.state.stages if stage.name == name), None)
+
+
+def _epoch_steps(view: "RunView", name: str | None) -> float | None:
+    """Steps of an epoch of a stage, where its last step has told or its epochs let it be known."""
+    step = view.last_step
+    if step is not None and step.stage == name and step.data.get("epoch_steps"):
+        return float(step.data["epoch_steps"])
+    return None
+
+
+def _planned(view: "RunView", name: str | None) -> float | None:
+    """Optimiser steps of a whole stage while it is under way; None where its curves say how many there were."""
+    stage, steps = _stage(view, name), _epoch_steps(view, name)
+    return None if stage is None or steps is None or stage.state == "done" else steps * stage.epochs
+
+
+def _fraction(view: "RunView") -> float | None:
+    """How much of the stage under way is done."""
+    stage, steps, step = _stage(view, view.state.stage), _epoch_steps(view, view.state.stage), view.last_step
+    if stage is None or not stage.epochs or steps is None or step is None or step.step is None:
+        return None
+    return max(stage.epoch, step.step / steps) / stage.epochs
+
+
+def _reading(view: "RunView", name: str | None) -> Reading:
+    curves, stage = view.curves.get(name or ""), _stage(view, name)
+    current = name is not None and name == view.state.stage
+    best = None if stage is None else stage.best
+    if curves is None:
+        return Reading(stage=name, best=best, run_left=view.eta.run)
+    return Reading(
+        stage=name,
+        loss=_last(curves.loss),
+        validation=_last(curves.validation),
+        best=best,
+        lr=_last(curves.lr),
+        grad_norm=_last(curves.grad_norm),
+        throughput=_last(curves.throughput),
+        stage_left=view.eta.stage if current else None,
+        run_left=view.eta.run,
+    )
+
+
+def _last(curve: "Curve") -> float | None:
+    return float(curve.values[-1]) if len(curve.values) else None
+
+
+def _device(view: "RunView") -> str | None:
+    """Where the run computes, if that is among what it said lately."""
+    devices = [event.data["device"] for event in view.recent if event.data.get("device")]
+    return str(devices[-1]) if devices else None

@@ -1,0 +1,111 @@
+"""Axes of a chart: what range they span, where their ticks are, and what is written there."""
+
+import math
+from dataclasses import dataclass
+
+_FINER_AND_FINER = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 5, 6, 7, 8, 9))
+_CLOSE = 3.0
+"""Values of which none is so many times another are shown on a range of their own, not on whole thirds of decades."""
+_NICE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A range of values, along a logarithmic or a linear scale."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        """Where a value lies: 0 at the low end, 1 at the high one."""
+        low, high, value = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
+        return (value - low) / (high - low)
+
+    def ticks(self, most: int) -> list[float]:
+        """Round values on the axis, at least two and as many as there are up to a number."""
+        if not self.log:
+            return _linear_ticks(self.low, self.high, most)
+        found = _decades(self.low, self.high, most)
+        for mantissas in _FINER_AND_FINER:
+            finer = [value for value in _rounds(self.low, self.high, mantissas) if self._holds(value)]
+            if len(found) >= 2 and len(finer) > most:
+                return found
+            found = finer
+        return found if len(found) >= max(2, most // 2) else _linear_ticks(self.low, self.high, most)
+
+    def _holds(self, value: float) -> bool:
+        return self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9)
+
+
+def log_axis(low: float, high: float) -> Axis:
+    """A logarithmic axis around positive values; its ends change rarely while the values grow."""
+    if high < _CLOSE * low:
+        step = _nice(max(high - low, 0.02 * low) / 3)
+        return Axis(max(math.floor(low / step) * step, low / 2), (math.floor(high / step) + 1) * step, log=True)
+    return Axis(_down(low), _up(high * 1.0001), log=True)
+
+
+def linear_axis(high: float) -> Axis:
+    """An axis from zero to at least a value."""
+    return Axis(0.0, _nice(high) if high > 0 else 1.0)
+
+
+def steps_axis(last: float, planned: float | None) -> Axis:
+    """An axis of steps, with some room to grow into so that curves stay where they are for a while.
+
+    Args:
+        last: step that there is a point at.
+        planned: steps that it will be; None when that is not known.
+    """
+    high = _nice(max(last, 1.0))
+    return Axis(0.0, max(1.0, last, min(high, planned)) if planned else high)
+
+
+def tick_label(value: float) -> str:
+    """A value on an axis in at most six characters: `0`, `0.05`, `2e-4`, `250`, `1.5k`, `3M`."""
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if size < 1e-3 or size >= 1e9:
+        return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+    for unit, letter in ((1e6, "M"), (1e3, "k")):
+        if size >= unit * 0.99999:
+            return f"{value / unit:.4g}{letter}"
+    return f"{value:.4g}"
+
+
+def _linear_ticks(low: float, high: float, most: int) -> list[float]:
+    """Multiples of the smallest round step of which there are not too many."""
+    rough = (high - low) / max(1, most - 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10, 20) if m * power >= rough * (1 - 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(n * step, 12) if step > 1e-9 else n * step for n in range(first, last + 1)]
+
+
+def _decades(low: float, high: float, most: int) -> list[float]:
+    """Powers of ten, as many apart as it takes."""
+    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+    apart = max(1, math.ceil((last - first + 1) / max(1, most)))
+    return [10.0**power for power in range(first, last + 1, apart)]
+
+
+def _rounds(low: float, high: float, mantissas: tuple[int, ...]) -> list[float]:
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    return [float(f"{mantissa}e{power}") for power in powers for mantissa in mantissas]
+
+
+def _nice(value: float) -> float:
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(m * power for m in (*_NICE, 20) if m * power >= value * (1 - 1e-9))
+
+
+def _down(value: float) -> float:
+    power = 10.0 ** math.floor(math.log10(value))
+    return max(m * power for m in (0.5, 1, 2, 5) if m * power <= value or m == 0.5)
+
+
+def _up(value: float) -> float:
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(m * power for m in (1, 2, 5, 10, 20) if m * power >= value)

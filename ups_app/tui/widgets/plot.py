@@ -1,0 +1,188 @@
+"""Curves drawn with braille dots, eight to a character, and axes around them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from string import ascii_lowercase
+
+import numpy as np
+from numpy.typing import NDArray
+from textual.content import Content
+
+from ups_app.tui.widgets.axes import Axis, linear_axis, log_axis, steps_axis, tick_label
+
+_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
+_LABELS = 7
+"""Cells to the left of the axis."""
+_LETTERS_APART = 16
+_MOST_TICKS = 8
+_GRID = "$rule"
+_MUTED = "$muted"
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A curve to be drawn.
+
+    Attributes:
+        name: in the legend.
+        x: (n,) steps, ascending.
+        y: (n,) values; those that are not finite, or not positive on a log axis, are left out.
+        colour: theme variable.
+        points: drawn as single marks, such as for validations, instead of as a line.
+    """
+
+    name: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    colour: str
+    points: bool = False
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Characters and the series that each belongs to, -1 for none."""
+
+    characters: NDArray[np.str_]  # (height, width)
+    owners: NDArray[np.intp]  # (height, width)
+
+
+def chart(
+    series: Sequence[Series], width: int, height: int, *, log: bool, planned: float | None = None
+) -> list[Content]:
+    """Draw curves over steps.
+
+    Args:
+        series: drawn in this order, the later over the earlier.
+        width: cells, labels included.
+        height: lines, the labels of the steps included.
+        log: values on a logarithmic axis; otherwise linear from zero.
+        planned: steps in all, where known.
+
+    Returns:
+        `height` lines; a sentence in their middle when there is nothing to draw.
+    """
+    inner, rows = width - _LABELS - 1, height - 2
+    kept = [_drawable(one, log) for one in series]
+    values = np.concatenate([one.y for one in kept]) if kept else np.empty(0)
+    if not len(values) or inner < 8 or rows < 2:
+        return _empty("nothing to draw yet" if not len(values) else "too small for a chart", width, height)
+    y_axis = log_axis(values.min(), values.max()) if log else linear_axis(values.max())
+    x_axis = steps_axis(max(one.x[-1] for one in kept if len(one.x)), planned)
+    canvas = rasterise(kept, inner, rows, x_axis, y_axis)
+    ticks = {
+        round((1 - y_axis.place(value)) * (rows - 1)): value
+        for value in y_axis.ticks(min(_MOST_TICKS, max(2, rows // 3)))
+    }
+    colours = [one.colour for one in kept]
+    lines = [_line(canvas, row, ticks.get(row), colours) for row in range(rows)]
+    return [*lines, *_feet(x_axis, inner)]
+
+
+def rasterise(series: Sequence[Series], width: int, height: int, x_axis: Axis, y_axis: Axis) -> Canvas:
+    """Draw curves into cells; where several meet, the last of them is seen."""
+    characters = np.full((height, width), " ")
+    owners = np.full((height, width), -1)
+    lines = sum(not one.points for one in series)
+    for number, one in enumerate(series):
+        if not len(one.x):
+            continue
+        y = np.log10(one.y) if y_axis.log else one.y
+        low, high = np.log10((y_axis.low, y_axis.high)) if y_axis.log else (y_axis.low, y_axis.high)
+        across = (one.x - x_axis.low) / (x_axis.high - x_axis.low)
+        down = (high - y) / (high - low)
+        if one.points:
+            at = np.rint(down * (height - 1)).astype(int), np.rint(across * (width - 1)).astype(int)
+            characters[at], owners[at] = "○", number
+            continue
+        dots = line_dots(across * (2 * width - 1), down * (4 * height - 1), 2 * width, 4 * height)
+        cells = (dots.reshape(height, 4, width, 2) * _BITS[None, :, None, :]).sum((1, 3))
+        there = cells > 0
+        characters[there] = [chr(0x2800 + cell) for cell in cells[there]]
+        owners[there] = number
+        if lines > 1:
+            _letter(characters, there, number)
+    return Canvas(characters, owners)
+
+
+def line_dots(x: NDArray[np.float64], y: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:
+    """The dots of a line through points, each column from its lowest to its highest value.
+
+    Args:
+        x: (n,) columns, ascending.
+        y: (n,) rows.
+        width: columns.
+        height: rows.
+
+    Returns:
+        (height, width).
+    """
+    edges = np.clip(np.arange(width + 1) - 0.5, x[0], x[-1])
+    at_edges = np.interp(edges, x, y)
+    lowest, highest = np.minimum(at_edges[:-1], at_edges[1:]), np.maximum(at_edges[:-1], at_edges[1:])
+    columns = np.clip(np.rint(x).astype(int), 0, width - 1)
+    np.minimum.at(lowest, columns, y)
+    np.maximum.at(highest, columns, y)
+    rows = np.arange(height)[:, None]
+    touched = (np.arange(width) >= columns[0]) & (np.arange(width) <= columns[-1])
+    dots: NDArray[np.bool_] = (rows >= np.rint(lowest)) & (rows <= np.rint(highest)) & touched
+    return dots
+
+
+def letter(number: int) -> str:
+    """What marks the n-th of several lines, for whoever sees no colours."""
+    return ascii_lowercase[number % 26]
+
+
+def _letter(characters: NDArray[np.str_], there: NDArray[np.bool_], number: int) -> None:
+    """Write a line's letter onto it now and then, each line's at other columns."""
+    width = there.shape[1]
+    for column in range((5 * number + 3) % _LETTERS_APART, width, _LETTERS_APART):
+        rows = np.flatnonzero(there[:, column])
+        if len(rows):
+            characters[rows[len(rows) // 2], column] = letter(number)
+
+
+def _drawable(series: Series, log: bool) -> Series:
+    kept = np.isfinite(series.y) & ((series.y > 0) | (not log))
+    return Series(series.name, series.x[kept], series.y[kept], series.colour, series.points)
+
+
+def _line(canvas: Canvas, row: int, tick: float | None, colours: Sequence[str]) -> Content:
+    """One row of the plot with its label."""
+    characters, owners = canvas.characters[row].copy(), canvas.owners[row]
+    if tick is not None:
+        characters[(owners < 0)] = "┈"
+    label = "" if tick is None else tick_label(tick)
+    parts = [(f"{label:>{_LABELS - 1}} {'│' if tick is None else '┤'}", _MUTED)]
+    starts = [0, *(np.flatnonzero(np.diff(owners)) + 1), len(owners)]
+    for start, end in pairwise(starts):
+        owner = owners[start]
+        parts.append(("".join(characters[start:end]), _GRID if owner < 0 else colours[owner]))
+    return Content.assemble(*parts)
+
+
+def _feet(axis: Axis, width: int) -> list[Content]:
+    """The axis of steps and its labels."""
+    line, labels = ["─"] * width, [" "] * (width + _LABELS + 1)
+    free = 0
+    for value in axis.ticks(max(2, width // 12)):
+        at = round(axis.place(value) * (width - 1))
+        text = tick_label(value)
+        start = min(_LABELS + 1 + at - (len(text) - 1) // 2, len(labels) - len(text))
+        if start >= free:
+            labels[start : start + len(text)] = text
+            line[at], free = "┬", start + len(text) + 1
+    unit = "step"
+    if free + len(unit) <= len(labels):
+        labels[-len(unit) :] = unit
+    return [
+        Content.assemble((" " * _LABELS + "└" + "".join(line), _MUTED)),
+        Content.assemble(("".join(labels), _MUTED)),
+    ]
+
+
+def _empty(sentence: str, width: int, height: int) -> list[Content]:
+    lines = [Content("")] * max(height, 1)
+    lines[len(lines) // 2] = Content.styled(sentence.center(max(width, len(sentence))), _MUTED)
+    return lines

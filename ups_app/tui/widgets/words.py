@@ -1,0 +1,72 @@
+"""Figures, times, bars and lists in few characters."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from textual.content import Content
+
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_SEPARATOR = "  "
+
+
+def figure(value: float | None) -> str:
+    """A loss, rate or error in three figures; `-` for none."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def count(value: float | None) -> str:
+    """A count or speed with separators."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def clock(seconds: float | None) -> str:
+    """A duration as `0:07`, `12:05`, `3:02:05` or `4 d 07 h`; `-` for none."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    total = max(0, round(seconds))
+    if total >= 100 * 3600:
+        return f"{total // 86400} d {total % 86400 // 3600:02d} h"
+    minutes, rest = divmod(total, 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def bar(fraction: float, width: int) -> str:
+    """A bar of so many cells, filled in eighths of a cell; what is left is dotted."""
+    eighths = round(min(max(fraction, 0.0), 1.0) * width * 8)
+    full, part = divmod(eighths, 8)
+    filled = "█" * full + (_EIGHTHS[part] if part else "")
+    return filled + "·" * (width - len(filled))
+
+
+def shares(parts: Sequence[float], width: int) -> tuple[int, ...]:
+    """Cells of a bar for parts of a whole of 1; a part that is there at all has a cell, as far as there is room."""
+    cells: list[int] = []
+    for part in parts:
+        wanted = max(round(part * width), 1 if part > 0 else 0)
+        cells.append(min(wanted, width - sum(cells)))
+    return tuple(cells)
+
+
+def labelled(label: str, value: str) -> Content:
+    """A figure after its name."""
+    return Content.from_markup("[$muted]$label[/] $value", label=label, value=value)
+
+
+def flowing(items: Iterable[Content], width: int) -> list[Content]:
+    """Items one after the other, in as many lines as they take."""
+    lines: list[Content] = []
+    for item in items:
+        if lines and lines[-1].cell_length + len(_SEPARATOR) + item.cell_length <= width:
+            lines[-1] = Content.assemble(lines[-1], _SEPARATOR, item)
+        else:
+            lines.append(item)
+    return lines
+
+
+def heading(text: str) -> Content:
+    """The name of a panel."""
+    return Content.styled(text, "b $muted")
