@@ -1,5 +1,6 @@
-"""`ups tui`: the terminal interface."""
+"""`ups tui`: the terminal interface, or a picture of it."""
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,6 +11,7 @@ from ups_app.cli.options import resolve_settings
 from ups_app.cli.output import notice
 
 if TYPE_CHECKING:
+    from ups_app.tui.app import UpsApp
     from ups_engine.runs.directory import RunDirectory
 
 _Theme = Literal["dark", "light", "high-contrast"]
@@ -18,32 +20,69 @@ _Screen = Literal["runs", "launch", "dashboard", "cache", "results", "settings",
 
 def tui(
     reference: Annotated[
-        str | None,
-        typer.Argument(metavar="[RUN]", help="A run's name or its folder; without, the newest live one."),
+        str | None, typer.Argument(metavar="[RUN]", help="A run's name or its folder; else the newest live one.")
     ] = None,
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Look only: offer nothing that changes a run.")
     ] = False,
     theme: Annotated[_Theme | None, typer.Option("--theme", help="Colours, over the setting tui.theme.")] = None,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Show nothing but ASCII.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="FILE.svg", help="Write a picture and leave; needs no terminal.")
+    ] = None,
+    screen: Annotated[_Screen | None, typer.Option("--screen", help="The screen to begin with, or to picture.")] = None,
+    size: Annotated[str, typer.Option("--size", metavar="COLUMNSxLINES", help="Of the picture.")] = "120x40",
 ) -> None:
-    """Start, watch and control runs in the terminal. Leaving it leaves the runs running."""
+    """Start, watch and control runs in the terminal; leaving it leaves them running."""
     from ups_engine.errors import UsageError
 
+    cells = _cells(size)
     resolved = resolve_settings(None, None, None)
     root = Path(resolved.settings.runs.root)
     run = _find(reference, root)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if picture is None and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("ups tui needs a terminal", "`ups runs show RUN` tells the same in plain lines")
     from ups_app.tui.app import UpsApp
     from ups_app.tui.looks import wants_ascii
 
     chosen = resolved.settings.tui.ascii
     plain = ascii_only or (wants_ascii() if chosen is None else chosen)
-    app = UpsApp(resolved, run, read_only=read_only, theme=theme, ascii=plain)
-    app.run()
-    if app.followed is not None:
-        notice(f"come back with: ups tui {app.followed.name}")
+    app = UpsApp(resolved, run, screen=screen, read_only=read_only, theme=theme, ascii=plain)
+    if picture is None:
+        _run(app)
+    else:
+        from ups_app.tui.picture import take_picture
+
+        _write(picture, take_picture(app, screen or ("runs" if run is None else "dashboard"), cells))
+
+
+def _run(app: "UpsApp") -> None:
+    from ups_app.tui.leaving import ending_with_the_terminal
+
+    with ending_with_the_terminal(app.leave):
+        app.run()
+    if farewell := app.farewell():
+        notice(farewell)
+    if app.return_code:
+        raise typer.Exit(app.return_code)
+
+
+def _cells(size: str) -> tuple[int, int]:
+    """Columns and lines of `120x40`."""
+    from ups_engine.errors import UsageError
+
+    found = re.fullmatch(r"(\d{1,3})x(\d{1,3})", size)
+    columns, lines = map(int, found.groups()) if found else (0, 0)
+    if not (20 <= columns <= 400 and 5 <= lines <= 200):
+        raise UsageError(f"--size {size} is no size of a terminal", "columns 20 to 400, lines 5 to 200, as in 120x40")
+    return columns, lines
+
+
+def _write(path: Path, text: str) -> None:
+    from ups_engine.runs.atomic import write_text
+
+    write_text(path.absolute(), text)
+    notice(f"wrote {path}")
 
 
 def _find(reference: str | None, root: Path) -> "RunDirectory | None":

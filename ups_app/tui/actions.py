@@ -171,7 +171,7 @@ def key_name(key: str) -> str:
     first = key.split(",")[0].strip()
     if first.startswith("ctrl+"):
         return f"^{first.removeprefix('ctrl+')}"
-    return {"delete": "del", "escape": "esc"}.get(first, format_key(first))
+    return {"delete": "del", "escape": "esc", "enter": "enter"}.get(first, format_key(first))
 
 
 _BY_ID = {action.id: action for action in ACTIONS}

@@ -1,13 +1,15 @@
 """The application: which run is followed, which screen is in front, and what keys and commands do."""
 
+import asyncio
 import importlib
+import shlex
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.filter import LineFilter, NoColor
@@ -20,12 +22,12 @@ from ups_app.tui.messages import Answered, Unanswered
 from ups_app.tui.screens.base import UpsScreen
 from ups_app.tui.screens.help import HelpScreen
 from ups_app.tui.widgets.confirm import Confirm
-
-if TYPE_CHECKING:
-    from ups_engine.config.layers import ResolvedSettings
-    from ups_engine.runs.commands import CommandKind
-    from ups_engine.runs.directory import RunDirectory
-    from ups_engine.runs.watch import RunView, Watcher
+from ups_engine.config.layers import ResolvedSettings
+from ups_engine.errors import RunError
+from ups_engine.runs.commands import CommandKind
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.requests import LIVE, await_answer, request
+from ups_engine.runs.watch import RunView, Watcher
 
 _LOOKS_APART = 0.5  # seconds
 _PATIENCE = 60.0  # seconds for a run's answer
@@ -37,6 +39,7 @@ class UpsApp(App[None]):
     Args:
         resolved: the settings of the working folder.
         run: to follow from the start.
+        screen: to begin with; the dashboard of the run or, without one, the list of runs.
         read_only: offer nothing that changes a run or a file.
         theme: over `tui.theme`.
         ascii: show nothing but ASCII.
@@ -51,9 +54,10 @@ class UpsApp(App[None]):
 
     def __init__(
         self,
-        resolved: "ResolvedSettings",
-        run: "RunDirectory | None" = None,
+        resolved: ResolvedSettings,
+        run: RunDirectory | None = None,
         *,
+        screen: str | None = None,
         read_only: bool = False,
         theme: str | None = None,
         ascii: bool = False,
@@ -67,7 +71,8 @@ class UpsApp(App[None]):
         self.clock = clock
         self.keys = actions.keymap(resolved.settings.tui.keys)
         self.animation_level = "none"
-        self._first_run = run
+        self._first = run, screen
+        self._own_loop: asyncio.AbstractEventLoop | None = None
         self._watcher: Watcher | None = None
         self._version: int | None = None
         self._problem: str | None = None
@@ -82,15 +87,17 @@ class UpsApp(App[None]):
                 self.add_mode(name, partial(_make_screen, module, kind))
 
     @property
-    def view(self) -> "RunView | None":
+    def view(self) -> RunView | None:
         """What is known of the followed run; None while it is read for the first time."""
         return None if self._watcher is None else self._watcher.view
 
     def on_mount(self) -> None:
         """Begin: the followed run's dashboard, or the list of runs."""
-        if self._first_run is not None:
-            self.follow(self._first_run)
-        self.go("runs" if self.followed is None else "dashboard")
+        self._own_loop = asyncio.get_running_loop()
+        run, screen = self._first
+        if run is not None:
+            self.follow(run)
+        self.go(screen or ("runs" if run is None else "dashboard"))
         self.set_interval(_LOOKS_APART, self._look)
 
     def on_unmount(self) -> None:
@@ -99,9 +106,8 @@ class UpsApp(App[None]):
             self._watcher.close()
         process.end_all()
 
-    def follow(self, run: "RunDirectory") -> None:
+    def follow(self, run: RunDirectory) -> None:
         """Follow another run from now on."""
-        from ups_engine.runs.watch import Watcher
 
         if self._watcher is not None:
             Thread(target=self._watcher.close, daemon=True).start()  # it may be in the middle of a long look
@@ -115,7 +121,7 @@ class UpsApp(App[None]):
         if name in self._modes:
             self.switch_mode(name)
 
-    def command(self, kind: "CommandKind", stage: str | None = None, *, run: "RunDirectory | None" = None) -> None:
+    def command(self, kind: CommandKind, stage: str | None = None, *, run: RunDirectory | None = None) -> None:
         """Send a command to a run, the followed one by default; toasts tell that it was sent and what became of it."""
         run = run or self.followed
         if self.read_only:
@@ -199,8 +205,22 @@ class UpsApp(App[None]):
             self.push_screen(HelpScreen(self.screen.NAME, self.keys, read_only=self.read_only))
 
     async def action_quit(self) -> None:
-        """Leave; what to tell afterwards is `farewell`."""
+        """Leave."""
         self.exit()
+
+    def leave(self) -> None:
+        """Leave, from a signal handler."""
+        if self._own_loop is not None:
+            self._own_loop.call_soon_threadsafe(self.exit)
+
+    def farewell(self) -> str | None:
+        """What to tell in the terminal after leaving: whether the run goes on, and how to come back."""
+        if self.followed is None:
+            return None
+        run, state = self.followed, None if self.view is None else self.view.state.state
+        name = run.name if run.path == (self.root / run.name).absolute() else str(run.path)
+        sentence = f"{run.name} goes on" if state in LIVE else f"{run.name} is {state or 'where it was'}"
+        return f"{sentence}; come back with: ups tui {shlex.quote(name)}"
 
     def _look(self) -> None:
         """Hand on what is new; called twice a second."""
@@ -220,10 +240,8 @@ class UpsApp(App[None]):
         if isinstance(screen, UpsScreen):
             screen.deliver()
 
-    def _send(self, run: "RunDirectory", kind: "CommandKind", stage: str | None) -> None:
+    def _send(self, run: RunDirectory, kind: CommandKind, stage: str | None) -> None:
         """Send a command and wait for its answer; runs in a thread."""
-        from ups_engine.errors import RunError
-        from ups_engine.runs.requests import await_answer, request
 
         try:
             answer = request(run, kind, stage=stage)

@@ -1,18 +1,15 @@
 """Messages that threads send to the interface."""
 
-from typing import TYPE_CHECKING
-
 from textual.message import Message
 
-if TYPE_CHECKING:
-    from ups_engine.runs.directory import RunDirectory
-    from ups_engine.runs.requests import Answer
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.requests import Answer
 
 
 class Answered(Message):
     """A command was sent to a run, or came to its outcome."""
 
-    def __init__(self, run: "RunDirectory", answer: "Answer") -> None:
+    def __init__(self, run: RunDirectory, answer: Answer) -> None:
         super().__init__()
         self.run = run
         self.answer = answer
@@ -21,7 +18,7 @@ class Answered(Message):
 class Unanswered(Message):
     """A command could not be sent, or nobody answered it."""
 
-    def __init__(self, run: "RunDirectory", what: str, reason: str) -> None:
+    def __init__(self, run: RunDirectory, what: str, reason: str) -> None:
         super().__init__()
         self.run = run
         self.what = what

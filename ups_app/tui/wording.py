@@ -3,10 +3,8 @@
 import json
 import re
 import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ups_engine.runs.event_file import Event
+from ups_engine.runs.events import Event
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 
@@ -21,7 +19,7 @@ def figure(value: float | None, digits: int = 4) -> str:
     return "-" if value is None else f"{value:.{digits}g}"
 
 
-def event_line(event: "Event") -> str:
+def event_line(event: Event) -> str:
     """An event on one line: when, what, where, and its data."""
     place = [
         event.stage,

@@ -8,10 +8,10 @@ from textual.screen import Screen
 
 from ups_app.tui.actions import Action, actions_of, bindings, common_actions, named
 from ups_app.tui.widgets.bars import KeyBar, TopBar
+from ups_engine.runs.watch import RunView
 
 if TYPE_CHECKING:
     from ups_app.tui.app import UpsApp
-    from ups_engine.runs.watch import RunView
 
 
 class UpsScreen(Screen[None]):
@@ -40,7 +40,7 @@ class UpsScreen(Screen[None]):
         """What the screen is about."""
         yield from ()
 
-    def show(self, view: "RunView | None") -> None:
+    def show(self, view: RunView | None) -> None:
         """Take in the latest view of the followed run, None when none is followed or it has not been read yet.
 
         Called when it has changed while the screen is in front, and when the screen comes to the front.

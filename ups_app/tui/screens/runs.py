@@ -21,7 +21,7 @@ _COLUMNS = (
     Column("run"),
     Column("stage", 19),
     Column("epoch", 7, right=True),
-    Column("best", 9, right=True),
+    Column("best", 8, right=True),
 )
 _STARTED = Column("started", 12)
 _SENTENCES = {
@@ -166,9 +166,10 @@ def _row(name: str, state: RunState | Damaged, *, wide: bool) -> list[Cell]:
     stages = {stage.name: stage for stage in getattr(state, "stages", ())}
     stage = stages.get(getattr(state, "stage", None) or "")
     if stage is None:
-        cells += ["-", "-", "-"]
+        through = sum(stage.state in ("done", "skipped") for stage in stages.values())
+        cells += [f"{through} of {len(stages)} stages" if stages else "-", "-", "-"]
     else:
-        cells += [stage.name, f"{stage.epoch}/{stage.epochs}", figure(stage.best)]
+        cells += [stage.name, f"{stage.epoch}/{stage.epochs}", figure(stage.best, digits=3)]
     if wide:
         created = getattr(state, "created", None)
         cells.append("-" if created is None else moment(created))
