@@ -1,5 +1,6 @@
 """Curves of any length in little memory: what a stage's steps and validations draw."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -113,8 +114,8 @@ class StageRecorder:
     """The growing curves of a stage."""
 
     def __init__(self) -> None:
-        self._curves: dict[str, GrowingCurve] = {}
-        self._components: dict[str, GrowingCurve] = {}
+        self._curves: defaultdict[str, GrowingCurve] = defaultdict(GrowingCurve)
+        self._components: defaultdict[str, GrowingCurve] = defaultdict(GrowingCurve)
         self._given: StageCurves | None = StageCurves()
 
     def step(self, event: Event) -> None:
@@ -123,17 +124,17 @@ class StageRecorder:
             return
         for name in ("loss", "lr", "grad_norm", "throughput"):
             if name in event.data:
-                self._curves.setdefault(name, GrowingCurve()).add(event.step, event.data[name])
+                self._curves[name].add(event.step, event.data[name])
         components = event.data.get("components")
         if isinstance(components, dict):
             for name, value in components.items():
-                self._components.setdefault(name, GrowingCurve()).add(event.step, value)
+                self._components[name].add(event.step, value)
         self._given = None
 
     def validation(self, event: Event) -> None:
         """Take in a validation."""
         if event.step is not None:
-            self._curves.setdefault("validation", GrowingCurve()).add(event.step, event.data.get("score"))
+            self._curves["validation"].add(event.step, event.data.get("score"))
             self._given = None
 
     def cut(self, step: float) -> None:

@@ -1,6 +1,6 @@
 """What a run has told so far, in bounded memory: its curves, its latest events, and how long it will still take."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -96,8 +96,8 @@ class History:
         )
 
     def _forget_stages(self) -> None:
-        self._recorders: dict[str, StageRecorder] = {}
-        self._paces: dict[str, Pace] = {}
+        self._recorders: defaultdict[str, StageRecorder] = defaultdict(StageRecorder)
+        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self._under_way: set[str] = set()
         self._last_epoch: Event | None = None
         self._last_step: Event | None = None
@@ -105,8 +105,8 @@ class History:
     def _step(self, event: Event) -> None:
         self._last_step = event
         if event.stage is not None:
-            self._recorders.setdefault(event.stage, StageRecorder()).step(event)
-            self._paces.setdefault(event.stage, Pace()).step(event)
+            self._recorders[event.stage].step(event)
+            self._paces[event.stage].step(event)
 
     def _rare(self, event: Event) -> None:
         if event.kind == "warning":
@@ -126,14 +126,14 @@ class History:
             self._stage_event(event, event.stage)
 
     def _stage_event(self, event: Event, stage: str) -> None:
-        recorder = self._recorders.setdefault(stage, StageRecorder())
+        recorder = self._recorders[stage]
         if event.kind == "stage_started":
             self._begin(event, stage)
         elif event.kind == "epoch":
             if self._last_step is None or self._last_step.epoch != event.epoch:
                 recorder.step(event)  # an epoch shorter than the interval of steps: better its mean than nothing
             self._last_epoch = event
-            self._paces.setdefault(stage, Pace()).epoch(event)
+            self._paces[stage].epoch(event)
         elif event.kind == "validation":
             recorder.validation(event)
         elif event.kind in ("stage_finished", "stage_skipped"):
@@ -141,27 +141,29 @@ class History:
 
     def _begin(self, event: Event, stage: str) -> None:
         self._under_way.add(stage)
-        pace = self._paces.setdefault(stage, Pace())
+        pace = self._paces[stage]
         if event.step:
             self._recorders[stage].cut(event.step)
             pace.break_off()
         else:
             self._recorders[stage], self._paces[stage] = StageRecorder(), Pace()
-        self._last_step = None
-        if self._last_epoch is not None and (
-            self._last_epoch.stage != stage or (self._last_epoch.epoch or 0) >= (event.epoch or 0)
-        ):
-            self._last_epoch = None
+        self._go_back(stage, event.epoch)
 
     def _resumed(self, event: Event) -> None:
         """Take back what is done again: what lies beyond the step to go on from, and stages whose state was lost."""
         self._break_off()
-        stage, epoch, step = (event.data.get(name) for name in ("stage", "epoch", "step"))
-        for name in self._under_way | {stage}:
-            if name in self._recorders:
-                self._recorders[name].cut(step if name == stage and isinstance(step, int) else -1)
         if event.data.get("after") == "pause":
             return
+        stage, epoch, step = (event.data.get(name) for name in ("stage", "epoch", "step"))
+        for name, recorder in self._recorders.items():
+            if name == stage and isinstance(step, int):
+                recorder.cut(step)
+            elif name == stage or name in self._under_way:
+                recorder.cut(-1)
+        self._go_back(stage, epoch)
+
+    def _go_back(self, stage: str | None, epoch: int | None) -> None:
+        """Keep of the latest step and epoch what stands when so many epochs of a stage do."""
         self._last_step = None
         last = self._last_epoch
         if last is not None and (last.stage != stage or (last.epoch or 0) >= (epoch or 0)):
