@@ -1,0 +1,73 @@
+"""All settings with their values and origins, and which of them the user has changed."""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from textual import events
+
+from ups_app.tui.widgets.table import Cell, Column, Table
+from ups_engine.config.notation import toml_value
+from ups_engine.config.paths import SETTINGS, allowed
+
+if TYPE_CHECKING:
+    from ups_engine.config.layers import ResolvedSettings
+
+_NARROW = 72  # cells
+_CHANGED = "●"
+
+
+class SettingsTable(Table):
+    """A row for every setting that holds a text in its path, value or origin; changed ones are marked."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(_columns(_NARROW), id=id)
+        self._values: Mapping[str, str] = {}
+
+    @property
+    def assignment(self) -> str | None:
+        """The highlighted setting as `KEY=VALUE`."""
+        key = self.highlighted
+        return None if key is None else f"{key}={self._values[key]}"
+
+    def tell(self, resolved: "ResolvedSettings", changed: Collection[str], wanted: str) -> int:
+        """Show the settings that hold the wanted text; gives how many there are."""
+        values = resolved.settings.model_dump(mode="json")
+        self._values = {path: _text(values, path) for path in SETTINGS}
+        rows: list[tuple[str, tuple[Cell, ...]]] = []
+        for path, value in self._values.items():
+            origin = resolved.origins[path]
+            if wanted.casefold() not in f"{path}\n{value}\n{origin}".casefold():
+                continue
+            if path in changed:
+                rows.append((path, ((_CHANGED, "primary"), (path, "primary"), (value, "primary"), (origin, "primary"))))
+            else:
+                rows.append((path, ("", path, value or ("unset", "muted"), (origin, "muted"))))
+        self.put(rows)
+        return len(rows)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Give the setting's path what room there is."""
+        self.fit(_columns(event.size.width))
+
+
+def explained(path: str) -> str:
+    """What a setting accepts, and what it means."""
+    field = SETTINGS[path]
+    meaning = " ".join((field.description or "").split())
+    return f"{allowed(field.annotation, field.metadata)}. {meaning}".rstrip()
+
+
+def _text(values: Mapping[str, object], path: str) -> str:
+    """A value as `--set` takes it; empty where it is unset."""
+    value: object = values
+    for name in path.split("."):
+        assert isinstance(value, Mapping)
+        value = value[name]
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else toml_value(value)
+
+
+def _columns(width: int) -> list[Column]:
+    value, origin = (12, 18) if width <= _NARROW else (14, 24)
+    return [Column("", 1), Column("setting"), Column("value", value), Column("from", origin)]

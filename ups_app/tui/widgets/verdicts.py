@@ -1,0 +1,60 @@
+"""What a preflight found."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from ups_app.tui.widgets.rows import Rows
+
+_SIGNS = {"bad": ("✗", "$error"), "warning": ("!", "$warning"), "good": ("✓", "$success")}
+_LEAST_WIDTH = 20
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One check: its name, `good`, `warning` or `bad`, and why."""
+
+    name: str
+    verdict: str
+    sentence: str
+
+
+class Verdicts(Rows):
+    """A sign, a name and a wrapped sentence for every check, what is bad first."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._verdicts: Sequence[Verdict] = ()
+        self._old = False
+
+    def tell(self, verdicts: Sequence[Verdict]) -> None:
+        """Show what was found."""
+        self._verdicts, self._old = sorted(verdicts, key=lambda v: list(_SIGNS).index(v.verdict)), False
+        self.draw()
+
+    def dim(self) -> None:
+        """Show that something has changed since."""
+        self._old = True
+        self.draw()
+
+    def draw(self) -> None:
+        """Wrap the sentences anew."""
+        margin = max((len(verdict.name) for verdict in self._verdicts), default=0) + 4
+        if self.size.width:
+            room = max(_LEAST_WIDTH, self.size.width - margin)
+            self.put([line for verdict in self._verdicts for line in self._lines_of(verdict, margin, room)])
+
+    def _lines_of(self, verdict: Verdict, margin: int, room: int) -> list[Content]:
+        sign, colour = _SIGNS[verdict.verdict]
+        text = "$muted" if self._old else "$foreground"
+        wrapped = textwrap.wrap(verdict.sentence, room, break_on_hyphens=False) or [""]
+        first = Content.from_markup(
+            f"[{'$muted' if self._old else colour}]$sign $name[/][{text}]$line[/]",
+            sign=sign,
+            name=verdict.name.ljust(margin - 2),
+            line=wrapped[0],
+        )
+        rest = (Content.from_markup(f"[{text}]$line[/]", line=" " * margin + line) for line in wrapped[1:])
+        return [first, *rest]
