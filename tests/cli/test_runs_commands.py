@@ -74,7 +74,7 @@ def test_show_json_is_the_contract(ups, parked):
 def test_show_tells_how_far_the_run_is_and_how_to_go_on(ups, parked):
     lines = ups("show", "parked").stdout.splitlines()
     assert any(line.split() == ["state", "parked"] for line in lines)
-    assert any("ups train --resume parked" in line for line in lines)
+    assert any("ups runs resume parked" in line for line in lines)
     assert any(line.split()[:4] == ["autoencoder", "done", "2/2", "0.125"] for line in lines)
     assert any(line.split()[:4] == ["operator", "waiting", "1/4", "-"] for line in lines)
 

@@ -31,7 +31,7 @@ app.command()(evaluate)
 app.add_typer(config.app, name="config", help="Show, check and start settings files.")
 app.add_typer(data.app, name="data", help="Make simulation data, or find out what a file holds.")
 app.add_typer(cache.app, name="cache", help="Check or build the cache of encoded fields.")
-app.add_typer(runs.app, name="runs", help="List, show and read the log of training runs.")
+app.add_typer(runs.app, name="runs", help="List, show, control and remove training runs.")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""The group `ups runs`: what runs there are, how far they are, and what they said."""
+"""The group `ups runs`: what runs there are, how far they are, what they said; and, from `control`, telling them."""
 
 import time
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ups_app.cli import control
 from ups_app.cli.options import AsJson, Run, find_run, runs_root
 from ups_app.cli.output import error, human_seconds, notice, print_json, print_table
 
@@ -81,6 +82,9 @@ def log(
             print(_event_line(event))
 
 
+control.register(app)
+
+
 def _list_row(state: "RunState") -> tuple[str, str, str | None, str | None, float | None, str]:
     stage = next((stage for stage in state.stages if stage.name == state.stage), None)
     epoch, best = (None, None) if stage is None else (f"{stage.epoch}/{stage.epochs}", stage.best)
@@ -92,7 +96,9 @@ def _facts(state: "RunState") -> list[tuple[str, str]]:
     if state.error is not None:
         facts += [("error", state.error[0])] + ([("", state.error[1])] if state.error[1] else [])
     if state.state in ("lost", "parked", "stopped", "failed"):
-        facts.append(("resume", f"ups train --resume {state.run}"))
+        facts.append(("resume", f"ups runs resume {state.run}"))
+    elif state.state == "finished":
+        facts.append(("more", f"ups runs resume {state.run} --stage STAGE"))
     facts.append(("started", _clock(state.created)))
     if state.silence is not None:
         facts.append(("last event", f"{human_seconds(max(0.0, state.silence))} ago"))

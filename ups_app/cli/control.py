@@ -1,0 +1,230 @@
+"""Commands of the group `ups runs` that change something: live control, going on with a run, removing one."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ups_app.cli.options import AsJson, Run, find_run, runs_root, short_reference
+from ups_app.cli.output import error, notice, print_json
+
+if TYPE_CHECKING:
+    from ups_engine.runs.commands import CommandKind
+    from ups_engine.runs.directory import RunDirectory
+    from ups_engine.runs.requests import Answer
+
+REFUSED = 1
+_LOOKS_APART = 0.05
+
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait until the run has answered; for park and stop, until it has left.")
+]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", metavar="SECONDS", min=0.0, help="Wait, but no longer than this.")
+]
+Stage = Annotated[str | None, typer.Option("--stage", metavar="STAGE", help="The stage meant; else the running one.")]
+NamedStage = Annotated[str, typer.Option("--stage", metavar="STAGE", help="The stage to run.", show_default=False)]
+ResumedStage = Annotated[
+    str | None, typer.Option("--stage", metavar="STAGE", help="Run only this stage of a run that is down.")
+]
+
+
+def pause(reference: Run, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False) -> None:
+    """Hold a run at its next step; its process and its memory stay."""
+    _command(reference, "pause", None, wait, timeout, as_json)
+
+
+def resume(
+    reference: Run, stage: ResumedStage = None, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False
+) -> None:
+    """Go on with a paused run; one that is parked, stopped, lost or failed goes on in a process of its own.
+
+    The process is detached from this terminal. Exit code 0: it goes on, or was told to; 1: refused.
+    """
+    from ups_engine.errors import UsageError
+    from ups_engine.runs.requests import LIVE
+    from ups_engine.runs.state import summarise
+
+    run = find_run(reference)
+    state = summarise(run).state
+    if state in LIVE and stage is not None:
+        raise UsageError(
+            f"run {run.name} is {state}", f"start a stage of it with: ups runs start {reference} --stage {stage}"
+        )
+    if state in LIVE:
+        _command(reference, "resume", None, wait, timeout, as_json)
+    elif state == "finished" and stage is None:
+        reason = "the run is finished, so there is nothing to go on with"
+        _refuse(run, "resume", None, reason, f"run one stage of it: ups runs resume {reference} --stage STAGE", as_json)
+    else:
+        _launch(run, stage, as_json)
+
+
+def skip(
+    reference: Run, stage: Stage = None, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False
+) -> None:
+    """Leave out a stage that waits, or the running one with all it has trained."""
+    _command(reference, "skip_stage", stage, wait, timeout, as_json)
+
+
+def finish(
+    reference: Run, stage: Stage = None, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False
+) -> None:
+    """End the running stage now, keep its best weights and go on with the next."""
+    _command(reference, "finish_stage", stage, wait, timeout, as_json)
+
+
+def start(
+    reference: Run, stage: NamedStage, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False
+) -> None:
+    """Let a live run do a stage that it would leave out."""
+    _command(reference, "start_stage", stage, wait, timeout, as_json)
+
+
+def park(reference: Run, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False) -> None:
+    """Save, free the GPU and leave; `ups runs resume` goes on later."""
+    _command(reference, "park", None, wait, timeout, as_json)
+
+
+def stop(reference: Run, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False) -> None:
+    """Save and leave for good; it can still be resumed."""
+    _command(reference, "stop", None, wait, timeout, as_json)
+
+
+def remove(
+    reference: Run,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a run with its results. Data, caches and files that UPS did not make stay."""
+    from ups_engine.runs import removal
+    from ups_engine.runs.lease import refuse_owned
+    from ups_engine.telemetry.units import human_bytes
+
+    run = find_run(reference)
+    refuse_owned(run)
+    held = removal.contents(run)
+    if not yes and not _sure(f"remove run {run.name} in {run.path}, {human_bytes(held.bytes)}?"):
+        notice("nothing was removed")
+        raise typer.Exit(REFUSED)
+    held = removal.remove(run)
+    if as_json:
+        print_json({"run": run.name, "directory": str(run.path), "bytes": held.bytes, "left": list(held.foreign)})
+        return
+    notice(f"removed run {run.name}, {human_bytes(held.bytes)}")
+    if held.foreign:
+        notice(f"left in {run.path}, as UPS did not make them: {', '.join(held.foreign)}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to their group."""
+    for command in (pause, resume, skip, finish, start, park, stop, remove):
+        app.command()(command)
+
+
+def _command(
+    reference: str, kind: "CommandKind", stage: str | None, wait: bool, timeout: float | None, as_json: bool
+) -> None:
+    from ups_engine.runs.requests import await_answer, request
+
+    _check_stage(stage)
+    run = find_run(reference)
+    begun = time.monotonic()
+    answer = request(run, kind, stage=stage)
+    if answer.outcome == "refused":
+        _refuse(run, kind, stage, answer.reason or "", f"`ups runs show {reference}` says how to go on", as_json)
+    if wait or timeout is not None:
+        answer = await_answer(run, answer, timeout)
+        if answer.outcome == "done" and kind in ("park", "stop"):
+            _await_end(run, kind, None if timeout is None else begun + timeout)
+    if answer.outcome == "refused":
+        hint = f"`ups runs show {reference}` says how far it is"
+        _refuse(run, kind, stage, answer.reason or "", hint, as_json, answer.id)
+    _print_answer(run, answer, as_json)
+
+
+def _sure(question: str) -> bool:
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:  # the end of the input, or Ctrl-C
+        notice("")
+        return False
+
+
+def _check_stage(stage: str | None) -> None:
+    from ups_engine.config.schema import STAGES
+    from ups_engine.errors import UsageError
+
+    if stage is not None and stage not in STAGES:
+        raise UsageError(f"there is no stage {stage!r}", f"the stages are {', '.join(STAGES)}")
+
+
+def _await_end(run: "RunDirectory", kind: "CommandKind", deadline: float | None) -> None:
+    """Wait until a run that obeys has let go."""
+    from ups_engine.errors import RunError
+    from ups_engine.runs.lease import owner_of
+
+    while (owner := owner_of(run)) is not None and owner.alive:
+        if deadline is not None and time.monotonic() > deadline:
+            raise RunError(
+                f"run {run.name} was told to {kind} and has not left yet",
+                f"`ups runs show {run.name}` says how far it is",
+            )
+        time.sleep(_LOOKS_APART)
+
+
+def _launch(run: "RunDirectory", stage: str | None, as_json: bool) -> None:
+    from ups_app.cli.detached import start_detached
+
+    _check_stage(stage)
+    pid = start_detached(run, only=() if stage is None else (stage,))
+    if as_json:
+        print_json(_record(run, "resume", stage, None, "started", None) | {"pid": pid})
+    else:
+        name = short_reference(run, Path(runs_root()))
+        notice(
+            f"run {run.name} has nothing left to do"
+            if pid is None
+            else f"run {run.name} goes on as process {pid}; watch it with `ups tui {name}`"
+        )
+
+
+def _print_answer(run: "RunDirectory", answer: "Answer", as_json: bool) -> None:
+    if as_json:
+        print_json(_record(run, answer.command, answer.stage, answer.id, answer.outcome, answer.reason))
+        return
+    words = _words(answer.command, answer.stage)
+    if answer.outcome == "done":
+        notice(f"{run.name}: {words}: done")
+    else:
+        notice(
+            f"{run.name}: {words}: sent"
+            + (f"; {answer.reason}" if answer.reason else ", to be obeyed at its next step")
+        )
+
+
+def _refuse(
+    run: "RunDirectory",
+    kind: "CommandKind",
+    stage: str | None,
+    reason: str,
+    hint: str | None,
+    as_json: bool,
+    identity: str | None = None,
+) -> None:
+    if as_json:
+        print_json(_record(run, kind, stage, identity, "refused", reason))
+    else:
+        error(f"{run.name}: {_words(kind, stage)}: refused, {reason}", hint)
+    raise typer.Exit(REFUSED)
+
+
+def _record(
+    run: "RunDirectory", kind: str, stage: str | None, identity: str | None, outcome: str, reason: str | None
+) -> dict[str, object]:
+    return {"run": run.name, "command": kind, "stage": stage, "id": identity, "outcome": outcome, "reason": reason}
+
+
+def _words(kind: str, stage: str | None) -> str:
+    return kind.replace("_", " ") if stage is None else f"{kind.replace('_', ' ')} {stage}"
