@@ -177,7 +177,7 @@ class UpsApp(App[None]):
             yield SystemCommand(f"theme {name}", "change the colours", partial(setattr, self, "theme", name))
 
     def action_go(self, name: str) -> None:
-        """Bring a screen to the front, from the top bar."""
+        """Bring a screen to the front."""
         self.go(name)
 
     def action_palette(self) -> None:

@@ -2,6 +2,7 @@
 
 from textual import events
 from textual.content import Content
+from textual.style import Style
 
 from ups_app.tui.actions import SCREENS, Action, key_name
 from ups_app.tui.looks import STATES
@@ -30,12 +31,11 @@ class TopBar(Line):
         width = self.size.width
         if not width:
             return
-        for tabs in (self._tabs(names=True), self._tabs(names=False)):
-            left = self._left(width - tabs.cell_length - 1)
-            gap = width - left.cell_length - tabs.cell_length
-            if gap >= 1:
-                break
-        self.put(Content.assemble(left, " " * max(1, gap), tabs), layout=False)
+        tabs = self._tabs(names=True)
+        if self._left(width).cell_length + tabs.cell_length + 1 > width:
+            tabs = self._tabs(names=False)
+        left = self._left(width - tabs.cell_length - 1)
+        self.put(Content.assemble(left, " " * max(1, width - left.cell_length - tabs.cell_length), tabs), layout=False)
 
     def _left(self, room: int) -> Content:
         parts = [Content.from_markup("[b $primary] UPS[/]")]
@@ -56,9 +56,13 @@ class TopBar(Line):
         for digit, name in enumerate(SCREENS, start=1):
             here = name == self._here
             text = f" {digit} {name} " if names or here else f" {digit} "
-            style = "b $background on $primary" if here else "$muted"
-            tabs.append(Content.from_markup(f"[@click=app.go('{name}')][{style}]{text}[/][/]"))
+            style = ("b reverse" if self.app.no_color else "b $background on $primary") if here else "$muted"
+            tabs.append(_clickable(Content.from_markup(f"[{style}]{text}[/]"), f"go_{name}"))
         return Content("").join(tabs)
+
+    async def on_click(self, event: events.Click) -> None:
+        """Go to the screen under the mouse."""
+        await _act(self, event)
 
 
 class KeyBar(Line):
@@ -95,6 +99,10 @@ class KeyBar(Line):
             parts.append(_key(*entry))
         self.put(Content("").join([Content(" "), *parts]), layout=False)
 
+    async def on_click(self, event: events.Click) -> None:
+        """Do the action under the mouse."""
+        await _act(self, event)
+
 
 _SHORTEST_NAME = 8
 
@@ -108,6 +116,14 @@ def shortened(text: str, width: int) -> str:
 
 
 def _key(identity: str, key: str, label: str) -> Content:
-    return Content.from_markup(
-        f"[@click=screen.act('{identity}')][b $primary]$key[/] [$foreground]$label[/][/]  ", key=key, label=label
-    )
+    return _clickable(Content.from_markup("[b $primary]$key[/] $label  ", key=key, label=label), identity)
+
+
+def _clickable(content: Content, identity: str) -> Content:
+    """Let a click on a text do an action; unlike a link, it looks as it did."""
+    return content.stylize(Style.from_meta({"act": identity}))
+
+
+async def _act(bar: Line, event: events.Click) -> None:
+    if (identity := event.style.meta.get("act")) is not None:
+        await bar.screen.run_action(f"act('{identity}')")

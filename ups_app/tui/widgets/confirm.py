@@ -28,10 +28,8 @@ class Confirm(ModalScreen[bool]):
         with Vertical(id="confirm"):
             yield Line(self._question)
             yield Line(
-                Content.from_markup(
-                    "\n[@click=screen.answer(True)][b $primary]y[/] yes[/]   "
-                    "[@click=screen.answer(False)][b $primary]n[/] no[/]"
-                )
+                Content.from_markup("\n[@click=screen.answer(True)]y yes[/]    [@click=screen.answer(False)]n no[/]"),
+                classes="answers",
             )
 
     def action_answer(self, yes: bool) -> None:
