@@ -64,10 +64,10 @@ def chart(
     """
     inner, rows = width - _LABELS - 1, height - 2
     kept = [_drawable(one, log) for one in series]
-    values = np.concatenate([one.y for one in kept]) if kept else np.empty(0)
-    if not len(values) or inner < 8 or rows < 2:
-        return _empty("nothing to draw yet" if not len(values) else "too small for a chart", width, height)
-    y_axis = log_axis(values.min(), values.max()) if log else linear_axis(values.max())
+    y = np.concatenate([one.y for one in kept]) if kept else np.empty(0)
+    if not len(y) or inner < 8 or rows < 2:
+        return _empty("nothing to draw yet" if not len(y) else "too small for a chart", width, height)
+    y_axis = log_axis(y.min(), y.max()) if log else linear_axis(y.max())
     x_axis = steps_axis(max(one.x[-1] for one in kept if len(one.x)), planned)
     canvas = rasterise(kept, inner, rows, x_axis, y_axis)
     ticks = {
