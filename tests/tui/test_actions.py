@@ -1,0 +1,126 @@
+"""The action table: one meaning a key, a method for every action, keys that can be moved."""
+
+import importlib
+import re
+
+import pytest
+from pilots import goes_to, keys_of, make_app, piloted, text_of, toasts, until
+
+from ups_app.tui.actions import ACTIONS, SCREENS, actions_of, common_actions, key_name, keymap, named
+from ups_app.tui.app import UpsApp
+from ups_engine.errors import SettingsError
+
+
+def screen_class(name):
+    return getattr(importlib.import_module(f"ups_app.tui.screens.{name}"), f"{name.capitalize()}Screen")
+
+
+def test_ids_are_unique_and_no_key_means_two_things_on_a_screen():
+    assert len({action.id for action in ACTIONS}) == len(ACTIONS)
+    assert keymap([]) == {}
+    for screen in SCREENS:
+        keys = [key for action in (*actions_of(screen), *common_actions()) for key in action.key.split(",")]
+        assert len(keys) == len(set(keys)), screen
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_every_screen_can_do_its_actions_by_keys_that_carry_their_ids(screen):
+    kind = screen_class(screen)
+    for action in actions_of(screen):
+        assert callable(getattr(kind, f"action_{action.id}", None)), f"{screen} lacks {action.id}"
+    assert {binding.id for binding in kind.BINDINGS} == {action.id for action in actions_of(screen)}
+
+
+def test_the_application_can_do_what_all_screens_have():
+    for action in common_actions():
+        assert hasattr(UpsApp, f"action_{action.call.partition('(')[0]}")
+
+
+def test_what_changes_something_is_marked():
+    unmarked = {action.id for action in ACTIONS if action.screens and not action.changes}
+    assert unmarked.isdisjoint(
+        {"start", "pause", "skip", "finish", "park", "stop", "resume", "remove", "launch", "build"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("pause", "is not action=key"),
+        ("pause=", "is not action=key"),
+        ("paus=space", "there is no action 'paus'"),
+        ("pause=x", "means both pause and stop"),
+        ("copy=q", "means both copy and quit"),
+        ("help=1", "means both go_runs and help"),
+    ],
+)
+def test_keys_that_cannot_be_are_refused_in_a_sentence(entry, message):
+    with pytest.raises(SettingsError, match=re.escape(message)) as caught:
+        keymap([entry])
+    assert caught.value.hint
+
+
+def test_two_keys_may_change_places():
+    assert keymap(["pause=x", "stop=p"]) == {"pause": "x", "stop": "p"}
+
+
+@pytest.mark.parametrize(("key", "shown"), [("ctrl+s", "^s"), ("question_mark", "?"), ("slash", "/"), ("p", "p")])
+def test_keys_are_shown_as_people_write_them(key, shown):
+    assert key_name(key) == shown
+
+
+async def test_a_moved_key_works_and_is_shown_everywhere(finished):
+    app = make_app(finished.path, finished.directory, screen="log", settings=["tui.keys=['source=v', 'help=f1']"])
+    async with piloted(app) as pilot:
+        await until(pilot, lambda: app.screen.settled)
+        assert "v log.txt" in keys_of(app) or "v events" in keys_of(app)
+        before = keys_of(app)
+        await pilot.press("t")
+        assert keys_of(app) == before
+        await pilot.press("v")
+        assert keys_of(app) != before
+        await pilot.press("f1")
+        await until(pilot, lambda: re.search(rf"\bv  {named('source').text}", text_of(app)))
+
+
+async def test_help_names_every_action(finished):
+    app = make_app(finished.path, finished.directory, screen="settings")
+    async with piloted(app, size=(120, 120)) as pilot:
+        await until(pilot, lambda: app.screen.settled)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "everywhere" in text_of(app))
+        shown = " ".join(text_of(app).split())
+        for action in ACTIONS:
+            assert action.text in shown, action.id
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen.NAME == "settings")
+
+
+async def test_the_palette_does_what_the_keys_do(finished):
+    app = make_app(finished.path, finished.directory, screen="settings")
+    async with piloted(app) as pilot:
+        await until(pilot, lambda: app.screen.settled)
+        offered = {command.title for command in app.get_system_commands(app.screen)}
+        assert {"filter", "copy", "go log", "theme light", "quit"} <= offered
+        assert "pause" not in offered
+        await pilot.press("ctrl+p", *"go log")
+        await until(pilot, lambda: "go to log" in text_of(app))
+        await pilot.press("enter", "enter")
+        await until(pilot, lambda: app.current_mode == "log")
+
+
+async def test_read_only_hides_and_refuses_what_changes_anything(copied):
+    app = make_app(copied.path, copied.directory, screen="runs", read_only=True)
+    async with piloted(app) as pilot:
+        await until(pilot, lambda: app.screen.settled)
+        assert "remove" not in keys_of(app)
+        assert "open" in keys_of(app)
+        await pilot.press("delete")
+        await pilot.pause()
+        assert app.screen.NAME == "runs"  # nothing was asked
+        app.command("pause")
+        await until(pilot, lambda: toasts(app))
+        assert "read-only" in toasts(app)[0]
+        assert not list(copied.directory.commands.glob("*.json"))
+        assert {"pause", "remove"}.isdisjoint({command.title for command in app.get_system_commands(app.screen)})
+        await goes_to(pilot, "6", "settings")
