@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.screen import Screen
+from textual.worker import Worker, WorkerState
 
 from ups_app.tui.actions import Action, actions_of, bindings, common_actions, named
 from ups_app.tui.widgets.bars import KeyBar, TopBar
@@ -81,6 +82,11 @@ class UpsScreen(Screen[None]):
             if (label := self.label(action)) and self.check_action(action.id, ())
         ]
         self.query_one(KeyBar).tell(offered, self.ups.keys)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Tell of work beside the interface that broke down; it does not end the interface."""
+        if event.state is WorkerState.ERROR:
+            self.ups.tell(f"{event.worker.group}: {event.worker.error}", problem=True)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide what --read-only forbids."""
