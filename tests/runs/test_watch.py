@@ -158,6 +158,15 @@ def test_a_version_grows_with_what_changes_and_silence_alone_is_no_change(run, w
     assert watcher.view.version == first.version + 1
 
 
+def test_a_history_rewritten_under_the_same_numbers_is_a_change(run):
+    watcher = Watcher(run, clock=long_ago)
+    for version, message in enumerate(("before", "after"), 1):
+        run.events.write_text(line(1, "warning", data={"message": message}) + "\n")
+        watcher.poll()
+        assert (watcher.view.version, watcher.view.warnings[0].data["message"]) == (version, message)
+        assert len(watcher.view.recent) == 1
+
+
 def test_the_end_of_a_process_is_a_change_although_nothing_is_written(run):
     with Lease.acquire(run), EventWriter(run.events) as writer:
         writer.emit("run_started", data=PLAN)

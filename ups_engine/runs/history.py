@@ -158,7 +158,7 @@ class History:
         for name, recorder in self._recorders.items():
             if name == stage and isinstance(step, int):
                 recorder.cut(step)
-            elif name == stage or name in self._under_way:
+            elif name in self._under_way:
                 recorder.cut(-1)
         self._go_back(stage, epoch)
 
