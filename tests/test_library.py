@@ -33,7 +33,7 @@ def test_a_pipeline_runs_from_python_and_tells_an_observer_what_it_does(tiny_fol
     assert "computing on the CPU" in said and "solving burgers1d: 10 trajectories, 32 points, 6 frames" in said
     assert "u on 32 points, 6 frames, dt 0.04; 8 trajectories train, 1 validate, 1 test" in said
     assert "latent residency ram: " in said and "free under" in said
-    assert ("encoding", 8, 8) in listener.work
+    assert ("encoding train", 8, 8) in listener.work
 
     report, _ = evaluate_run(run)
     whole = finished.evaluation()["variants"]["operator"]["rollout"]

@@ -1,9 +1,13 @@
 """Going back to a run: its evaluation under another protocol, its caches, and the newest encoder that fits."""
 
+import json
+
 import numpy as np
 import pytest
+from terminal import Terminal
 from tiny_run import without_times
 
+from ups_engine.config.anchor import anchored
 from ups_engine.config.layers import load_settings
 from ups_engine.errors import CheckpointError, DataError, RunError, SettingsError
 from ups_engine.latents.check import check_targets
@@ -120,4 +124,13 @@ def test_encoders_of_different_weights_never_share_a_cache(copied, finished, mon
 
 
 def test_a_run_s_settings_are_those_it_was_started_with(finished, current):
-    assert run_settings(finished.directory) == current()
+    assert run_settings(finished.directory) == anchored(current(), finished.terminal.folder)
+
+
+def test_a_run_finds_its_data_and_caches_from_any_folder_and_after_a_move_of_the_project(copied, tmp_path):
+    elsewhere = Terminal(tmp_path)
+    done = elsewhere.run("cache", "check", copied.path, "--json")
+    assert done.code == 0, done.err
+    moved = copied.terminal.folder.rename(tmp_path / "moved")
+    done = elsewhere.run("cache", "check", moved / "run", "--json")
+    assert done.code == 0 and json.loads(done.out)["ready"], done.err

@@ -1,6 +1,7 @@
 """The folder that holds all there is to know about a run."""
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -102,7 +103,8 @@ class RunDirectory:
             "version": version(),
             "commit": source_commit(),
             "argv": list(argv),
-            "folder": str(Path.cwd()),
+            # From the run's own folder, so that a project that is moved or copied stays whole.
+            "folder": _way_to(Path.cwd(), path.absolute()),
             "task": task,
             "owner": None,
         }
@@ -187,7 +189,7 @@ class RunDirectory:
                 version=str(value["version"]),
                 commit=None if value["commit"] is None else str(value["commit"]),
                 argv=tuple(map(str, value["argv"])),
-                folder=Path(value.get("folder", "")).absolute(),
+                folder=Path(os.path.normpath(self.path / value.get("folder", Path.cwd()))),
                 task=str(value["task"]),
                 owner=None if value["owner"] is None else Owner.from_json(value["owner"]),
             )
@@ -223,6 +225,10 @@ class RunDirectory:
 
     def _record(self) -> dict[str, Any]:
         return _read_json(self.path / _RECORD)
+
+
+def _way_to(folder: Path, run: Path) -> str:
+    return os.path.relpath(folder, run) if run.is_relative_to(folder) else str(folder)
 
 
 def _others(name: str, root: Path) -> str:
