@@ -134,7 +134,8 @@ def _command(
     answer = request(run, kind, stage=stage)
     if answer.outcome == "refused":
         _refuse(run, kind, stage, answer.reason or "", f"`ups runs show {reference}` says how to go on", as_json)
-    if wait or timeout is not None:
+    # One with a reason is kept for a run that is down: nobody answers it now.
+    if answer.reason is None and (wait or timeout is not None):
         answer = await_answer(run, answer, timeout)
         if answer.outcome == "done" and kind in ("park", "stop"):
             _await_end(run, kind, None if timeout is None else begun + timeout)
