@@ -89,6 +89,7 @@ ACTIONS: tuple[Action, ...] = (
         ("dashboard",),
     ),
     Action("curve", "c", "curve", "turn between loss, its parts, learning rate, gradient and speed", ("dashboard",)),
+    Action("plot", "c", "fields", "turn between errors and fields, where only one of them has room", ("results",)),
     Action("trajectory", "t", "trajectory", "show the next trajectory", ("results",)),
     Action("field", "v", "field", "show the next field", ("results",)),
     Action("frame_before", "left,left_square_bracket", "", "go back a frame", ("results",)),

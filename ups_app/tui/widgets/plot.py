@@ -48,7 +48,13 @@ class Canvas:
 
 
 def chart(
-    series: Sequence[Series], width: int, height: int, *, log: bool, planned: float | None = None
+    series: Sequence[Series],
+    width: int,
+    height: int,
+    *,
+    log: bool,
+    planned: float | None = None,
+    unit: str = "step",
 ) -> list[Content]:
     """Draw curves over steps.
 
@@ -58,6 +64,7 @@ def chart(
         height: lines, the labels of the steps included.
         log: values on a logarithmic axis; otherwise linear from zero.
         planned: steps in all, where known.
+        unit: of the steps.
 
     Returns:
         `height` lines; a sentence in their middle when there is nothing to draw.
@@ -76,19 +83,19 @@ def chart(
     }
     colours = [one.colour for one in kept]
     lines = [_line(canvas, row, ticks.get(row), colours) for row in range(rows)]
-    return [*lines, *_feet(x_axis, inner)]
+    return [*lines, *_feet(x_axis, inner, unit)]
 
 
 def rasterise(series: Sequence[Series], width: int, height: int, x_axis: Axis, y_axis: Axis) -> Canvas:
     """Draw curves into cells; where several meet, the last of them is seen."""
     characters = np.full((height, width), " ")
     owners = np.full((height, width), -1)
-    lines = sum(not one.points for one in series)
+    traces: dict[int, NDArray[np.bool_]] = {}
     for number, one in enumerate(series):
         if not len(one.x):
             continue
         y = np.log10(one.y) if y_axis.log else one.y
-        low, high = np.log10((y_axis.low, y_axis.high)) if y_axis.log else (y_axis.low, y_axis.high)
+        low, high = (np.log10((y_axis.low, y_axis.high))) if y_axis.log else (y_axis.low, y_axis.high)
         across = (one.x - x_axis.low) / (x_axis.high - x_axis.low)
         down = (high - y) / (high - low)
         if one.points:
@@ -96,12 +103,13 @@ def rasterise(series: Sequence[Series], width: int, height: int, x_axis: Axis, y
             characters[at], owners[at] = "○", number
             continue
         dots = line_dots(across * (2 * width - 1), down * (4 * height - 1), 2 * width, 4 * height)
-        cells = (dots.reshape(height, 4, width, 2) * _BITS[None, :, None, :]).sum((1, 3))
-        there = cells > 0
-        characters[there] = [chr(0x2800 + cell) for cell in cells[there]]
+        codes = (dots.reshape(height, 4, width, 2) * _BITS[None, :, None, :]).sum((1, 3))
+        there = traces[number] = codes > 0
+        characters[there] = [chr(0x2800 + code) for code in codes[there]]
         owners[there] = number
-        if lines > 1:
-            _letter(characters, there, number)
+    if len(traces) > 1:
+        for number, trace in traces.items():
+            _letter(characters, owners, trace, number)
     return Canvas(characters, owners)
 
 
@@ -134,13 +142,14 @@ def letter(number: int) -> str:
     return ascii_lowercase[number % 26]
 
 
-def _letter(characters: NDArray[np.str_], there: NDArray[np.bool_], number: int) -> None:
+def _letter(characters: NDArray[np.str_], owners: NDArray[np.intp], trace: NDArray[np.bool_], number: int) -> None:
     """Write a line's letter onto it now and then, each line's at other columns."""
-    width = there.shape[1]
+    width = trace.shape[1]
     for column in range((5 * number + 3) % _LETTERS_APART, width, _LETTERS_APART):
-        rows = np.flatnonzero(there[:, column])
+        rows = np.flatnonzero(trace[:, column])
         if len(rows):
-            characters[rows[len(rows) // 2], column] = letter(number)
+            at = rows[len(rows) // 2], column
+            characters[at], owners[at] = letter(number), number
 
 
 def _drawable(series: Series, log: bool) -> Series:
@@ -162,7 +171,7 @@ def _line(canvas: Canvas, row: int, tick: float | None, colours: Sequence[str]) 
     return Content.assemble(*parts)
 
 
-def _feet(axis: Axis, width: int) -> list[Content]:
+def _feet(axis: Axis, width: int, unit: str) -> list[Content]:
     """The axis of steps and its labels."""
     line, labels = ["─"] * width, [" "] * (width + _LABELS + 1)
     free = 0
@@ -173,7 +182,6 @@ def _feet(axis: Axis, width: int) -> list[Content]:
         if start >= free:
             labels[start : start + len(text)] = text
             line[at], free = "┬", start + len(text) + 1
-    unit = "step"
     if free + len(unit) <= len(labels):
         labels[-len(unit) :] = unit
     return [

@@ -9,11 +9,11 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _SEPARATOR = "  "
 
 
-def figure(value: float | None) -> str:
+def figure(value: float | None, digits: int = 3) -> str:
     """A loss, rate or error in three figures; `-` for none."""
     if value is None or not math.isfinite(value):
         return "-"
-    return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def count(value: float | None) -> str:

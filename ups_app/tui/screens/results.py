@@ -1,0 +1,215 @@
+"""What the followed run's evaluation has found: figures, their growth over the frames, and fields to look at."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.content import Content
+
+from ups_app.tui.actions import Action
+from ups_app.tui.screens.base import UpsScreen
+from ups_app.tui.widgets.field_picture import Choice, FieldPicture
+from ups_app.tui.widgets.line import Line
+from ups_app.tui.widgets.scores import ErrorByFrame, Scores
+from ups_app.tui.widgets.words import bar, figure
+
+if TYPE_CHECKING:
+    from ups_engine.evaluation.examples import Examples
+    from ups_engine.evaluation.report import EvaluationReport
+    from ups_engine.runs.directory import RunDirectory
+    from ups_engine.runs.watch import RunView
+
+_SLIDER = 24
+
+
+class ResultsScreen(UpsScreen):
+    """Table, error by frame, and pictures of a few trajectories."""
+
+    NAME = "results"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._read: tuple[str, int] | None = None
+        """Folder of the run, and number of the evaluation's event, that are shown."""
+        self._report: EvaluationReport | None = None
+        self._examples: Examples | None = None
+        self._choice = Choice()
+        self._fields_in_front = False
+
+    def body(self) -> ComposeResult:
+        """Everything; which of it is shown where is for the style sheet."""
+        yield Line(id="protocol")
+        yield Scores()
+        with Container(id="plots"):
+            yield ErrorByFrame()
+            with Container(id="fields"):
+                yield Line(id="example")
+                yield FieldPicture()
+
+    def show(self, view: "RunView | None") -> None:
+        """Read the reports when the run has been evaluated since they were read."""
+        followed = self.ups.followed
+        if followed is None or view is None:
+            self._read = None
+            self._forget("No run is followed." if followed is None else f"Reading {followed.name} ...")
+            return
+        evaluated = 0 if view.evaluation is None else view.evaluation.seq
+        if self._read != (str(followed.path), evaluated):
+            self._read = (str(followed.path), evaluated)
+            self._read_again(followed)
+
+    def on_screen_resume(self) -> None:
+        """Read the reports again: `ups evaluate` may have written new ones, of which no event tells."""
+        self._read = None
+        super().on_screen_resume()
+
+    def label(self, action: Action) -> str:
+        """Offer what there is to choose from."""
+        examples = self._examples
+        choices = {
+            "trajectory": 0 if examples is None else len(examples.trajectories),
+            "field": 0 if examples is None else len(examples.fields),
+            "frame_after": 0 if examples is None or len(examples.coordinates) == 1 else len(examples.frames),
+        }
+        if action.id in choices and choices[action.id] < 2:
+            return ""
+        if action.id == "plot":
+            large = self.has_class("-tall") and not self.has_class("-narrow")
+            return "" if large or self._report is None else "errors" if self._fields_in_front else "fields"
+        return super().label(action)
+
+    def copyable(self) -> str | None:
+        """The report's file."""
+        followed = self.ups.followed
+        return None if followed is None or self._report is None else str(followed.reports / "evaluation.json")
+
+    def action_plot(self) -> None:
+        """Turn between the errors and the fields, where only one of them has room."""
+        self._fields_in_front = not self._fields_in_front
+        self.set_class(self._fields_in_front, "-fields")
+        self.refresh_keys()
+
+    def action_trajectory(self) -> None:
+        """Show the next trajectory."""
+        if self._examples is not None:
+            count = len(self._examples.trajectories)
+            self._choose(replace(self._choice, trajectory=(self._choice.trajectory + 1) % count))
+
+    def action_field(self) -> None:
+        """Show the next field."""
+        if self._examples is not None:
+            self._choose(replace(self._choice, field=(self._choice.field + 1) % len(self._examples.fields)))
+
+    def action_frame_before(self) -> None:
+        """Go back a frame."""
+        self._go(-1)
+
+    def action_frame_after(self) -> None:
+        """Go on a frame."""
+        self._go(1)
+
+    def _go(self, frames: int) -> None:
+        if self._examples is not None and len(self._examples.coordinates) > 1:
+            last = len(self._examples.frames) - 1
+            self._choose(replace(self._choice, frame=min(max(self._choice.frame + frames, 0), last)))
+
+    def _read_again(self, run: "RunDirectory") -> None:
+        self.run_worker(lambda: self._load(run), group="reports", exclusive=True, thread=True, exit_on_error=False)
+
+    def _load(self, run: "RunDirectory") -> None:
+        """Read the files; in a thread, for a network may be slow."""
+        from ups_engine.errors import RunError
+        from ups_engine.evaluation.examples import Examples, examples_path
+        from ups_engine.evaluation.report import EvaluationReport
+
+        path = run.reports / "evaluation.json"
+        try:
+            report = EvaluationReport.read(path) if path.exists() else None
+        except RunError as problem:
+            self.app.call_from_thread(self._forget, f"{problem.message}\n{problem.hint}")
+            return
+        try:
+            examples, missing = Examples.read(examples_path(path)), ""
+        except RunError as problem:
+            examples, missing = None, f"{problem.message}; {problem.hint}"
+        self.app.call_from_thread(self._take, report, examples, missing)
+
+    def _take(self, report: "EvaluationReport | None", examples: "Examples | None", missing: str) -> None:
+        if report is None:
+            followed = self.ups.followed
+            name = "RUN" if followed is None else followed.name
+            self._forget(
+                f"{name} has not been evaluated yet. Its last stage does that; `ups evaluate {name}` does it now,"
+                " as soon as its operator is trained."
+            )
+            return
+        self._report, self._examples = report, examples
+        self.query_one("#plots").display = True
+        self.query_one("#protocol", Line).put(_protocol(report))
+        self.query_one(Scores).tell(report)
+        self.query_one(ErrorByFrame).tell(report)
+        if examples is None:
+            self.query_one("#example", Line).put(missing)
+            self.query_one(FieldPicture).tell(None, self._choice)
+        else:
+            last = len(examples.frames) - 1
+            self._choose(
+                Choice(
+                    min(self._choice.trajectory, len(examples.trajectories) - 1),
+                    min(self._choice.field, len(examples.fields) - 1),
+                    min(self._choice.frame, last) or last,
+                )
+            )
+        self.refresh_keys()
+
+    def _forget(self, sentence: str) -> None:
+        """Show a sentence instead of results."""
+        self._report = self._examples = None
+        self.query_one("#protocol", Line).put(sentence)
+        self.query_one(Scores).tell(None)
+        self.query_one("#plots").display = False
+        self.refresh_keys()
+
+    def _choose(self, choice: Choice) -> None:
+        examples = self._examples
+        if examples is not None:
+            self._choice = choice
+            self.query_one("#example", Line).put(_example(examples, choice))
+            self.query_one(FieldPicture).tell(examples, choice)
+
+
+def _protocol(report: "EvaluationReport") -> Content:
+    protocol, steady = report.protocol, report.steady_prior
+    grid = " x ".join(map(str, protocol.resolution))
+    parts = [
+        f"{protocol.split} split: {protocol.trajectories} trajectories of {protocol.frames} frames"
+        f" ({protocol.initial_steps} given) on {grid} points",
+        f"reconstruction {figure(report.reconstruction.nrmse)}",
+    ]
+    if steady is not None:
+        parts.append(f"steady prior {figure(steady.nrmse)} (persistence {figure(steady.persistence.nrmse)})")
+    return Content.styled("; ".join(parts), "$muted")
+
+
+def _example(examples: "Examples", choice: Choice) -> Content:
+    """Which trajectory, field and frame are shown, by whom they were predicted, and how far off that was."""
+    unit = examples.units[choice.field]
+    name = examples.fields[choice.field] + (f" in {unit}" if unit else "")
+    place = f"{choice.trajectory + 1}/{len(examples.trajectories)}"
+    start = f"{name}, {examples.split} trajectory {examples.trajectories[choice.trajectory]} ({place})"
+    first, last = (figure(float(examples.time[at])) for at in (0, -1))
+    if len(examples.coordinates) == 1:
+        return Content.assemble(
+            start, (f"  by {examples.variant}; x across, time {first} to {last} downward", "$muted")
+        )
+    frame = int(examples.frames[choice.frame])
+    slider = bar(choice.frame / max(1, len(examples.frames) - 1), _SLIDER)
+    given = ", given" if frame < examples.given else ""
+    slice_ = ", middle slice" if len(examples.coordinates) > 2 else ""
+    return Content.assemble(
+        start,
+        (f"  by {examples.variant}{slice_}  ", "$muted"),
+        (slider, "$primary"),
+        f" frame {frame}, t = {figure(float(examples.time[choice.frame]))} of {last}{given}",
+    )

@@ -1,0 +1,143 @@
+"""A predicted field beside the true one, and how they differ."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.segment import Segment
+from textual.strip import Strip
+from textual.widget import Widget
+
+from ups_app.tui.looks import PlainAscii
+from ups_app.tui.widgets.heat import Values, cells, resized, shades
+from ups_app.tui.widgets.words import figure
+
+if TYPE_CHECKING:
+    from ups_engine.evaluation.examples import Examples
+
+_GAP = 2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is looked at, by its place in the examples: trajectory, field, and frame, which counts from 2-D on."""
+
+    trajectory: int = 0
+    field: int = 0
+    frame: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Two pictures to be compared.
+
+    Attributes:
+        truth: (h, w).
+        prediction: (h, w).
+        low: end of their common scale.
+        high: its other end.
+        most: largest difference, either way, anywhere in the trajectory.
+        over_time: whether time goes downward in them, and space across.
+    """
+
+    truth: Values
+    prediction: Values
+    low: float
+    high: float
+    most: float
+    over_time: bool
+
+
+class FieldPicture(Widget):
+    """Truth, prediction and difference side by side: of a line, space against time; of a plane, at one time."""
+
+    DEFAULT_CSS = """
+    FieldPicture { width: 100%; height: 1fr; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._shown: tuple[Examples, Choice] | None = None
+        self._strips: list[Strip] = []
+
+    def tell(self, examples: "Examples | None", choice: Choice) -> None:
+        """Show one of these examples."""
+        self._shown = None if examples is None else (examples, choice)
+        self._draw()
+
+    def on_resize(self) -> None:
+        """Fit the new size."""
+        self._draw()
+
+    def notify_style_update(self) -> None:
+        """Take the other theme's middle colour."""
+        super().notify_style_update()
+        self._draw()
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the pictures."""
+        style = self.visual_style.rich_style
+        strip = self._strips[y] if y < len(self._strips) else Strip([])
+        return strip.adjust_cell_length(self.size.width, style).apply_style(style)
+
+    def _draw(self) -> None:
+        width, height = self.size
+        self._strips = []
+        if self._shown is not None and width >= 3 * 8 and height >= 3:
+            self._strips = self._pictures(scene(*self._shown), width, height)
+        self.refresh()
+
+    def _pictures(self, seen: Scene, width: int, height: int) -> list[Strip]:
+        plain = self.app.no_color or any(isinstance(one, PlainAscii) for one in self.app.get_line_filters())
+        across, down = _fit(seen, (width - 2 * _GAP) // 3, height - 2, rows_per_line=1 if plain else 2)
+        gap = Segment(" " * _GAP)
+        truth, prediction = (resized(values, down, across) for values in (seen.truth, seen.prediction))
+        difference = prediction - truth
+        if plain:
+            pictures = [shades(one, seen.low, seen.high) for one in (truth, prediction)]
+            pictures.append(shades(np.abs(difference), 0.0, seen.most))
+        else:
+            dark = self.app.current_theme.dark
+            pictures = [cells(one, seen.low, seen.high, diverging=False, dark=dark) for one in (truth, prediction)]
+            pictures.append(cells(difference, -seen.most, seen.most, diverging=True, dark=dark))
+        lines = [Strip([*one, gap, *other, gap, *third]) for one, other, third in zip(*pictures, strict=True)]
+        scale = f"{figure(seen.low)} to {figure(seen.high)}"
+        of_difference = f"0 to {figure(seen.most)}" if plain else f"-{figure(seen.most)} to {figure(seen.most)}"
+        names = ("truth", "prediction", "|difference|" if plain else "difference")
+        return [_titles(names, across), *lines, _titles((scale, scale, of_difference), across)]
+
+
+def scene(examples: "Examples", choice: Choice) -> Scene:
+    """The pictures of a choice; of a volume the middle plane."""
+    pair = [
+        array[choice.trajectory, ..., choice.field].astype(np.float64)
+        for array in (examples.truth, examples.prediction)
+    ]
+    with np.errstate(invalid="ignore"):
+        differences = np.abs(pair[1] - pair[0])
+    low, high = float(pair[0].min()), float(pair[0].max())
+    most = float(np.max(differences, initial=0.0, where=np.isfinite(differences)))
+    over_time = len(examples.coordinates) == 1
+    if not over_time:
+        pair = [_plane(array[choice.frame]) for array in pair]
+    return Scene(pair[0], pair[1], low, high, most, over_time)
+
+
+def _plane(field: Values) -> Values:
+    while field.ndim > 2:
+        field = field[..., field.shape[-1] // 2]
+    return field
+
+
+def _fit(seen: Scene, columns: int, lines: int, *, rows_per_line: int) -> tuple[int, int]:
+    """Columns and rows of a picture: all the room for space against time, else as wide to high as the plane is."""
+    if seen.over_time:
+        return columns, lines * rows_per_line
+    high, wide = seen.truth.shape
+    scale = min(columns / wide, lines * 2 / high)  # a line is about as high as two columns are wide
+    across, halves = max(1, int(wide * scale)), max(2, int(high * scale))
+    return across, max(1, halves // 2) * rows_per_line
+
+
+def _titles(names: tuple[str, ...], width: int) -> Strip:
+    return Strip([Segment((" " * _GAP).join(f"{name[:width]:<{width}}" for name in names))])
