@@ -121,15 +121,13 @@ class LaunchScreen(UpsScreen):
 
     def action_edit(self) -> None:
         """Change the highlighted setting."""
-        assignment = self.query_one(SettingsTable).assignment
-        if assignment is not None:
-            self.query_one(Editor).edit(assignment)
+        self.query_one(Editor).edit(self.query_one(SettingsTable).assignment or "")
 
     def action_undo(self) -> None:
         """Take a change back."""
         key = self.query_one(SettingsTable).highlighted
         if key in self.order.own:
-            self._take(self.order.without(key))
+            self._put(self.order.without(key))
 
     def action_check(self) -> None:
         """Look at data, disk, memory and GPU anew."""
@@ -162,6 +160,7 @@ class LaunchScreen(UpsScreen):
     @on(Filter.Left)
     def _to_the_table(self) -> None:
         self.query_one(SettingsTable).focus()
+        self._explain()
 
     @on(StageChoice.Toggled)
     def _stage_toggled(self, event: StageChoice.Toggled) -> None:
@@ -169,7 +168,7 @@ class LaunchScreen(UpsScreen):
 
     @on(Editor.Changed)
     def _setting_changed(self, event: Editor.Changed) -> None:
-        self._take(self.order.having(event.key, event.text))
+        self._put(self.order.having(event.key, event.text))
         self._to_the_table()
 
     @on(Input.Changed, "Filter")
@@ -183,17 +182,21 @@ class LaunchScreen(UpsScreen):
 
     @on(DataTable.RowHighlighted)
     def _row_highlighted(self) -> None:
-        self.query_one(Editor).explain(self.query_one(SettingsTable).highlighted)
+        self._explain()
         self.refresh_keys()
+
+    def _put(self, order: Order) -> None:
+        """Go on with an order that does not come out of the form, and show it there."""
+        self._take(order)
+        with self.prevent(Input.Changed):  # what is being typed must never be written over
+            self.query_one("#data", Field).value = order.data
+            self.query_one("#name", Field).value = order.name
 
     def _take(self, order: Order) -> None:
         """Go on with another order."""
         if order == self.order and self._resolved is not None:
             return
         self.order = order
-        for key, text in (("data", order.data), ("name", order.name)):
-            if self.query_one(f"#{key}", Field).value.strip() != text:
-                self.query_one(f"#{key}", Field).value = text
         self._verdicts = None
         self._draw()
         self.run_worker(self._settle(), group="settle", exclusive=True, exit_on_error=False)
@@ -250,21 +253,28 @@ class LaunchScreen(UpsScreen):
         self.ups.tell(f"started {run.name}")
         self.ups.follow(run)
         self.ups.go("dashboard")
-        self._take(replace(self.order, name=""))  # the next run needs another
+        self._put(replace(self.order, name=""))  # the next run needs another
         self._draw()
 
     def _fill(self) -> None:
         """Show the settings."""
         resolved = self._resolved or self.ups.resolved
-        self.query_one(SettingsTable).tell(resolved, self.order.own, self._wanted)
-        epochs: dict[str, int] = {stage: getattr(resolved.settings.stages, stage).epochs for stage in STAGES}
-        self.query_one(StageChoice).tell(self.order.left_out, epochs)
+        found = self.query_one(SettingsTable).tell(resolved, self.order.own, self._wanted)
+        if not found:
+            self.query_one(Editor).suggest(self._wanted)
+
+    def _explain(self) -> None:
+        """Say what the highlighted setting means."""
+        self.query_one(Editor).explain(self.query_one(SettingsTable).highlighted)
 
     def _draw(self) -> None:
         """Show the command, what is in its way, and what the key bar offers."""
         self.query_one("#command", Line).put(
             Content.from_markup("[$muted]$prompt[/] $command", prompt="$", command=self.order.command)
         )
+        stages = (self._resolved or self.ups.resolved).settings.stages
+        epochs: dict[str, int] = {stage: getattr(stages, stage).epochs for stage in STAGES}
+        self.query_one(StageChoice).tell(self.order.left_out, epochs)
         if self._verdicts is None:
             self.query_one(Verdicts).dim()
         self.query_one("#status", Line).put(self._status(), layout=False)

@@ -56,6 +56,16 @@ class Editor(Vertical):
         if path is not None and not self.query_one(Field).value:
             self._say(Content.from_markup("[$muted]$meaning[/]", meaning=explained(path)))
 
+    def suggest(self, wanted: str) -> None:
+        """Say that no setting holds a text, and which is the nearest."""
+        self._say(
+            Content.from_markup(
+                "[$muted]no setting holds[/] $wanted[$muted]; the nearest is[/] $path",
+                wanted=wanted,
+                path=nearest(wanted),
+            )
+        )
+
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()

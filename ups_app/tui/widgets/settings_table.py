@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from textual import events
 
 from ups_app.tui.widgets.table import Cell, Column, Table
+from ups_engine.config.layers import DEFAULTS
 from ups_engine.config.notation import toml_value
 from ups_engine.config.paths import SETTINGS, allowed
 
@@ -39,9 +40,9 @@ class SettingsTable(Table):
             if wanted.casefold() not in f"{path}\n{value}\n{origin}".casefold():
                 continue
             if path in changed:
-                rows.append((path, ((_CHANGED, "primary"), (path, "primary"), (value, "primary"), (origin, "primary"))))
+                rows.append((path, tuple((text, "primary") for text in (_CHANGED, path, value, _short(origin)))))
             else:
-                rows.append((path, ("", path, value or ("unset", "muted"), (origin, "muted"))))
+                rows.append((path, ("", path, value or ("unset", "muted"), (_short(origin), "muted"))))
         self.put(rows)
         return len(rows)
 
@@ -55,6 +56,13 @@ def explained(path: str) -> str:
     field = SETTINGS[path]
     meaning = " ".join((field.description or "").split())
     return f"{allowed(field.annotation, field.metadata)}. {meaning}".rstrip()
+
+
+def _short(origin: str) -> str:
+    """An origin without what most of them share: a fallback is to the namesake in `training`."""
+    fallback, bracket, layer = origin.partition(" (")
+    origin = f"{fallback.partition('.')[0]}, {layer.removesuffix(')')}" if bracket else origin
+    return origin.replace(DEFAULTS, "default")
 
 
 def _text(values: Mapping[str, object], path: str) -> str:
