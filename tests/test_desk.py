@@ -20,7 +20,6 @@ from ups_engine.runs.requests import await_answer, request
 from ups_engine.runs.state import summarise
 from ups_engine.runs.tensor_file import checksum
 
-
 SHORT = ("stages.diff_residual.epochs=0", "stages.consistency_distill.epochs=0")
 
 
@@ -207,8 +206,8 @@ def test_a_run_that_is_not_there_refuses_at_once_and_says_why(tiny):
 def test_a_command_that_arrives_as_the_run_ends_is_refused_not_lost(tiny):
     run = tiny()
     run_pipeline(run, only=["autoencoder"], observer=Sender(run, {("stage_finished", 1): [("pause", None)]}))
-    waiting = [path.name for path in run.commands.glob("*.json")]
-    assert waiting == [] and answers(run)[0][0] == "pause"
+    assert answers(run) == [("pause", "refused")] and reasons(run) == ["the run is finished"]
+    assert list(run.commands.glob("*.json")) == []
 
 
 COMMANDS = st.tuples(st.sampled_from(COMMAND_KINDS), st.sampled_from([None, *STAGES]))

@@ -25,6 +25,11 @@ class Agenda:
         self._done = {name for name in self._waiting if name in WRITES and past.done(name) and past.has_results(name)}
         self.running: StageName | None = None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is left."""
+        return bool(self._waiting)
+
     def next(self) -> StageName | None:
         """Take the next stage, which is then the running one; None when nothing is left."""
         self.running = self._waiting.pop(0) if self._waiting else None

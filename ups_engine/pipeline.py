@@ -195,11 +195,11 @@ class _Pipeline:
         agenda, past, say = self._agenda, self._past, self._announcer
         work = StageWork(context, self._resume, self._desk, say)
         changed = False
-        while True:
+        while agenda.waiting:
             self._desk.between()
             name = say.stage = agenda.next()
-            if name is None:
-                return Outcome.FINISHED
+            if name is None:  # what waited was skipped
+                break
             state = saved if saved is not None and saved[1]["stage"] == name else None
             settled = past.done(name) if name == "evaluation" else state is None
             if settled and past.has_results(name) and not (name == "evaluation" and (changed or name in asked)):
@@ -223,3 +223,5 @@ class _Pipeline:
                 context.release()
             changed = changed or (action is Action.GO_ON and name != "evaluation")
             agenda.end(done=action is Action.GO_ON)
+        say.stage = None
+        return Outcome.FINISHED
