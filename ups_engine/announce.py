@@ -5,7 +5,10 @@ import torch
 from ups_engine.data.dataset import FieldDataset
 from ups_engine.evaluation.report import EvaluationReport
 from ups_engine.telemetry.gpu import gpu_devices
-from ups_engine.telemetry.memory import process_memory
+from ups_engine.telemetry.memory import available_memory, process_memory
+from ups_engine.telemetry.process import CpuMeter
+
+_CPU = CpuMeter()
 
 
 def device_sentence(device: torch.device) -> str:
@@ -29,24 +32,33 @@ def data_sentence(dataset: FieldDataset) -> str:
 
 
 def vital_signs(throughput: float | None) -> dict[str, object]:
-    """The data of a heartbeat.
+    """The data of a heartbeat, gathered in a few milliseconds.
 
     Args:
         throughput: samples per second, where they are known.
     """
-    gpus = [
-        {
-            "index": gpu.index,
-            "name": gpu.name,
-            "used_bytes": gpu.total_bytes - gpu.free_bytes,
-            "total_bytes": gpu.total_bytes,
-            "utilisation": gpu.utilisation,
-            "temperature": gpu.temperature,
-            "power": gpu.power,
-        }
-        for gpu in gpu_devices()
-    ]
-    return {"ram_bytes": process_memory().resident_bytes, "gpu": gpus, "throughput": throughput}
+    memory = available_memory()
+    return {
+        "ram_bytes": process_memory().resident_bytes,
+        "ram_available_bytes": memory.available_bytes,
+        "ram_total_bytes": memory.total_bytes,
+        "ram_limit": memory.limit_source,
+        "cpu_percent": round(_CPU.percent(), 1),
+        "gpu": [
+            {
+                "index": gpu.index,
+                "name": gpu.name,
+                "used_bytes": gpu.total_bytes - gpu.free_bytes,
+                "total_bytes": gpu.total_bytes,
+                "run_bytes": gpu.run_bytes,
+                "utilisation": gpu.utilisation,
+                "temperature": gpu.temperature,
+                "power": gpu.power,
+            }
+            for gpu in gpu_devices()
+        ],
+        "throughput": throughput,
+    }
 
 
 def evaluation_summary(report: EvaluationReport) -> dict[str, object]:

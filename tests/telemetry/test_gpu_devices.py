@@ -57,6 +57,12 @@ class RecordedNvml:
     def nvmlDeviceGetPowerUsage(self, handle):  # noqa: N802
         return 91_500
 
+    def nvmlDeviceGetComputeRunningProcesses(self, handle):  # noqa: N802
+        if handle == "MIG-1":
+            raise self.NVMLError("Insufficient Permissions")
+        taken = {"GPU-0": [(11, 3), (12, 2), (99, 4), (13, None)], "MIG-0": [(11, 1)]}[handle]
+        return [SimpleNamespace(pid=pid, usedGpuMemory=None if used is None else used * GIB) for pid, used in taken]
+
     def nvmlDeviceGetName(self, handle):  # noqa: N802
         return b"NVIDIA A100" if handle == "GPU-0" else f"NVIDIA A100 {handle} 1g.5gb"
 
@@ -65,18 +71,24 @@ class RecordedNvml:
 
 
 def test_a_whole_gpu_has_all_figures():
-    (whole,) = gpu_module._slices(RecordedNvml(), 0)
-    assert whole == GpuDevice(0, "NVIDIA A100", "GPU-0-uuid", 30 * GIB, 40 * GIB, 37.0, 41.0, 91.5)
+    (whole,) = gpu_module._slices(RecordedNvml(), 0, {11, 12})
+    assert whole == GpuDevice(0, "NVIDIA A100", "GPU-0-uuid", 30 * GIB, 40 * GIB, 37.0, 41.0, 91.5, 5 * GIB)
+
+
+def test_memory_of_a_run_is_that_of_its_processes_and_unknown_where_nobody_says():
+    assert next(gpu_module._slices(RecordedNvml(), 0, {99})).run_bytes == 4 * GIB
+    assert next(gpu_module._slices(RecordedNvml(), 0, {13, 100})).run_bytes == 0
+    assert [slice_.run_bytes for slice_ in gpu_module._slices(RecordedNvml(), 1, {11})] == [GIB, None]
 
 
 def test_a_gpu_under_mig_is_its_slices():
-    slices = list(gpu_module._slices(RecordedNvml(), 1))
+    slices = list(gpu_module._slices(RecordedNvml(), 1, ()))
     assert [s.uuid for s in slices] == ["MIG-0-uuid", "MIG-1-uuid"]
     assert {(s.index, s.free_bytes, s.utilisation, s.temperature) for s in slices} == {(1, 4 * GIB, None, 41.0)}
 
 
 def test_a_lost_gpu_is_left_out():
-    assert list(gpu_module._slices(RecordedNvml(), 2)) == []
+    assert list(gpu_module._slices(RecordedNvml(), 2, ())) == []
 
 
 @pytest.mark.parametrize(
@@ -103,3 +115,14 @@ def test_the_list_is_empty_or_true_on_this_machine():
     for found in gpu_devices({}):
         assert 0 <= found.free_bytes <= found.total_bytes and found.name
     assert gpu_devices({"CUDA_VISIBLE_DEVICES": ""}) == []
+
+
+@pytest.mark.gpu
+def test_a_run_finds_its_own_memory():
+    import torch
+
+    before = gpu_devices()[0].run_bytes or 0
+    block = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    taken = gpu_devices()[0].run_bytes
+    assert block.nbytes <= taken - before <= 3 * block.nbytes
+    del block

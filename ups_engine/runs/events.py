@@ -30,8 +30,10 @@ lower when better.
 - run_paused: nothing
 - run_finished: `outcome: "finished" or "stopped" or "parked"`
 - run_failed: `error, hint?`
-- heartbeat: `ram_bytes, gpu: [{index, name, used_bytes, total_bytes, utilisation, temperature, power}]`,
-  `throughput?` in samples per second, null while paused
+- heartbeat: `ram_bytes` of the run's process; `ram_available_bytes?, ram_total_bytes?` under the tightest limit, which
+  `ram_limit?` names; `cpu_percent?` of the process, 100 being one core; `gpu: [{index, name, used_bytes, total_bytes,
+  run_bytes?, utilisation, temperature, power}]` with `run_bytes` taken by this run; `throughput?` in samples
+  per second, null while paused
 """
 
 import os

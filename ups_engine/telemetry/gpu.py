@@ -1,10 +1,13 @@
 """Figures of the GPUs through NVML, which needs no CUDA context and takes no GPU memory."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from ups_engine.telemetry.process import family
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class GpuDevice:
         utilisation: share of the last second in which a kernel ran, percent; None where NVML does not say (MIG).
         temperature: degrees Celsius.
         power: watts.
+        run_bytes: memory taken by this process and its children; None where nobody says.
     """
 
     index: int
@@ -30,6 +34,7 @@ class GpuDevice:
     utilisation: float | None
     temperature: float | None
     power: float | None
+    run_bytes: int | None = None
 
 
 def gpu_devices(environment: Mapping[str, str] | None = None) -> list[GpuDevice]:
@@ -42,8 +47,10 @@ def gpu_devices(environment: Mapping[str, str] | None = None) -> list[GpuDevice]
     with _nvml() as nvml:
         if nvml is None:
             return []
-        devices = [device for index in range(nvml.nvmlDeviceGetCount()) for device in _slices(nvml, index)]
-    return devices if visible is None else select_visible(devices, visible)
+        pids = family()
+        devices = [device for index in range(nvml.nvmlDeviceGetCount()) for device in _slices(nvml, index, pids)]
+    chosen = devices if visible is None else select_visible(devices, visible)
+    return [device if device.run_bytes else replace(device, run_bytes=_reserved(device)) for device in chosen]
 
 
 def select_visible(devices: list[GpuDevice], visible: str) -> list[GpuDevice]:
@@ -76,7 +83,7 @@ def _nvml() -> Iterator[Any]:
         pynvml.nvmlShutdown()
 
 
-def _slices(nvml: Any, index: int) -> Iterator[GpuDevice]:
+def _slices(nvml: Any, index: int, pids: Collection[int]) -> Iterator[GpuDevice]:
     """The GPU of a number, or its MIG slices: under MIG the GPU's own memory call fails or counts all slices."""
     try:
         gpu = nvml.nvmlDeviceGetHandleByIndex(index)
@@ -92,7 +99,7 @@ def _slices(nvml: Any, index: int) -> Iterator[GpuDevice]:
     for handle in handles:
         memory = _ask(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
         if memory is not None:
-            yield _device(nvml, index, gpu, handle, memory)
+            yield replace(_device(nvml, index, gpu, handle, memory), run_bytes=_taken(nvml, handle, pids))
 
 
 def _device(nvml: Any, index: int, gpu: Any, handle: Any, memory: Any) -> GpuDevice:
@@ -109,6 +116,28 @@ def _device(nvml: Any, index: int, gpu: Any, handle: Any, memory: Any) -> GpuDev
         temperature=None if temperature is None else float(temperature),
         power=None if milliwatts is None else milliwatts / 1000,
     )
+
+
+def _taken(nvml: Any, handle: Any, pids: Collection[int]) -> int | None:
+    """Memory that some processes take on a device, their CUDA contexts included."""
+    processes = _ask(nvml, nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+    if processes is None:
+        return None
+    return sum(process.usedGpuMemory or 0 for process in processes if process.pid in pids)
+
+
+def _reserved(device: GpuDevice) -> int | None:
+    """What to say where NVML finds none of this process's pids on a device: in a container it may know others.
+
+    Where this process computes with torch, its allocator knows what it holds, though not what the CUDA context takes.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return device.run_bytes
+    for number in range(torch.cuda.device_count()):
+        if str(torch.cuda.get_device_properties(number).uuid) == device.uuid.partition("-")[2]:
+            return int(torch.cuda.memory_reserved(number))
+    return device.run_bytes
 
 
 def _ask(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from ups_engine.telemetry.process import family
+
 _MEBIBYTE = 1 << 20
 _UNLIMITED = 1 << 60  # version 1 writes a number near 2^63 where there is no limit
 
@@ -150,10 +152,9 @@ def _count(environment: Mapping[str, str], variable: str) -> int:
 def _held_by_family() -> int:
     """Resident bytes of this process and its descendants."""
     total = 0
-    me = psutil.Process()
-    for process in [me, *me.children(recursive=True)]:
+    for pid in family():
         try:
-            total += process.memory_info().rss
+            total += psutil.Process(pid).memory_info().rss
         except psutil.Error:  # it has just ended
             continue
     return total
