@@ -14,7 +14,6 @@ from textual.widgets import Button, DataTable, Input, Select
 
 from ups_app.tui.actions import Action
 from ups_app.tui.order import Order
-from ups_app.tui.process import Done
 from ups_app.tui.screens.base import UpsScreen
 from ups_app.tui.widgets.editor import Editor
 from ups_app.tui.widgets.fields import Field, PathSuggester
@@ -22,7 +21,7 @@ from ups_app.tui.widgets.filter import Filter
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.settings_table import SettingsTable
 from ups_app.tui.widgets.stage_choice import StageChoice
-from ups_app.tui.widgets.verdicts import Verdict, Verdicts
+from ups_app.tui.widgets.verdicts import Verdict, Verdicts, verdicts_of
 from ups_engine.config.layers import load_settings, presets
 from ups_engine.config.schema import STAGES
 from ups_engine.errors import SettingsError
@@ -230,7 +229,7 @@ class LaunchScreen(UpsScreen):
         await asyncio.sleep(wait)
         if self._problem is not None or not self.is_current:
             return
-        found = _read(await self.ups.ups("train", "--dry-run", "--json", *self.order.arguments))
+        found = verdicts_of(await self.ups.ups("train", "--dry-run", "--json", *self.order.arguments))
         self._verdicts, self._looked = found, self.ups.clock()
         self.query_one(Verdicts).tell(found)
         self._draw()
@@ -295,13 +294,3 @@ class LaunchScreen(UpsScreen):
                 "[$error]not ready: $bad of $all checks are bad[/]", bad=bad, all=len(self._verdicts)
             )
         return Content(f"ready{f', {warnings} warnings' if warnings else ''}")
-
-
-def _read(done: Done) -> tuple[Verdict, ...]:
-    """What `ups train --dry-run --json` found, or why it could not look."""
-    try:
-        checks = json.loads(done.out)["checks"]
-        return tuple(Verdict(check["name"], check["verdict"], check["sentence"]) for check in checks)
-    except (ValueError, KeyError, TypeError):
-        message, hint = done.error
-        return (Verdict("preflight", "bad", "; ".join(filter(None, (message, hint)))),)

@@ -1,11 +1,13 @@
 """What a preflight found."""
 
+import json
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
 
+from ups_app.tui.process import Done
 from ups_app.tui.widgets.rows import Rows
 
 _SIGNS = {"bad": ("✗", "$error"), "warning": ("!", "$warning"), "good": ("✓", "$success")}
@@ -58,3 +60,13 @@ class Verdicts(Rows):
         )
         rest = (Content.from_markup(f"[{text}]$line[/]", line=" " * margin + line) for line in wrapped[1:])
         return [first, *rest]
+
+
+def verdicts_of(done: Done) -> tuple[Verdict, ...]:
+    """What `ups train --dry-run --json` found, or why it could not look."""
+    try:
+        checks = json.loads(done.out)["checks"]
+        return tuple(Verdict(check["name"], check["verdict"], check["sentence"]) for check in checks)
+    except (ValueError, KeyError, TypeError):
+        message, hint = done.error
+        return (Verdict("preflight", "bad", "; ".join(filter(None, (message, hint)))),)

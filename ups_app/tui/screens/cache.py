@@ -1,0 +1,159 @@
+"""The latent caches of the followed run, or of the working folder's settings: their state, and encoding the rest."""
+
+import json
+import re
+import shlex
+import time
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+
+from ups_app.tui.actions import Action
+from ups_app.tui.process import Done
+from ups_app.tui.screens.base import UpsScreen
+from ups_app.tui.widgets.cache_report import CacheReport
+from ups_app.tui.widgets.line import Line
+from ups_app.tui.widgets.words import bar
+from ups_engine.runs.requests import LIVE
+
+if TYPE_CHECKING:
+    from ups_engine.runs.directory import RunDirectory
+    from ups_engine.runs.watch import RunView
+
+_PROGRESS = re.compile(r"(?P<what>.+?) (?P<done>\d+)/(?P<total>\d+), (?P<rest>.+)")
+_BAR = 24  # cells
+_ENCODING = "encoding what is missing"
+_INTERVAL = "--interval=1"
+
+
+class CacheScreen(UpsScreen):
+    """What `ups cache check` says; `ups cache build` with its progress."""
+
+    NAME = "cache"
+    AUTO_FOCUS = "#page"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: RunDirectory | None = None
+        self._looked = False
+        self._doing: str | None = None
+        """What is under way."""
+        self._note = ""
+
+    def body(self) -> ComposeResult:
+        """Whose caches, the report, how far the work is, and what the run itself reads from."""
+        yield Line(id="whose")
+        with VerticalScroll(id="page"):
+            yield CacheReport(id="report")
+        yield Line(id="work")
+        yield Line(id="in-use")
+
+    def show(self, view: "RunView | None") -> None:
+        """Check the caches of another run; tell what the followed one reads from."""
+        run = self.ups.followed
+        if (not self._looked or run != self._shown) and self._doing != _ENCODING:  # a build is not cut short
+            self._looked, self._shown = True, run
+            self.query_one(CacheReport).tell(None)
+            self.query_one("#whose", Line).put("")
+            self.action_refresh()
+        live = view is not None and view.state.state in LIVE
+        cache = view.vitals.get("cache") if view is not None and live else None
+        in_use = f"the run reads from {cache['residency']} now: {cache['reason']}" if cache else ""
+        self.query_one("#in-use", Line).put(in_use)
+
+    def copyable(self) -> str:
+        """The command that tells the same."""
+        return shlex.join(["ups", "cache", "check", *self._reference])
+
+    def label(self, action: Action) -> str:
+        """Offer what goes together: one command at a time."""
+        if (action.id == "cancel") != (self._doing is not None) and action.id in ("cancel", "refresh", "deep", "build"):
+            return ""
+        return action.label
+
+    def action_refresh(self) -> None:
+        """Look at metadata, records and sizes."""
+        self._begin("checking the cache", "check")
+
+    def action_deep(self) -> None:
+        """Verify every checksum."""
+        self._begin("verifying every checksum", "check", "--deep", _INTERVAL)
+
+    def action_build(self) -> None:
+        """Encode what is missing."""
+        self._begin(_ENCODING, "build", _INTERVAL)
+
+    def action_cancel(self) -> None:
+        """End what is under way."""
+        if self._doing is not None:
+            self.workers.cancel_group(self, "cache")
+            self._end(f"cancelled {self._doing}")
+
+    @property
+    def _reference(self) -> tuple[str, ...]:
+        run = self._shown
+        if run is None:
+            return ()
+        return (run.name if run.path == (self.ups.root / run.name).absolute() else str(run.path),)
+
+    def _begin(self, doing: str, command: str, *options: str) -> None:
+        self._doing = doing
+        self._tell(Content.from_markup("[$muted]$doing ...[/]", doing=doing))
+        self.run_worker(self._work(command, *options), group="cache", exclusive=True, exit_on_error=False)
+        self.refresh_keys()
+
+    async def _work(self, command: str, *options: str) -> None:
+        """Run the command; after a build, check what it left."""
+        if command == "build":
+            built = await self.ups.ups("cache", "build", *self._reference, *options, on_line=self._heard)
+            if built.code:
+                self._fail(built)
+                return
+            self._note = "built; "
+        done = await self.ups.ups(
+            "cache", "check", *self._reference, "--json", *_only_check(command, options), on_line=self._heard
+        )
+        try:
+            report = json.loads(done.out)
+        except ValueError:
+            self._fail(done)
+            return
+        self.query_one(CacheReport).tell(report)
+        moment = time.strftime("%H:%M:%S", time.localtime(self.ups.clock()))
+        self._end(f"{self._note}{'every checksum verified' if '--deep' in options else 'checked'} at {moment}")
+
+    def _fail(self, done: Done) -> None:
+        self.query_one(CacheReport).tell(None, [text for text in done.error if text])
+        self._end("")
+
+    def _end(self, text: str) -> None:
+        self._doing, self._note = None, ""
+        self._tell(Content.styled(text, "$muted"))
+        self.refresh_keys()
+
+    def _heard(self, line: str) -> None:
+        """Take in a line of the command: whose caches, how far, or what was done."""
+        if line.startswith("caches of "):
+            self.query_one("#whose", Line).put(line)
+        elif match := _PROGRESS.fullmatch(line):
+            done, total = int(match["done"]), int(match["total"])
+            figures = f"{done}/{total}, {match['rest']}"
+            self._tell(
+                Content.from_markup(
+                    "$what [$primary]$bar[/] $figures",
+                    what=match["what"],
+                    bar=bar(done / max(total, 1), _BAR),
+                    figures=figures,
+                )
+            )
+        elif line and not line.startswith(("error:", " ")):
+            self._tell(Content(line))
+
+    def _tell(self, content: Content) -> None:
+        self.query_one("#work", Line).put(content, layout=False)
+
+
+def _only_check(command: str, options: tuple[str, ...]) -> tuple[str, ...]:
+    return options if command == "check" else ()
