@@ -1,0 +1,107 @@
+"""Themes, states, and terminals that can do less."""
+
+import pytest
+from pilots import make_app, piloted, text_of, until
+from rich.cells import cell_len
+
+from ups_app.tui.looks import STATES, THEMES, plain, wants_ascii
+from ups_engine.config.schema import TuiSettings
+
+
+@pytest.mark.parametrize(
+    ("env", "wanted"),
+    [
+        ({"LC_ALL": "C"}, True),
+        ({"LANG": "POSIX"}, True),
+        ({"LC_ALL": "C", "LANG": "en_GB.UTF-8"}, True),
+        ({"LANG": "de_DE.ISO-8859-1"}, True),
+        ({"LC_ALL": "", "LANG": "en_GB.UTF-8"}, False),
+        ({"LC_CTYPE": "C.utf8", "LANG": "C"}, False),
+        ({}, False),
+    ],
+)
+def test_a_locale_without_utf8_asks_for_ascii(env, wanted):
+    assert wants_ascii(env) is wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "ascii_text"),
+    [
+        ("loss ▁▂▃█ 3·10⁻²", None),
+        ("╭──┬──╮ │ ├┤ ╰━━╯", "+--+--+ | ++ +--+"),
+        ("● running ✓ ✗ ○ …", "* running + x o ."),
+        ("naïve Ångström", "naive Angstrom"),
+        ("日本 é e\u0301", None),
+        ("⣿⠁\u2800", "** "),
+    ],
+)
+def test_plain_text_is_ascii_and_as_wide_as_before(text, ascii_text):
+    result = plain(text)
+    assert result.isascii()
+    assert cell_len(result) == cell_len(text)
+    assert ascii_text in (None, result)
+
+
+def test_no_two_states_look_the_same_in_words():
+    assert {"waiting", "running", "paused", "parked", "stopped", "failed", "finished", "lost", "skipped"} <= set(STATES)
+
+
+def test_every_theme_that_the_settings_know_is_there():
+    assert set(THEMES) == set(TuiSettings.model_fields["theme"].annotation.__args__)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("pair", [("foreground", "background"), ("foreground", "panel"), ("muted", "background")])
+def test_text_can_be_read_in_every_theme(theme, pair):
+    """The contrast that WCAG asks of text, 4.5."""
+    look = THEMES[theme]
+    values = {"foreground": look.foreground, "background": look.background, "panel": look.panel, **look.variables}
+    bright, dark = sorted((_luminance(values[name]) for name in pair), reverse=True)
+    assert (bright + 0.05) / (dark + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("colour", ["primary", "success", "warning", "error"])
+def test_signal_colours_can_be_read_in_every_theme(theme, colour):
+    look = THEMES[theme]
+    bright, dark = sorted((_luminance(getattr(look, colour)), _luminance(look.background)), reverse=True)
+    assert (bright + 0.05) / (dark + 0.05) >= 4.5
+
+
+async def test_ascii_reaches_every_cell(finished):
+    app = make_app(finished.path, finished.directory, screen="runs", ascii=True)
+    async with piloted(app) as pilot:
+        await until(pilot, lambda: app.screen.settled)
+        assert "+ finished" in text_of(app)
+        for key in ("question_mark", "escape", "ctrl+p"):
+            assert text_of(app).isascii(), text_of(app)
+            await pilot.press(key)
+            await pilot.pause()
+        assert text_of(app).isascii(), text_of(app)
+
+
+async def test_no_color_writes_no_colour_and_still_shows_the_cursor(finished, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = make_app(finished.path, finished.directory, screen="runs")
+    async with piloted(app) as pilot:
+        await until(pilot, lambda: app.screen.settled)
+        segments = [segment for strip in app.screen._compositor.render_strips() for segment in strip]
+        styles = [segment.style for segment in segments if segment.style is not None]
+        assert all(style.color is None or style.color.is_default for style in styles)
+        assert all(style.bgcolor is None or style.bgcolor.is_default for style in styles)
+        reversed_text = "".join(segment.text for segment in segments if segment.style and segment.style.reverse)
+        assert finished.path.name in reversed_text
+        assert "1 runs" in reversed_text
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_a_theme_of_the_settings_is_taken(finished, theme):
+    app = make_app(finished.path, finished.directory, screen="settings", settings=[f"tui.theme={theme}"])
+    async with piloted(app):
+        assert app.theme == theme
+
+
+def _luminance(colour):
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
