@@ -167,9 +167,12 @@ def _epoch_steps(view: "RunView", name: str | None) -> float | None:
 
 
 def _planned(view: "RunView", name: str | None) -> float | None:
-    """Optimiser steps of a whole stage while it is under way; None where its curves say how many there were."""
+    """Optimiser steps of a whole stage while it is under way; those it did when it is not."""
     stage, steps = _stage(view, name), _epoch_steps(view, name)
-    return None if stage is None or steps is None or stage.state == "done" else steps * stage.epochs
+    if stage is not None and stage.state == "running":
+        return None if steps is None else steps * stage.epochs
+    curves = view.curves.get(name or "")
+    return None if curves is None or not len(curves.loss.steps) else float(curves.loss.steps[-1])
 
 
 def _fraction(view: "RunView") -> float | None:

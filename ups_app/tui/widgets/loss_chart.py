@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from textual.content import Content
 from textual.timer import Timer
 
-from ups_app.tui.widgets.plot import Series, chart, letter
+from ups_app.tui.widgets.plot import Series, blank, chart, letter
 from ups_app.tui.widgets.rows import Rows
 from ups_app.tui.widgets.words import count, figure
 
@@ -81,7 +81,10 @@ class LossChart(Rows):
         charted = self._drawn = self._charted
         self._drawn_at = time.monotonic()
         series = list(_series(charted))
-        body = chart(series, width, height - 1, log=charted.kind not in _LINEAR, planned=charted.planned)
+        if charted.stage == "evaluation":
+            body = blank("evaluation trains nothing and has no curves", width, height - 1)
+        else:
+            body = chart(series, width, height - 1, log=charted.kind not in _LINEAR, planned=charted.planned)
         self.put([_legend(charted, series), *body])
 
 

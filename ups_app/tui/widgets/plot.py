@@ -72,18 +72,27 @@ def chart(
     inner, rows = width - _LABELS - 1, height - 2
     kept = [_drawable(one, log) for one in series]
     y = np.concatenate([one.y for one in kept]) if kept else np.empty(0)
-    if not len(y) or inner < 8 or rows < 2:
-        return _empty("nothing to draw yet" if not len(y) else "too small for a chart", width, height)
+    if not len(y):
+        return blank("nothing to draw yet", width, height)
+    if inner < 8 or rows < 2:
+        return blank("too small for a chart", width, height)
     y_axis = log_axis(y.min(), y.max()) if log else linear_axis(y.max())
     x_axis = steps_axis(max(one.x[-1] for one in kept if len(one.x)), planned)
     canvas = rasterise(kept, inner, rows, x_axis, y_axis)
     ticks = {
         round((1 - y_axis.place(value)) * (rows - 1)): value
-        for value in y_axis.ticks(min(_MOST_TICKS, max(2, rows // 3)))
+        for value in y_axis.ticks(min(_MOST_TICKS, max(2, 2 * rows // 5)))
     }
     colours = [one.colour for one in kept]
     lines = [_line(canvas, row, ticks.get(row), colours) for row in range(rows)]
     return [*lines, *_feet(x_axis, inner, unit)]
+
+
+def blank(sentence: str, width: int, height: int) -> list[Content]:
+    """So many lines with a sentence in their middle."""
+    lines = [Content("")] * max(height, 1)
+    lines[len(lines) // 2] = Content.styled(sentence.center(width), _MUTED)
+    return lines
 
 
 def rasterise(series: Sequence[Series], width: int, height: int, x_axis: Axis, y_axis: Axis) -> Canvas:
@@ -188,9 +197,3 @@ def _feet(axis: Axis, width: int, unit: str) -> list[Content]:
         Content.assemble((" " * _LABELS + "└" + "".join(line), _MUTED)),
         Content.assemble(("".join(labels), _MUTED)),
     ]
-
-
-def _empty(sentence: str, width: int, height: int) -> list[Content]:
-    lines = [Content("")] * max(height, 1)
-    lines[len(lines) // 2] = Content.styled(sentence.center(max(width, len(sentence))), _MUTED)
-    return lines

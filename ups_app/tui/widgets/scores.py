@@ -18,7 +18,7 @@ _COLOURS = {"persistence": "$muted", "operator": "$success", "diffusion": "$warn
 _COLUMNS = (
     ("one step", "1 step", 7),
     ("rollout", "rollout", 8),
-    ("vs persist.", "vs pers", 8),
+    ("vs pers.", "vs pers", 8),
     ("cRMSE", "cRMSE", 7),
     ("bRMSE", "bRMSE", 7),
     ("fRMSE low", "f low", 7),
@@ -29,7 +29,7 @@ _COLUMNS = (
 )
 """Names of the columns, short names, and cells for two figures; three take `_WIDE`."""
 _NAME = 12
-_WIDE = 11
+_WIDE = 10
 
 
 class Scores(Rows):

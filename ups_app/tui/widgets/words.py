@@ -5,15 +5,15 @@ from collections.abc import Iterable, Sequence
 
 from textual.content import Content
 
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
 _SEPARATOR = "  "
 
 
 def figure(value: float | None, digits: int = 3) -> str:
-    """A loss, rate or error in three figures; `-` for none."""
+    """A loss, rate or error in so many figures; `-` for none."""
     if value is None or not math.isfinite(value):
         return "-"
-    return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e")
+    text = f"{value:.{digits - 1}e}" if 0 < abs(value) < 1e-3 else f"{value:.{digits}g}"
+    return text.replace("e-0", "e-").replace("e+0", "e")
 
 
 def count(value: float | None) -> str:
@@ -35,11 +35,11 @@ def clock(seconds: float | None) -> str:
 
 
 def bar(fraction: float, width: int) -> str:
-    """A bar of so many cells, filled in eighths of a cell; what is left is dotted."""
-    eighths = round(min(max(fraction, 0.0), 1.0) * width * 8)
-    full, part = divmod(eighths, 8)
-    filled = "█" * full + (_EIGHTHS[part] if part else "")
-    return filled + "·" * (width - len(filled))
+    """A bar of so many cells, full only when all is done."""
+    cells = min(max(fraction, 0.0), 1.0) * width
+    full = int(cells)
+    half = "╸" if full < width and cells - full >= 0.5 else ""
+    return "━" * full + half + "·" * (width - full - len(half))
 
 
 def shares(parts: Sequence[float], width: int) -> tuple[int, ...]:
