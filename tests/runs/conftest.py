@@ -3,6 +3,7 @@ import resource
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -91,3 +92,17 @@ def on_a_full_disk(in_child):
         return in_child(limited)
 
     return call
+
+
+@pytest.fixture
+def until():
+    """Waits for a condition and gives what it gave."""
+
+    def wait(condition):
+        end = time.monotonic() + 20.0
+        while not (value := condition()):
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.002)
+        return value
+
+    return wait

@@ -13,19 +13,9 @@ from hypothesis import strategies as st
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.events import KINDS, EventWriter
 from ups_engine.runs.lease import Lease
-from ups_engine.runs.watch import Damaged, RunsWatcher, Watcher
+from ups_engine.runs.watch import RunsWatcher, Watcher
 
 PLAN = {"stages": [{"name": "autoencoder", "epochs": 2}, {"name": "operator", "epochs": 3}]}
-LIMIT = 20.0
-
-
-def until(condition):
-    """Wait for a condition and give what it gave."""
-    end = time.monotonic() + LIMIT
-    while not (value := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.002)
-    return value
 
 
 def line(seq, kind, stage=None, epoch=None, step=None, data=None, when=None):
@@ -128,7 +118,7 @@ def test_a_history_that_lost_its_end_and_grew_another_is_read_anew(shared, first
     assert watcher.view.version >= before
 
 
-def test_the_thread_hands_over_the_latest(run, writer):
+def test_the_thread_hands_over_the_latest(run, writer, until):
     with Watcher(run, interval=0.005) as watcher:
         view = until(lambda: watcher.view)
         assert view.state.state == "waiting" and view.version == 1
@@ -180,7 +170,7 @@ def test_the_end_of_a_process_is_a_change_although_nothing_is_written(run):
     assert watcher.view.version == before.version + 1
 
 
-def test_a_folder_that_is_gone_is_a_problem_until_it_is_back(run, writer):
+def test_a_folder_that_is_gone_is_a_problem_until_it_is_back(run, writer, until):
     writer.emit("run_started", data=PLAN)
     with Watcher(run, interval=0.005) as watcher:
         view = until(lambda: watcher.view)
@@ -288,43 +278,3 @@ def test_what_is_known_is_not_read_again(run, long_history):
     before = psutil.Process().io_counters().read_chars
     watcher.poll()
     assert psutil.Process().io_counters().read_chars - before < 1 << 16
-
-
-def finish(run, outcome="finished"):
-    with EventWriter(run.events) as writer:
-        writer.emit("run_started", data=PLAN)
-        writer.emit("run_finished", data={"outcome": outcome})
-
-
-def test_all_runs_newest_first_the_damaged_last(make_run, tmp_path):
-    watcher = RunsWatcher(tmp_path / "runs")
-    watcher.poll()
-    assert watcher.states == () and watcher.problem is None  # no folder yet
-    for name in ("old", "middle", "new"):
-        finish(make_run(name), "parked" if name == "old" else "finished")
-    damaged = make_run("damaged")
-    (damaged.path / "run.json").write_text("{")
-    (tmp_path / "runs" / "notes").mkdir()
-    watcher.poll()
-    *runs, last = watcher.states
-    assert [(run.run, run.state) for run in runs] == [("new", "finished"), ("middle", "finished"), ("old", "parked")]
-    assert isinstance(last, Damaged) and last.name == "damaged" and "run.json" in last.message
-    shutil.rmtree(damaged.path)
-    shutil.rmtree(runs[0].directory)
-    watcher.poll()
-    assert [run.run for run in watcher.states] == ["middle", "old"]
-
-
-def test_runs_at_rest_are_not_read_again_until_they_change(make_run, tmp_path):
-    runs = [make_run(f"run{number}") for number in range(20)]
-    for run in runs:
-        finish(run)
-    with RunsWatcher(tmp_path / "runs", interval=0.005) as watcher:
-        until(lambda: watcher.states and len(watcher.states) == 20)
-        before = {state.run: state for state in watcher.states}
-        with Lease.acquire(runs[3]), EventWriter(runs[3].events) as writer:
-            writer.emit("run_resumed", data={"after": "restart", "stage": None})
-            now = until(lambda: (states := watcher.states) and states[16].state == "running" and states)
-            assert now[16].run == "run3"
-            others = [state for state in now if state.run != "run3"]
-            assert all(state is before[state.run] for state in others)
