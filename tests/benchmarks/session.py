@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -128,9 +129,7 @@ def _rate(run: RunDirectory, seconds: float) -> float:
 def _between(run: RunDirectory, since: float, until: float) -> float:
     """Steps per second, validations left out: the median over stretches between neighbouring step events."""
     steps: list[Event] = [e for e in read_events(run.events)[0] if e.kind == "step" and since <= e.time <= until]
-    spans = [
-        (b.step - a.step) / (b.time - a.time) for a, b in zip(steps, steps[1:], strict=False) if a.epoch == b.epoch
-    ]
+    spans = [(b.step - a.step) / (b.time - a.time) for a, b in pairwise(steps) if a.epoch == b.epoch]
     return statistics.median(spans)
 
 

@@ -85,9 +85,8 @@ class Progress:
         elif event.kind in _OF_A_STAGE and event.stage is not None:
             stage = self._stages.setdefault(event.stage, _Stage(event.stage, 0))
             self._stage_event(event, stage)
-        elif event.kind == "command" and event.data.get("outcome") == "done":
-            if event.data.get("command") == "start_stage" and (asked := self._stages.get(str(event.data.get("stage")))):
-                asked.status = "waiting"
+        elif event.kind == "command":
+            self._command(event.data)
         self.last_seq = event.seq
         self.last_time = event.time
 
@@ -114,6 +113,11 @@ class Progress:
         """The stage that has begun and not come to its end, whether or not the run goes on."""
         begun = [stage.name for stage in self._stages.values() if stage.status in ("running", "failed")]
         return begun[-1] if begun else None
+
+    def _command(self, data: Mapping[str, Any]) -> None:
+        stage = self._stages.get(str(data.get("stage")))
+        if stage is not None and data.get("command") == "start_stage" and data.get("outcome") == "done":
+            stage.status = "waiting"
 
     def _run_event(self, event: Event) -> None:
         if event.kind == "run_started":
