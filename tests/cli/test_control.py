@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from tiny_run import TRAIN, TinyRun, read_events, wait_until
@@ -208,6 +209,19 @@ def test_a_finished_run_is_resumed_by_naming_a_stage(copied):
     pid = json.loads(done.out)["pid"]
     until(lambda: pid is None or start_time(pid) is None, "end")
     assert copied.show()["state"] == "finished" and "evaluation: done" in copied.directory.log.read_text()
+
+
+def test_an_interrupt_while_a_run_is_launched_says_that_it_goes_on(tiny_folder):
+    path = tiny_folder.folder / "runs/far"
+    command = tiny_folder.start("train", "--detach", *TRAIN[2:], *LONG, "--run-dir", path)
+    children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
+    wait_until(lambda: (path / "log.txt").exists() and children.read_text(), command, "launch")
+    command.send(signal.SIGINT)
+    done = command.wait()
+    live = Live(TinyRun(tiny_folder, path, None))
+    until(lambda: live.run.directory.record.owner, "owner")
+    assert live.tell("stop")[0]["outcome"] == "done"
+    assert done.code == 130 and f"goes on; end it with: ups runs stop {path}" in done.err
 
 
 def test_remove_asks_with_the_size_and_removes_the_run_alone(copied):

@@ -151,11 +151,13 @@ def test_log_json_holds_lines_and_events(ups, parked):
     assert (event["seq"], event["kind"], event["data"]) == (9, "run_finished", {"outcome": "parked"})
 
 
-def test_list_answers_without_torch(parked):
+@pytest.mark.parametrize("arguments", [["list"], ["pause", "parked"], ["remove", "parked", "--yes"]])
+def test_runs_are_listed_told_and_removed_without_torch(parked, arguments):
     code = (
-        "import sys\nfrom ups_app.cli.main import main\n"
-        "try: main(['runs', 'list'])\n"
-        "finally: print([m for m in ('torch', 'numpy', 'h5py') if m in sys.modules], file=sys.stderr)"
+        f"import sys\nfrom ups_app.cli.main import main\n"
+        f"try: main(['runs', *{arguments}])\n"
+        f"finally: print([m for m in ('torch', 'numpy', 'h5py', 'rich') if m in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=parked.path.parent.parent)
-    assert done.stderr.strip() == "[]"
+    assert done.stderr.splitlines()[-1] == "[]", done.stderr
+    assert parked.path.exists() == (arguments[0] != "remove")

@@ -31,16 +31,17 @@ ResumedStage = Annotated[
 
 
 def pause(reference: Run, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False) -> None:
-    """Hold a run at its next step; its process and its memory stay."""
+    """Hold a run at its next step; its memory is kept."""
     _command(reference, "pause", None, wait, timeout, as_json)
 
 
 def resume(
     reference: Run, stage: ResumedStage = None, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False
 ) -> None:
-    """Go on with a paused run; one that is parked, stopped, lost or failed goes on in a process of its own.
+    """Go on with a run that is paused, or that is down.
 
-    The process is detached from this terminal. Exit code 0: it goes on, or was told to; 1: refused.
+    One that is parked, stopped, lost or failed goes on in a process of its own, detached from this terminal. Exit
+    code 0: it goes on, or was told to; 1: refused.
     """
     from ups_engine.errors import UsageError
     from ups_engine.runs.requests import LIVE
@@ -64,31 +65,31 @@ def resume(
 def skip(
     reference: Run, stage: Stage = None, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False
 ) -> None:
-    """Leave out a stage that waits, or the running one with all it has trained."""
+    """Leave out a stage that waits, or the running one."""
     _command(reference, "skip_stage", stage, wait, timeout, as_json)
 
 
 def finish(
     reference: Run, stage: Stage = None, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False
 ) -> None:
-    """End the running stage now, keep its best weights and go on with the next."""
+    """End the running stage now and keep its best weights."""
     _command(reference, "finish_stage", stage, wait, timeout, as_json)
 
 
 def start(
     reference: Run, stage: NamedStage, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False
 ) -> None:
-    """Let a live run do a stage that it would leave out."""
+    """Do a stage next, even one that was left out."""
     _command(reference, "start_stage", stage, wait, timeout, as_json)
 
 
 def park(reference: Run, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False) -> None:
-    """Save, free the GPU and leave; `ups runs resume` goes on later."""
+    """Save, free the GPU and leave, to be resumed later."""
     _command(reference, "park", None, wait, timeout, as_json)
 
 
 def stop(reference: Run, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False) -> None:
-    """Save and leave for good; it can still be resumed."""
+    """Save and leave; it can still be resumed."""
     _command(reference, "stop", None, wait, timeout, as_json)
 
 

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ups_app.cli.output import notice
+
 if TYPE_CHECKING:
     from ups_engine.runs.directory import RunDirectory
 
@@ -25,6 +27,7 @@ def start_detached(
     Raises:
         RunError: a live process owns the run.
         UsageError, RunError: the process failed at once, with its own words.
+        KeyboardInterrupt: interrupted while waiting, which the new process does not feel.
     """
     from ups_engine.runs.launching import launch_and_wait
     from ups_engine.runs.lease import refuse_owned
@@ -35,4 +38,8 @@ def start_detached(
     for option, stages in (("--stage", only), ("--skip", skip)):
         for stage in stages:
             command += [option, stage]
-    return launch_and_wait(run, command)
+    try:
+        return launch_and_wait(run, command)
+    except KeyboardInterrupt:
+        notice(f"the run has been launched and goes on; end it with: ups runs stop {run.path}")
+        raise

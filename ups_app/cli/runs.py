@@ -63,9 +63,9 @@ def log(
     events: Annotated[bool, typer.Option("--events", help="Print the events even where there is a log.txt.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the end of a run's log.txt, or of its events where it wrote to a terminal.
+    """Print the end of a run's log.txt, or of its events.
 
-    Steps and heartbeats are left out of the events.
+    The events where it wrote to a terminal and has no log; steps and heartbeats are left out of them.
     """
     from ups_engine.runs.events import recent_events
 

@@ -33,7 +33,10 @@ def tui(
     screen: Annotated[_Screen | None, typer.Option("--screen", help="The screen to begin with, or to picture.")] = None,
     size: Annotated[str, typer.Option("--size", metavar="COLUMNSxLINES", help="Of the picture.")] = "120x40",
 ) -> None:
-    """Start, watch and control runs in the terminal; leaving it leaves them running."""
+    """Start, watch and control runs in the terminal.
+
+    Leaving it leaves them running.
+    """
     from ups_engine.errors import UsageError
 
     cells = _cells(size)
