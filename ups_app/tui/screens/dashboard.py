@@ -1,8 +1,7 @@
 """The followed run at a glance: its stages, its curves, its figures, its machine."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 
@@ -20,14 +19,14 @@ if TYPE_CHECKING:
     from ups_engine.runs.watch import Curve, RunView
 
 _NO_RUN = "No run is followed. 1 lists the runs there are, 2 starts a new one."
-_LEAST_HEIGHT = 20
-"""Lines below which there is no room for a chart."""
 
 
 class DashboardScreen(RunCommands):
     """Stages, curves, figures and machine, arranged by the size of the terminal."""
 
     NAME = "dashboard"
+    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-low"), (20, "-short"), (30, "-tall")]
+    """Below the second there is no room for a chart."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -54,10 +53,6 @@ class DashboardScreen(RunCommands):
                 yield Machine()
                 yield Latents()
                 yield Warnings()
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Leave the chart out of terminals that are too low for it."""
-        self.set_class(event.size.height < _LEAST_HEIGHT, "-low")
 
     def show(self, view: "RunView | None") -> None:
         """Take in the latest view."""

@@ -8,11 +8,9 @@ from typing import Any
 from textual.content import Content
 
 from ups_app.tui.widgets.rows import Rows
-from ups_app.tui.widgets.words import flowing, heading, labelled, shares
+from ups_app.tui.widgets.words import ONE_LINE, flowing, heading, labelled, shares
 from ups_engine.telemetry.units import human_bytes
 
-_ONE_LINE = 60
-"""Cells from which a panel is a line or two across the screen instead of a column."""
 _SHORT_BAR = 10
 _MOST_LINES = 2
 
@@ -41,7 +39,7 @@ class Machine(Rows):
         width = self.size.width
         if not width:
             return
-        if width >= _ONE_LINE:
+        if width >= ONE_LINE:
             items = (*self._gpus_short(), *self._ram_short(), *self._cpu(short=True))
             self.put(flowing(items, width)[:_MOST_LINES])
         else:
@@ -80,7 +78,7 @@ class Machine(Rows):
             return "no word from the machine yet"
         if self._device is not None and self._device.startswith("cuda"):
             return f"NVML shows no GPU; computing on {self._device}"
-        return "no GPU: the run computes on the CPU"
+        return "no GPU, computes on the CPU"
 
     def _ram(self, width: int) -> Iterator[Content]:
         memory = _Memory.of(self._vitals)
@@ -96,7 +94,7 @@ class Machine(Rows):
     def _ram_short(self) -> Iterator[Content]:
         memory = _Memory.of(self._vitals)
         if memory is not None and memory.total:
-            amounts = f" {human_bytes(memory.own)}, {human_bytes(memory.free)} of {human_bytes(memory.total)} free"
+            amounts = f" {human_bytes(memory.own)}, {human_bytes(memory.free)} free"
             yield Content.assemble(("RAM ", "$muted"), memory.bar(_SHORT_BAR), amounts)
         elif memory is not None:
             yield labelled("RAM", human_bytes(memory.own))

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from ups_app.tui.widgets.rows import Rows
-from ups_app.tui.widgets.words import bar, clock, count, figure, flowing, heading, labelled
+from ups_app.tui.widgets.words import ONE_LINE, bar, clock, count, figure, flowing, heading, labelled
 from ups_engine.telemetry.units import human_bytes
 
 if TYPE_CHECKING:
     from ups_engine.runs.event_file import Event
 
-ONE_LINE = 60
-"""Cells from which a panel is a line or two across the screen instead of a column."""
 _LONGEST_BAR = 24
 _WHERE = {"gpu": "on the GPU", "ram": "in RAM", "disk": "on disk"}
 

@@ -170,7 +170,7 @@ def _line(canvas: Canvas, row: int, tick: float | None, colours: Sequence[str]) 
     """One row of the plot with its label."""
     characters, owners = canvas.characters[row].copy(), canvas.owners[row]
     if tick is not None:
-        characters[(owners < 0)] = "┈"
+        characters[(owners < 0)] = "·"
     label = "" if tick is None else tick_label(tick)
     parts = [(f"{label:>{_LABELS - 1}} {'│' if tick is None else '┤'}", _MUTED)]
     starts = [0, *(np.flatnonzero(np.diff(owners)) + 1), len(owners)]

@@ -52,6 +52,8 @@ class Scores(Rows):
             return
         wide = width >= _NAME + _WIDE * len(_COLUMNS)
         widths = [_WIDE if wide else narrow for _, _, narrow in _COLUMNS]
+        while len(widths) > 1 and _NAME + sum(widths) > width:
+            widths.pop()
         heads = [long if wide else short for long, short, _ in _COLUMNS]
         lines = [_row("* selected", heads, widths, "$muted")]
         still = report.variants.get("persistence")
@@ -126,5 +128,6 @@ def _milliseconds(value: float) -> str:
 
 
 def _row(name: str, cells: Sequence[str], widths: Sequence[int], style: str) -> Content:
-    aligned = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+    """As many cells as there are widths."""
+    aligned = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False))
     return Content.styled(f"{name:<{_NAME}}{aligned}", style)

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from textual.content import Content
 
+ONE_LINE = 56
+"""Cells from which a panel is a line or two across the screen instead of a column."""
 _SEPARATOR = "  "
 
 
