@@ -63,6 +63,11 @@ class CacheScreen(UpsScreen):
         in_use = f"the run reads from {cache['residency']} now: {cache['reason']}" if cache else ""
         self.query_one("#in-use", Line).put(in_use)
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is under way."""
+        return super().settled and self._looked and self._doing is None
+
     def copyable(self) -> str:
         """The command that tells the same."""
         return shlex.join(["ups", "cache", "check", *self._reference])

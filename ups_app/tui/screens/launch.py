@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.content import Content
-from textual.widgets import Button, DataTable, Input, Select
+from textual.containers import Horizontal, Vertical
+from textual.widgets import DataTable, Input, Select
 
 from ups_app.tui.actions import Action
 from ups_app.tui.order import Order
@@ -19,16 +18,18 @@ from ups_app.tui.widgets.editor import Editor
 from ups_app.tui.widgets.fields import Field, PathSuggester
 from ups_app.tui.widgets.filter import Filter
 from ups_app.tui.widgets.line import Line
+from ups_app.tui.widgets.outcome import Outcome
 from ups_app.tui.widgets.settings_table import SettingsTable
 from ups_app.tui.widgets.stage_choice import StageChoice
-from ups_app.tui.widgets.verdicts import Verdict, Verdicts, verdicts_of
+from ups_app.tui.widgets.verdicts import Verdict, verdicts_of
 from ups_engine.config.layers import load_settings, presets
 from ups_engine.config.schema import STAGES
 from ups_engine.errors import SettingsError
 
 if TYPE_CHECKING:
+    from textual.worker import Worker
+
     from ups_engine.config.layers import ResolvedSettings
-    from ups_engine.runs.watch import RunView
 
 _TYPING = 0.15  # s without a change after which the settings are looked at
 _SETTLED = 0.8  # s without a change after which a preflight is worth a process
@@ -47,10 +48,15 @@ class LaunchScreen(UpsScreen):
         self._resolved: ResolvedSettings | None = None
         """The latest valid settings."""
         self._problem: str | None = "looking at the settings"
-        """Why the run cannot be started."""
+        """What is wrong with the settings."""
         self._verdicts: tuple[Verdict, ...] | None = None
         """What the preflight says of the order as it is; None while that is not known."""
+        self._eager = False
+        """The user has asked for the start while the preflight was under way."""
+        self._starting = False
         self._looked = 0.0
+        """UNIX time of the preflight."""
+        self._looking: Worker[None] | None = None
         self._wanted = ""
 
     def body(self) -> ComposeResult:
@@ -77,23 +83,24 @@ class LaunchScreen(UpsScreen):
             yield Filter()
             yield SettingsTable(id="settings")
             yield Editor(self._mistake_in, id="editor")
-        with Vertical(id="outcome"):
-            with VerticalScroll(id="preflight"):
-                yield Verdicts(id="verdicts")
-            yield Line(id="command")
-            with Horizontal(id="starting"):
-                yield Button("start run", id="start", compact=True, disabled=True, action="screen.launch")
-                yield Line(id="status")
+        yield Outcome(id="outcome")
 
     def on_mount(self) -> None:
         """Look at the settings as they are."""
         self.query_one(SettingsTable).tell(self.ups.resolved, (), "")
         self._take(self.order)
 
-    def show(self, view: "RunView | None") -> None:
+    def on_screen_resume(self) -> None:
         """The machine may have changed since the last look."""
-        if self._verdicts is not None and self.ups.clock() - self._looked > _OLD and self.is_current:
+        super().on_screen_resume()
+        idle = self._looking is None or self._looking.is_finished
+        if idle and (self._verdicts is None or self.ups.clock() - self._looked > _OLD):
             self.action_check()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the preflight has spoken, or cannot."""
+        return super().settled and (self._verdicts is not None or self._problem is not None)
 
     def copyable(self) -> str:
         """The command that starts the run."""
@@ -102,7 +109,7 @@ class LaunchScreen(UpsScreen):
     def label(self, action: Action) -> str:
         """Offer what the order allows."""
         table = self.query_one(SettingsTable)
-        if (action.id == "launch" and self._problem) or (
+        if (action.id == "launch" and self._obstacle) or (
             action.id == "undo" and table.highlighted not in self.order.own
         ):
             return ""
@@ -130,17 +137,27 @@ class LaunchScreen(UpsScreen):
 
     def action_check(self) -> None:
         """Look at data, disk, memory and GPU anew."""
-        self.run_worker(self._preflight(wait=0.0), group="preflight", exclusive=True, exit_on_error=False)
+        self._look(typing=0.0, settled=0.0)
 
     def action_launch(self) -> None:
         """Start the run, after a question where the preflight speaks against it."""
         bad = [verdict for verdict in self._verdicts or () if verdict.verdict == "bad"]
-        if self._problem is not None:
-            self.ups.tell(self._problem, problem=True)
+        if self._obstacle is not None:
+            self.ups.tell(self._obstacle, problem=True)
+        elif self._verdicts is None:
+            self._eager = True
+            self._draw()
         elif bad:
             self.ups.confirm(f"{bad[0].name}: {bad[0].sentence}.\nStart all the same?", self._launch)
         else:
             self._launch()
+
+    @property
+    def _obstacle(self) -> str | None:
+        """Why the run cannot be started."""
+        if self.ups.read_only:
+            return "this interface is read-only"
+        return "starting ..." if self._starting else self._problem
 
     @on(Select.Changed, "#preset")
     def _preset_chosen(self, event: Select.Changed) -> None:
@@ -196,13 +213,18 @@ class LaunchScreen(UpsScreen):
         if order == self.order and self._resolved is not None:
             return
         self.order = order
-        self._verdicts = None
-        self._draw()
-        self.run_worker(self._settle(), group="settle", exclusive=True, exit_on_error=False)
+        self._look(typing=_TYPING, settled=_SETTLED)
 
-    async def _settle(self) -> None:
+    def _look(self, *, typing: float, settled: float) -> None:
+        """Look at the order anew: at its settings after so many seconds, and so many later at the rest."""
+        self._verdicts, self._eager = None, False
+        self._draw()
+        work = self._settle(typing, settled)
+        self._looking = self.run_worker(work, group="look", exclusive=True, exit_on_error=False)
+
+    async def _settle(self, typing: float, settled: float) -> None:
         """Find out what the settings are now, then whether the run would come to its end."""
-        await asyncio.sleep(_TYPING)
+        await asyncio.sleep(typing)
         order = self.order
         try:
             self._resolved = await asyncio.to_thread(load_settings, preset=order.preset, overrides=order.overrides)
@@ -212,30 +234,26 @@ class LaunchScreen(UpsScreen):
             self._problem = "every stage is left out" if order.left_out.issuperset(STAGES) else None
             self._fill()
         self._draw()
-        await self._preflight(wait=_SETTLED)
+        if self._problem is None and self.is_current:
+            await asyncio.sleep(settled)
+            self._verdicts = verdicts_of(await self.ups.ups("train", "--dry-run", "--json", *order.arguments))
+            self._looked = self.ups.clock()
+            self._draw()
+            if self._eager:
+                self._eager = False
+                self.action_launch()
 
     def _mistake_in(self, key: str, text: str) -> str | None:
         """What is wrong with a change to the order; runs in a thread."""
         order = self.order.having(key, text)
         try:
-            load_settings(preset=order.preset, overrides=[*order.overrides, *([] if text else [f"{key}="])])
+            load_settings(preset=order.preset, overrides=[*order.overrides, f"{key}={text}"])
         except SettingsError as problem:
             return problem.message
         return None
 
-    async def _preflight(self, *, wait: float) -> None:
-        self._verdicts = None
-        self._draw()
-        await asyncio.sleep(wait)
-        if self._problem is not None or not self.is_current:
-            return
-        found = verdicts_of(await self.ups.ups("train", "--dry-run", "--json", *self.order.arguments))
-        self._verdicts, self._looked = found, self.ups.clock()
-        self.query_one(Verdicts).tell(found)
-        self._draw()
-
     def _launch(self) -> None:
-        self._problem = "starting"
+        self._starting = True
         self._draw()
         self.run_worker(self._start(), group="start", exclusive=True, exit_on_error=False)
 
@@ -243,7 +261,7 @@ class LaunchScreen(UpsScreen):
         from ups_engine.runs.directory import RunDirectory
 
         done = await self.ups.ups("train", "--detach", "--json", *self.order.arguments)
-        self._problem = None
+        self._starting = False
         if done.code:
             self.ups.tell("\n".join(filter(None, done.error)), problem=True)
             self.action_check()
@@ -252,6 +270,7 @@ class LaunchScreen(UpsScreen):
         self.ups.tell(f"started {run.name}")
         self.ups.follow(run)
         self.ups.go("dashboard")
+        self._looked = 0.0  # the machine is no longer what it was
         self._put(replace(self.order, name=""))  # the next run needs another
         self._draw()
 
@@ -267,30 +286,12 @@ class LaunchScreen(UpsScreen):
         self.query_one(Editor).explain(self.query_one(SettingsTable).highlighted)
 
     def _draw(self) -> None:
-        """Show the command, what is in its way, and what the key bar offers."""
-        self.query_one("#command", Line).put(
-            Content.from_markup("[$muted]$prompt[/] $command", prompt="$", command=self.order.command)
-        )
+        """Show the stages, the command, what is in its way, and what the key bar offers."""
         stages = (self._resolved or self.ups.resolved).settings.stages
         epochs: dict[str, int] = {stage: getattr(stages, stage).epochs for stage in STAGES}
         self.query_one(StageChoice).tell(self.order.left_out, epochs)
-        if self._verdicts is None:
-            self.query_one(Verdicts).dim()
-        self.query_one("#status", Line).put(self._status(), layout=False)
-        self.query_one("#start", Button).disabled = self._problem is not None or self.ups.read_only
+        verdicts = self._verdicts
+        if self._problem is not None and self._resolved is not None:
+            verdicts = (Verdict("settings", "bad", "; ".join(self._problem.splitlines())),)
+        self.query_one(Outcome).tell(self.order.command, self._obstacle, verdicts, eager=self._eager)
         self.refresh_keys()
-
-    def _status(self) -> Content:
-        if self.ups.read_only:
-            return Content("this interface is read-only")
-        if self._problem is not None:
-            return Content.from_markup("[$error]$why[/]", why=self._problem.splitlines()[0])
-        if self._verdicts is None:
-            return Content.from_markup("[$muted]checking data, disk, memory and GPU ...[/]")
-        bad = sum(verdict.verdict == "bad" for verdict in self._verdicts)
-        warnings = sum(verdict.verdict == "warning" for verdict in self._verdicts)
-        if bad:
-            return Content.from_markup(
-                "[$error]not ready: $bad of $all checks are bad[/]", bad=bad, all=len(self._verdicts)
-            )
-        return Content(f"ready{f', {warnings} warnings' if warnings else ''}")
