@@ -140,9 +140,8 @@ def _detach(
     if pid is None:
         notice(f"it has ended already: ups runs show {name}")
     else:
-        notice(
-            f"it trains on its own as process {pid}; watch it with `ups tui {name}`, end it with `ups runs stop {name}`"
-        )
+        notice(f"it trains on its own as process {pid}")
+        notice(f"watch it: ups tui {name}; end it: ups runs stop {name}")
 
 
 def _train_here(
