@@ -175,7 +175,7 @@ class _Pipeline:
             desk.between()
             say.progress(what, done, total)
 
-        dataset = prepare_data(self._settings, self._run.data_record(), notice, desk.between)
+        dataset = prepare_data(self._settings, self._run.data_record(), notice, progress)
         if self._run.data_record() is None:
             self._run.write_data_record(dataset.record())
         notice(data_sentence(dataset))

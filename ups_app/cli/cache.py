@@ -1,7 +1,6 @@
 """The group `ups cache`: what state the latent caches are in, and encoding what they lack."""
 
 import shutil
-import sys
 import textwrap
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ups_app.cli.counter import Counter
 from ups_app.cli.options import AsJson, Config, Preset, Set, resolve_settings
 from ups_app.cli.output import Cell, human_seconds, notice, print_json, print_table
 from ups_engine.telemetry.units import human_bytes
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 NOT_READY = 1
-_LINES_APART = 5.0  # s between lines of progress where they cannot be overwritten, unless asked otherwise
-_DRAWS_APART = 0.2  # s between them on a terminal
 
 Run = Annotated[
     str | None,
@@ -61,7 +59,7 @@ def check(
     context = _context(run, preset, config, overrides)
     from ups_engine.latents.check import check_targets
 
-    progress = _Progress("verified", interval) if deep else None
+    progress = Counter("verified", interval) if deep else None
     report = check_targets(context, deep=deep, progress=progress)
     if progress is not None:
         progress.end()
@@ -94,7 +92,7 @@ def build(
 
     built = []
     for target in [t for t in context.targets if _wanted(t.split, split, context)]:
-        progress = _Progress(f"{target.split}: encoded", interval)
+        progress = Counter(f"{target.split}: encoded", interval)
         begin = time.monotonic()
         result = build_target(target, limit=limit, progress=progress)
         progress.end()
@@ -150,41 +148,3 @@ def _print_report(report: "CacheReport") -> None:
         print(f"GPU {gpu.index}: {human_bytes(gpu.free_bytes)} of {human_bytes(gpu.total_bytes)} free, {gpu.name}")
     print()
     print(textwrap.fill(report.verdict(), width=shutil.get_terminal_size((100, 24)).columns, break_on_hyphens=False))
-
-
-class _Progress:
-    """Progress with rate and time left on stderr: one line rewritten on a terminal, a line now and then elsewhere.
-
-    Args:
-        what: is done.
-        interval: seconds between lines; None chooses by where they go.
-    """
-
-    def __init__(self, what: str, interval: float | None) -> None:
-        self._what = what
-        self._rewrites = interval is None and sys.stderr.isatty()
-        self._apart = interval if interval is not None else _DRAWS_APART if self._rewrites else _LINES_APART
-        self._begin = self._drawn = time.monotonic()
-        self._first: int | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if self._first is None:
-            self._first = done
-        if now - self._drawn < self._apart:
-            return
-        self._drawn = now
-        rate = (done - self._first) / max(now - self._begin, 1e-9)
-        left = f", {human_seconds((total - done) / rate)} left" if rate and done < total else ""
-        text = f"{self._what} {done}/{total}, {rate:.3g} a second{left}"
-        print(
-            f"\r{text}\033[K" if self._rewrites else text,
-            end="" if self._rewrites else "\n",
-            file=sys.stderr,
-            flush=True,
-        )
-
-    def end(self) -> None:
-        """Clear the line that was rewritten."""
-        if self._rewrites:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ups_app.cli.counter import Counter
 from ups_app.cli.options import AsJson, Config, Preset, Set, resolve_settings
 from ups_app.cli.output import notice, print_json, print_table
 from ups_engine.telemetry.units import human_bytes
@@ -38,7 +39,9 @@ def make(
     else:
         named = output.suffix.lower() in SUFFIXES and not output.is_dir()
         path = output if named else output / generated_task(task).file_name(data.generate)
-    make_or_reuse(task, data.generate, path, notice)
+    counter = Counter("solved")
+    make_or_reuse(task, data.generate, path, notice, lambda what, done, total: counter(done, total))
+    counter.end()
     if as_json:
         print_json({"path": str(path), "task": task, "bytes": path.stat().st_size})
     else:

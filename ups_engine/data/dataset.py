@@ -10,6 +10,7 @@ from ups_engine.config.schema import Settings
 from ups_engine.data.arrays import Float32, Int64
 from ups_engine.data.conditioning import Conditioning
 from ups_engine.data.extent import Grid, strided_frames, strided_grid, time_step
+from ups_engine.data.generate.write import Advance
 from ups_engine.data.locate import locate_data
 from ups_engine.data.normalisation import Normalisation, fit
 from ups_engine.data.reader import StridedReader
@@ -111,7 +112,7 @@ def prepare_data(
     settings: Settings,
     record: Mapping[str, Any] | None = None,
     notify: Callable[[str], None] = lambda line: None,
-    pulse: Callable[[], None] = lambda: None,
+    advance: Advance = lambda what, done, total: None,
 ) -> FieldDataset:
     """Find or make the data that the settings ask for, split it, and measure its normalisation.
 
@@ -120,14 +121,14 @@ def prepare_data(
         record: what `FieldDataset.record` gave an earlier run: then the same files, splits, normalisation and
             conditioning are used, and nothing is drawn or measured.
         notify: is told in a line what was chosen, made or waited for.
-        pulse: called again and again while data is made; may raise to stop that.
+        advance: told (what, done, total) again and again while data is made; may raise to stop that.
 
     Raises:
         DataError: missing, unreadable, foreign, non-finite, duplicated across splits, or other data than recorded.
         SettingsError: settings that do not go with the data.
     """
     data = settings.data
-    source = _open(settings, record, notify, pulse)
+    source = _open(settings, record, notify, advance)
     info = source.info
     grid, dt, frames = strided_grid(info, data.spatial_stride), time_step(info, data), strided_frames(info, data)
     if record is None:
@@ -181,14 +182,14 @@ def memory_for_fields(settings: Settings) -> int:
 
 
 def _open(
-    settings: Settings, record: Mapping[str, Any] | None, notify: Callable[[str], None], pulse: Callable[[], None]
+    settings: Settings, record: Mapping[str, Any] | None, notify: Callable[[str], None], advance: Advance
 ) -> Source:
     """Open the recorded files where they still are, else what the settings stand for; check they are the same."""
     if record is None:
-        return open_source(locate_data(settings.data, notify, pulse))
+        return open_source(locate_data(settings.data, notify, advance))
     files = [Path(name) for name in record["files"]]
     there = all(file.exists() for file in files)
-    source = open_source(files if there else locate_data(settings.data, notify, pulse))
+    source = open_source(files if there else locate_data(settings.data, notify, advance))
     if source.identity() != record["identity"]:
         raise DataError(
             f"{', '.join(file.name for file in files[:3])}: not the data that this run was made with",

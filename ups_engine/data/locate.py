@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ups_engine.config.data import DataSettings
-from ups_engine.data.generate.write import TASKS, generated_task, make_or_reuse
+from ups_engine.data.generate.write import TASKS, Advance, generated_task, make_or_reuse
 from ups_engine.data.sources.files import expand, find_task, of_task
 from ups_engine.errors import DataError
 
@@ -36,14 +36,14 @@ def find_data(data: DataSettings) -> list[Path]:
 
 
 def locate_data(
-    data: DataSettings, notify: Callable[[str], None], pulse: Callable[[], None] = lambda: None
+    data: DataSettings, notify: Callable[[str], None], advance: Advance = lambda what, done, total: None
 ) -> list[Path]:
     """The files that the settings stand for, made first if need be.
 
     Args:
         data: as for `find_data`, then `generate`.
         notify: is told what was found or made.
-        pulse: called again and again while data is made; may raise to stop that.
+        advance: told (what, done, total) again and again while data is made; may raise to stop that.
 
     Raises:
         DataError: as `find_data`, or the data cannot be made.
@@ -51,7 +51,7 @@ def locate_data(
     found = find_data(data)
     if not found:
         path = generated_path(data.task, data)
-        return [make_or_reuse(data.task, data.generate, path, notify, pulse, replace=True)]
+        return [make_or_reuse(data.task, data.generate, path, notify, advance, replace=True)]
     if data.path is None:
         others = f" and {len(found) - 1} more" if len(found) > 1 else ""
         notify(f"data of {data.task}: {found[0]}{others}")

@@ -13,6 +13,7 @@ from torch import nn
 from ups_engine.config.archive import settings_fingerprint
 from ups_engine.config.schema import Settings
 from ups_engine.data.dataset import FieldDataset
+from ups_engine.data.generate.write import Advance
 from ups_engine.data.pairs import LatentPairs
 from ups_engine.data.splits import SPLITS, SplitName
 from ups_engine.errors import CheckpointError
@@ -36,8 +37,6 @@ from ups_engine.telemetry.memory import available_memory
 from ups_engine.training.randomness import keys, normal
 
 Module = TypeVar("Module", bound=nn.Module)
-Progress = Callable[[str, int, int], None]
-"""Told (what, done, total) of work that takes a while."""
 
 
 class StageContext:
@@ -64,7 +63,7 @@ class StageContext:
         *,
         notify: Callable[[str], None] = lambda sentence: None,
         warn: Callable[[str], None] = lambda sentence: None,
-        progress: Progress = lambda what, done, total: None,
+        progress: Advance = lambda what, done, total: None,
         between: Callable[[], None] = lambda: None,
         cached: Callable[[Mapping[str, object]], None] = lambda facts: None,
     ) -> None:

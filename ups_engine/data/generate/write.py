@@ -22,6 +22,8 @@ from ups_engine.errors import DataError
 Solver = Callable[[Float64, Float64, float, Callable[[int], None]], Iterator[tuple[Int64, Float64]]]
 Progress = Callable[[float], None]
 """Told the finished share, from 0 to 1; may raise to stop."""
+Advance = Callable[[str, int, int], None]
+"""Told (what, done, total) of work that takes a while; may raise to stop it."""
 
 _ATTRIBUTE = "ups_generate"
 _SOLVERS_VERSION = 1  # raise when a solver's output changes, so that files of the earlier one are made again
@@ -91,7 +93,7 @@ def make_or_reuse(
     settings: GenerateSettings,
     path: Path,
     notify: Callable[[str], None],
-    pulse: Callable[[], None] = lambda: None,
+    advance: Advance = lambda what, done, total: None,
     *,
     replace: bool = False,
 ) -> Path:
@@ -101,8 +103,8 @@ def make_or_reuse(
         task: a key of `TASKS`.
         settings: size, time and parameters.
         path: the file.
-        notify: is told what happens, and every quarter of the work.
-        pulse: called again and again during the work; an exception from it stops the work and leaves nothing behind.
+        notify: is told what happens.
+        advance: told (what, done, total) again and again; what it raises stops the work, and nothing is left behind.
         replace: whether a file of other parameters may be written over.
 
     Raises:
@@ -116,14 +118,9 @@ def make_or_reuse(
         f"solving {task}: {settings.trajectories} trajectories, {settings.points} points, {settings.frames} frames"
         f" to t = {settings.t_end:g}, {generator.parameter} = {generator.value(settings):g}, seed {settings.seed}"
     )
-    quarters = 0
 
     def progress(share: float) -> None:
-        nonlocal quarters
-        pulse()
-        if int(4 * share) > quarters:
-            quarters = int(4 * share)
-            notify(f"{25 * quarters} % solved")
+        advance(f"solving {task}", round(share * settings.trajectories), settings.trajectories)
 
     return make(task, settings, path, progress, replace=replace)
 
