@@ -39,10 +39,13 @@ async def until(pilot: Pilot, condition: Callable[[], object], what: str = "", t
         await pilot.pause()
 
 
-async def goes_to(pilot: Pilot, key: str, name: str) -> None:
-    """Press a key that leads to a screen, and wait until it shows all there is."""
+async def goes_to(pilot: Pilot, key: str, name: str, *, settled: bool = True) -> None:
+    """Press a key that leads to a screen, and wait until it is there, or shows all there is."""
+    app = pilot.app
     await pilot.press(key)
-    await until(pilot, lambda: pilot.app.current_mode == name and pilot.app.screen.settled, name)
+    await until(pilot, lambda: app.current_mode == name and app.screen.is_mounted and keys_of(app).strip(), name)
+    if settled:
+        await until(pilot, lambda: app.screen.settled, f"{name} settled")
 
 
 def text_of(app: UpsApp) -> str:

@@ -6,7 +6,6 @@ import shlex
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
@@ -82,9 +81,7 @@ class UpsApp(App[None]):
         self.theme = theme or resolved.settings.tui.theme
         self.set_keymap(self.keys)
         for name in SCREENS:
-            module, kind = _SCREEN_CLASSES[name]
-            if find_spec(module) is not None:
-                self.add_mode(name, partial(_make_screen, module, kind))
+            self.add_mode(name, partial(_make_screen, name))
 
     @property
     def view(self) -> RunView | None:
@@ -118,8 +115,7 @@ class UpsApp(App[None]):
 
     def go(self, name: str) -> None:
         """Bring a screen to the front."""
-        if name in self._modes:
-            self.switch_mode(name)
+        self.switch_mode(name)
 
     def command(self, kind: CommandKind, stage: str | None = None, *, run: RunDirectory | None = None) -> None:
         """Send a command to a run, the followed one by default; toasts tell that it was sent and what became of it."""
@@ -253,10 +249,10 @@ class UpsApp(App[None]):
 
 
 _NO_COLOUR = NoColor()
-_SCREEN_CLASSES = {name: (f"ups_app.tui.screens.{name}", f"{name.capitalize()}Screen") for name in SCREENS}
 
 
-def _make_screen(module: str, kind: str) -> UpsScreen:
+def _make_screen(name: str) -> UpsScreen:
     """Import a screen when it is looked at for the first time."""
-    screen: UpsScreen = getattr(importlib.import_module(module), kind)()
+    module = importlib.import_module(f"ups_app.tui.screens.{name}")
+    screen: UpsScreen = getattr(module, f"{name.capitalize()}Screen")()
     return screen

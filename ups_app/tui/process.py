@@ -3,12 +3,12 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-_LONGEST_LINE = 1 << 20  # bytes
 _under_way: set[int] = set()
 """Process groups that end with the interface."""
 
@@ -42,28 +42,27 @@ async def ups(*arguments: str, on_line: Callable[[str], None] | None = None) -> 
         arguments: what follows `ups`.
         on_line: gets every line of standard error as it comes.
     """
-    process = await asyncio.create_subprocess_exec(
+    transport, listener = await asyncio.get_running_loop().subprocess_exec(
+        lambda: _Listener(on_line),
         sys.executable,
         "-P",  # a file in the working folder must not pass for a module
         "-m",
         "ups_app",
         *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         start_new_session=True,
-        limit=_LONGEST_LINE,
         env={**os.environ, "NO_COLOR": "1"},
     )
-    assert process.stdout is not None and process.stderr is not None
-    _under_way.add(process.pid)
+    group = transport.get_pid()
+    _under_way.add(group)
     try:
-        out, err = await asyncio.gather(process.stdout.read(), _lines(process.stderr, on_line))
-        return Done(await process.wait(), out.decode("utf-8", "replace"), err)
+        await listener.ended
+        return Done(transport.get_returncode() or 0, listener.text(1), listener.text(2))
     finally:
-        _under_way.discard(process.pid)
-        if process.returncode is None:
-            _end(process.pid)
+        _under_way.discard(group)
+        if transport.get_returncode() is None:
+            _end(group)
+        transport.close()
 
 
 def end_all() -> None:
@@ -72,14 +71,31 @@ def end_all() -> None:
         _end(group)
 
 
-async def _lines(stream: asyncio.StreamReader, on_line: Callable[[str], None] | None) -> str:
-    lines = []
-    while line := await stream.readline():
-        text = line.decode("utf-8", "replace")
-        lines.append(text)
-        if on_line is not None:
-            on_line(text.rstrip("\n"))
-    return "".join(lines)
+class _Listener(asyncio.SubprocessProtocol):
+    """Keeps what a command writes, and tells the lines of its standard error."""
+
+    def __init__(self, on_line: Callable[[str], None] | None) -> None:
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._written = {1: bytearray(), 2: bytearray()}
+        self._on_line = on_line
+        self._told = 0
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self._written[fd] += data
+        if fd == 2 and self._on_line is not None and b"\n" in data:
+            end = self._written[2].rindex(b"\n")
+            whole = self._written[2][self._told : end]
+            self._told = end + 1
+            for line in whole.decode("utf-8", "replace").split("\n"):
+                self._on_line(line)
+
+    def connection_lost(self, problem: Exception | None) -> None:
+        """It has exited and closed its streams."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def text(self, fd: int) -> str:
+        return self._written[fd].decode("utf-8", "replace")
 
 
 def _end(group: int) -> None:
