@@ -19,6 +19,7 @@ from ups_engine.stages.networks import described, differences
 from ups_engine.stages.registry import TRAINING_STAGES
 from ups_engine.training.control import Action
 from ups_engine.training.loop import StageEnd, Trainer
+from ups_engine.training.state import Progress
 
 Saved = tuple[dict[str, Tensor], dict[str, Any]]
 """A resumable state: tensors and JSON; see `runs.resume`."""
@@ -50,12 +51,13 @@ class StageWork:
             LeaveError, SkipError: asked for before its first step.
         """
         stage, context = self._stages[name], self._context
-        at = state[1]["progress"] if state is not None else {"epoch": 0, "total_step": 0}
+        at = Progress(**state[1]["progress"]) if state is not None else Progress()
         self._stamp(stage, state)
         settings = stage.settings(context)
-        self._desk.begin(at["epoch"], at["total_step"])
-        begins = {"epoch": at["epoch"], "step": at["total_step"]}
-        self._announcer.emit("stage_started", stage=name, **begins, data={"epochs": settings.epochs})
+        self._desk.begin(at.epoch, at.total_step)
+        data = {"epochs": settings.epochs}
+        self._announcer.emit("stage_started", stage=name, epoch=at.epoch, step=at.total_step, data=data)
+        began = self._now()
         task = stage.make(context)
         trainer = Trainer(
             name,
@@ -74,7 +76,7 @@ class StageWork:
         finally:
             self._desk.stepping = False
         if end.action is Action.GO_ON:
-            self._keep(stage, task, trainer, end)
+            self._keep(stage, task, trainer, end, at.seconds + self._now() - began)
         return end.action
 
     def evaluate(self) -> Action:
@@ -86,7 +88,7 @@ class StageWork:
         context, say = self._context, self._announcer
         self._desk.begin(0, 0)
         say.emit("stage_started", stage="evaluation", data={"epochs": 1})
-        began, settings = time.monotonic() - self._desk.held, context.settings.stages.evaluation
+        began, settings = self._now(), context.settings.stages.evaluation
         evaluation = evaluate(context, split=settings.split, initial_steps=settings.initial_steps)
         evaluation.write(context.run.reports / EVALUATION_FILE)
         report = evaluation.report
@@ -94,10 +96,13 @@ class StageWork:
         if report.selected == "persistence":
             say.warn("on the validation split nothing that was trained predicts better than persistence")
         context.release()
-        seconds = time.monotonic() - self._desk.held - began
-        best = report.variants[report.selected].rollout.nrmse
-        say.emit("stage_finished", stage="evaluation", data={"best": best, "seconds": seconds})
+        data = {"best": report.variants[report.selected].rollout.nrmse, "seconds": self._now() - began}
+        say.emit("stage_finished", stage="evaluation", data=data)
         return Action.GO_ON
+
+    def _now(self) -> float:
+        """A clock that stands still while the run is paused."""
+        return time.monotonic() - self._desk.held
 
     def _stamp(self, stage: Stage, state: Saved | None) -> None:
         """Mark resumable states with the settings they depend on, and refuse one that was made with others."""
@@ -109,7 +114,7 @@ class StageWork:
             )
         self._resume.stamp = {"settings": made_with}
 
-    def _keep(self, stage: Stage, task: StageTask, trainer: Trainer, end: StageEnd) -> None:
+    def _keep(self, stage: Stage, task: StageTask, trainer: Trainer, end: StageEnd, seconds: float) -> None:
         """Save a stage's results and say so."""
         say, best = self._announcer, end.progress.best
         if best is None:
@@ -124,5 +129,5 @@ class StageWork:
             say.warn(verdict)
         self._resume.clear()
         self._context.release()
-        data = {"best": best, "seconds": end.progress.seconds}
+        data = {"best": best, "seconds": seconds}
         say.emit("stage_finished", stage=stage.name, data=data | ({"reason": end.reason} if end.reason else {}))

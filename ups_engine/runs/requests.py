@@ -85,7 +85,7 @@ def await_answer(run: RunDirectory, answer: Answer, timeout: float | None = None
         for event in events:
             if event.kind == "command" and event.data.get("id") == answer.id:
                 outcome: Literal["done", "refused"] = "done" if event.data.get("outcome") == "done" else "refused"
-                return replace(answer, outcome=outcome, reason=event.data.get("reason"))
+                return replace(answer, stage=event.data.get("stage"), outcome=outcome, reason=event.data.get("reason"))
         if state not in LIVE:
             raise RunError(f"run {run.name} is {state} and has not answered", later)
         if end is not None and time.monotonic() > end:

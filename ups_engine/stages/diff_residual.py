@@ -8,7 +8,7 @@ equation 8, with their weighting (sigma^2 + 1) / sigma^2.
 from collections.abc import Mapping
 
 import torch
-from scipy.stats import beta as beta_distribution
+from scipy.special import betaincinv
 from torch import Tensor, nn
 
 from ups_engine.config.training import TauSettings
@@ -143,7 +143,7 @@ def tau_quantiles(settings: TauSettings) -> Tensor:
     probability = torch.linspace(0, 1, QUANTILES, dtype=torch.float64)
     if settings.type == "uniform":
         return probability.float()
-    values = beta_distribution.ppf(probability.numpy(), settings.alpha, settings.beta)
+    values = betaincinv(settings.alpha, settings.beta, probability.numpy())
     return torch.from_numpy(values).float()
 
 
