@@ -1,6 +1,6 @@
 """The followed run at a glance: its stages, its curves, its figures, its machine."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
@@ -25,7 +25,7 @@ class DashboardScreen(RunCommands):
     """Stages, curves, figures and machine, arranged by the size of the terminal."""
 
     NAME = "dashboard"
-    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-low"), (20, "-short"), (30, "-tall")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-short"), (30, "-tall")]  # noqa: RUF012
     """Below the second there is no room for a chart."""
 
     def __init__(self, **options: Any) -> None:

@@ -32,6 +32,7 @@ class ResultsScreen(UpsScreen):
         super().__init__(**options)
         self._read: tuple[str, int] | None = None
         """Folder of the run, and number of the evaluation's event, that are shown."""
+        self._reading = False
         self._report: EvaluationReport | None = None
         self._examples: Examples | None = None
         self._choice = Choice()
@@ -46,6 +47,11 @@ class ResultsScreen(UpsScreen):
             with Container(id="fields"):
                 yield Line(id="example")
                 yield FieldPicture()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the files have been read."""
+        return super().settled and not self._reading
 
     def show(self, view: "RunView | None") -> None:
         """Read the reports when the run has been evaluated since they were read."""
@@ -115,6 +121,7 @@ class ResultsScreen(UpsScreen):
             self._choose(replace(self._choice, frame=min(max(self._choice.frame + frames, 0), last)))
 
     def _read_again(self, run: "RunDirectory") -> None:
+        self._reading = True
         self.run_worker(lambda: self._load(run), group="reports", exclusive=True, thread=True, exit_on_error=False)
 
     def _load(self, run: "RunDirectory") -> None:
@@ -136,6 +143,7 @@ class ResultsScreen(UpsScreen):
         self.app.call_from_thread(self._take, report, examples, missing)
 
     def _take(self, report: "EvaluationReport | None", examples: "Examples | None", missing: str) -> None:
+        self._reading = False
         if report is None:
             followed = self.ups.followed
             name = "RUN" if followed is None else followed.name
@@ -165,6 +173,7 @@ class ResultsScreen(UpsScreen):
 
     def _forget(self, sentence: str) -> None:
         """Show a sentence instead of results."""
+        self._reading = False
         self._report = self._examples = None
         self.query_one("#protocol", Line).put(sentence)
         self.query_one(Scores).tell(None)

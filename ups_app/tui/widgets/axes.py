@@ -6,6 +6,7 @@ from dataclasses import dataclass
 _FINER_AND_FINER = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 5, 6, 7, 8, 9))
 _CLOSE = 3.0
 """Values of which none is so many times another are shown on a range of their own, not on whole thirds of decades."""
+_NEARLY = 0.8
 _NICE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 
 
@@ -29,8 +30,8 @@ class Axis:
         found = _decades(self.low, self.high, most)
         for mantissas in _FINER_AND_FINER:
             finer = [value for value in _rounds(self.low, self.high, mantissas) if self._holds(value)]
-            if len(found) >= 2 and len(finer) > most:
-                return found
+            if len(finer) > most:
+                break
             found = finer
         return found if len(found) >= max(2, most // 2) else _linear_ticks(self.low, self.high, most)
 
@@ -41,7 +42,7 @@ class Axis:
 def log_axis(low: float, high: float) -> Axis:
     """A logarithmic axis around positive values; its ends change rarely while the values grow."""
     if high < _CLOSE * low:
-        step = _nice(max(high - low, 0.02 * low) / 3)
+        step = _nice(max(high - low, 0.1 * low) / 3)
         return Axis(max(math.floor(low / step) * step, low / 2), (math.floor(high / step) + 1) * step, log=True)
     return Axis(_down(low), _up(high * 1.0001), log=True)
 
@@ -59,16 +60,19 @@ def steps_axis(last: float, planned: float | None) -> Axis:
         planned: steps that it will be; None when that is not known.
     """
     high = _nice(max(last, 1.0))
-    return Axis(0.0, max(1.0, last, min(high, planned)) if planned else high)
+    if planned is not None and high >= _NEARLY * planned:
+        high = max(1.0, last, planned)
+    return Axis(0.0, high)
 
 
 def tick_label(value: float) -> str:
-    """A value on an axis in at most six characters: `0`, `0.05`, `2e-4`, `250`, `1.5k`, `3M`."""
+    """A value on an axis in few characters: `0`, `0.05`, `2e-4`, `250`, `1.5k`, `3M`."""
     size = abs(value)
     if size == 0:
         return "0"
     if size < 1e-3 or size >= 1e9:
-        return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
     for unit, letter in ((1e6, "M"), (1e3, "k")):
         if size >= unit * 0.99999:
             return f"{value / unit:.4g}{letter}"
@@ -76,12 +80,16 @@ def tick_label(value: float) -> str:
 
 
 def _linear_ticks(low: float, high: float, most: int) -> list[float]:
-    """Multiples of the smallest round step of which there are not too many."""
-    rough = (high - low) / max(1, most - 1)
+    """Multiples of the smallest round step of which there are not too many, but two at least."""
+    rough = max((high - low) / max(1, most - 1), 0.01 * high)  # finer ones would have the same labels
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10, 20) if m * power >= rough * (1 - 1e-9))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(n * step, 12) if step > 1e-9 else n * step for n in range(first, last + 1)]
+    steps = [m * power for m in (0.1, 0.2, 0.25, 0.5, 1, 2, 2.5, 5, 10, 20)]
+    wanted = next(number for number, step in enumerate(steps) if step >= rough * (1 - 1e-9))
+    for step in reversed(steps[: wanted + 1]):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last > first:
+            break
+    return [float(f"{n * step:.12g}") for n in range(first, last + 1)]
 
 
 def _decades(low: float, high: float, most: int) -> list[float]:

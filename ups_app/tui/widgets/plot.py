@@ -12,7 +12,7 @@ from textual.content import Content
 from ups_app.tui.widgets.axes import Axis, linear_axis, log_axis, steps_axis, tick_label
 
 _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
-_LABELS = 7
+_LABELS = 8
 """Cells to the left of the axis."""
 _LETTERS_APART = 16
 _MOST_TICKS = 8
