@@ -72,7 +72,6 @@ class RunsScreen(RunCommands):
 
     def on_resize(self, event: events.Resize) -> None:
         """Tell when a run began where there is room."""
-        self.query_one(Table).fit((*_COLUMNS, _STARTED) if event.size.width >= 90 else _COLUMNS)
         self._draw()
 
     def target(self) -> tuple[RunDirectory, RunState] | None:
@@ -140,8 +139,8 @@ class RunsScreen(RunCommands):
 
     def _draw(self) -> None:
         if self._states is not None:
-            table = self.query_one(Table)
-            wide = self.size.width >= 90
+            table, wide = self.query_one(Table), self.size.width >= 90
+            table.fit((*_COLUMNS, _STARTED) if wide else _COLUMNS)
             table.put((name, _row(name, state, wide=wide)) for name, state in self._states.items())
             self._tell()
 
