@@ -59,7 +59,8 @@ class Scores(Rows):
         still = report.variants.get("persistence")
         for name, variant in report.variants.items():
             selected = name == report.selected
-            cells = [figure(number, 3 if wide else 2) for number in _numbers(variant, still)]
+            numbers = zip(_numbers(variant, still), widths, strict=False)
+            cells = [_fitting(number, 3 if wide else 2, cell - 1) for number, cell in numbers]
             cells.append(_milliseconds(variant.milliseconds_per_step))
             lines.append(_row(f"{'*' if selected else ' '}{name}", cells, widths, "b $primary" if selected else ""))
         self.put(lines)
@@ -121,6 +122,11 @@ def _numbers(variant: "Variant", still: "Variant | None") -> list[float]:
         bands.high,
         float(variant.evaluations_per_step),
     ]
+
+
+def _fitting(value: float, digits: int, width: int) -> str:
+    text = figure(value, digits)
+    return text if len(text) <= width else figure(value, digits - 1)
 
 
 def _milliseconds(value: float) -> str:
