@@ -27,7 +27,9 @@ def ups(*arguments, env=None):
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["config", "--help"], ["runs", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["config", "--help"], ["runs", "--help"], ["tui", "--help"]]
+)
 def test_help_imports_nothing_heavy(arguments):
     code = (
         "import sys\nfrom ups_app.cli.main import main\n"

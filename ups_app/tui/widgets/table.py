@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from rich.text import Text
 from textual import events
+from textual.binding import Binding
 from textual.widgets import DataTable
 
 from ups_app.tui.widgets.bars import shortened
@@ -31,6 +32,11 @@ class Table(DataTable[Text]):
         columns: see `fit`.
         id: of the widget.
     """
+
+    BINDINGS: ClassVar = [
+        Binding("home", "scroll_top", "first row", show=False),
+        Binding("end", "scroll_bottom", "last row", show=False),
+    ]
 
     def __init__(self, columns: Sequence[Column], id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row", zebra_stripes=False)
