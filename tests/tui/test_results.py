@@ -1,4 +1,4 @@
-"""The results screen: the report's figures, errors by frame, pictures of fields, and a sentence where there are none."""
+"""The results screen: the figures of a report, errors by frame, pictures of fields, a sentence where there are none."""
 
 import dataclasses
 import json
