@@ -62,13 +62,13 @@ async def test_what_is_lost_is_shown_encoded_again_and_what_was_altered_is_found
     async with piloted(make_app(copied.terminal.folder, copied.directory)) as pilot:
         screen = await opened(pilot)
         assert "esc cancel" in keys_of(pilot.app) and "build" not in keys_of(pilot.app)
-        await until(pilot, lambda: "✗ not ready" in page(screen), timeout=60)
+        await until(pilot, lambda: "✗ Not ready" in page(screen), timeout=60)
         await until(pilot, lambda: "checked at" in work(screen))
         train = next(line.split() for line in page(screen).splitlines() if line.startswith("train "))
         assert train[:6] == ["train", "8", "7", "1", "0", "0"]
         assert f"caches of the encoder of run {copied.path.name}" in text_of(pilot.app)
         await pilot.press("b")
-        await until(pilot, lambda: "✓ ready" in page(screen), timeout=60)
+        await until(pilot, lambda: "✓ Ready" in page(screen), timeout=60)
         await until(pilot, lambda: work(screen).startswith("built; checked at"))
         chunk = store / "latents/c.5.0.0.0"
         chunk.write_bytes(bytes([chunk.read_bytes()[0] ^ 1]) + chunk.read_bytes()[1:])
@@ -105,7 +105,7 @@ async def test_a_report_fits_every_size(tmp_path, monkeypatch, size):
     async with piloted(make_app(tmp_path), size) as pilot:
         screen = await opened(pilot)
         screen.query_one(CacheReport).tell(REPORT)
-        await until(pilot, lambda: "✗ not ready" in text_of(pilot.app))
+        await until(pilot, lambda: "✗ Not ready" in text_of(pilot.app))
         width = screen.query_one("#page").size.width
         assert max(map(len, page(screen).splitlines())) <= max(width, 72)
         text = page(screen)

@@ -89,9 +89,12 @@ async def test_form_settings_preflight_command_and_start_are_on_the_screen_at_ev
 async def test_a_tiny_terminal_and_back(folder):
     async with piloted(make_app(folder)) as pilot:
         screen = await launched(pilot)
-        for size in ((60, 15), (20, 5), (80, 24)):
+        for size in ((60, 15), (20, 5), (120, 40), (60, 15), (80, 24)):
             await pilot.resize_terminal(*size)
-            await pilot.press("e", *"3", "escape")
+            await pilot.press("e", *"3", "escape", "down")
+            if size != (20, 5):
+                here = screen.query_one(SettingsTable).highlighted
+                await until(pilot, lambda here=here: here in text_of(pilot.app), "the highlighted setting is in sight")
         await until(pilot, lambda: "$ ups train --detach" in text_of(pilot.app))
         assert screen.order == Order()
 
@@ -237,7 +240,8 @@ async def test_a_bad_preflight_is_explained_asked_about_mended_and_the_run_start
         try:
             assert run.path == folder / "runs/first" and "started first" in toasts(pilot.app)
             await until(pilot, lambda: pilot.app.current_mode == "dashboard")
-            await until(pilot, lambda: summarise(run).state == "finished", timeout=60)
+            await until(pilot, lambda: summarise(run).state in ("finished", "failed", "lost"), timeout=60)
+            assert summarise(run).state == "finished", summarise(run).error
         finally:
             if summarise(run).state in ("waiting", "running"):
                 request(run, "stop")

@@ -111,7 +111,7 @@ def check_others(root: Path, device: torch.device, gpus: Sequence[GpuDevice], bu
     shared = [state for state in live if _shares(state, index)]
     if not shared:
         elsewhere = f", {len(live)} on other devices" if live else ""
-        return Check("others", "good", f"no other run of {root} uses the same device{elsewhere}")
+        return Check("others", "good", f"no other run in {root} uses the same device{elsewhere}")
     names = ", ".join(state.run for state in shared)
     what = "CPU" if index is None else f"GPU {index}"
     verb = "is" if len(shared) == 1 else "are"

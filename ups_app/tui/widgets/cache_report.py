@@ -31,34 +31,43 @@ class CacheReport(Rows):
 
     def draw(self) -> None:
         """Lay it out for the present width."""
-        if self.size.width:
-            report = self._report
-            self.put(list(self._page(report)) if report is not None else list(self._wrapped(self._said)))
+        self.put(self._page(self.size.width))
 
-    def _page(self, report: Mapping[str, Any]) -> Iterator[Content]:
-        sign, colour, word = ("✓", "$success", "ready") if report["ready"] else ("✗", "$error", "not ready")
-        yield Content.from_markup(f"[b {colour}]$sign $word[/]", sign=sign, word=word)
-        yield from self._wrapped([report["verdict"]])
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        """As many lines as it takes."""
+        return len(self._page(width))
+
+    def _page(self, width: int) -> list[Content]:
+        report = self._report
+        return list(_wrapped(self._said, width) if report is None else self._facts(report, width))
+
+    def _facts(self, report: Mapping[str, Any], width: int) -> Iterator[Content]:
+        sign, colour = ("✓", "$success") if report["ready"] else ("✗", "$error")
+        first, *rest = _wrapped([f"{sign} {report['verdict']}"], width)
+        yield first.stylize(f"b {colour}", 0, first.plain.find("eady") + len("eady"))
+        yield from rest
         yield Content("")
         yield from _table(report["splits"])
         yield Content("")
         ram = report["ram"]
-        yield from self._memory("RAM", f"{human_bytes(ram['available_bytes'])} free, {ram['limit_source']}", ram)
+        yield from _memory("RAM", f"{human_bytes(ram['available_bytes'])} free, {ram['limit_source']}", ram)
         for gpu in report["gpu"]:
             free, total = human_bytes(gpu["free_bytes"]), human_bytes(gpu["total_bytes"])
-            yield from self._memory(f"GPU {gpu['index']}", f"{free} of {total} free, {gpu['name']}", gpu)
+            yield from _memory(f"GPU {gpu['index']}", f"{free} of {total} free, {gpu['name']}", gpu)
         if not report["gpu"]:
             yield _labelled("GPU", Content.styled("none here", "$muted"))
         yield _labelled("residency", Content.styled(report["residency"]["choice"], "b"))
 
-    def _memory(self, name: str, text: str, where: Mapping[str, Any]) -> Iterator[Content]:
-        fits = ("✓ holds the latents", "$success") if where["sufficient"] else ("✗ too small for them", "$warning")
-        yield _labelled(name, Content.assemble(text, "  ", fits))
 
-    def _wrapped(self, texts: Sequence[str]) -> Iterator[Content]:
-        for text in texts:
-            for line in textwrap.wrap(text, max(self.size.width, _LEAST_WIDTH), break_on_hyphens=False) or [""]:
-                yield Content(line)
+def _memory(name: str, text: str, where: Mapping[str, Any]) -> Iterator[Content]:
+    fits = ("✓ holds the latents", "$success") if where["sufficient"] else ("✗ too small for them", "$warning")
+    yield _labelled(name, Content.assemble(text, "  ", fits))
+
+
+def _wrapped(texts: Sequence[str], width: int) -> Iterator[Content]:
+    for text in texts:
+        for line in textwrap.wrap(text, max(width, _LEAST_WIDTH), break_on_hyphens=False) or [""]:
+            yield Content(line)
 
 
 def _labelled(name: str, content: Content) -> Content:

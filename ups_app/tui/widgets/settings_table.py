@@ -23,6 +23,7 @@ class SettingsTable(Table):
     def __init__(self, *, id: str) -> None:
         super().__init__(_columns(_NARROW), id=id)
         self._values: Mapping[str, str] = {}
+        self._found: list[tuple[str, tuple[Cell, ...]]] = []
 
     @property
     def assignment(self) -> str | None:
@@ -43,12 +44,14 @@ class SettingsTable(Table):
                 rows.append((path, tuple((text, "primary") for text in (_CHANGED, path, value, _short(origin)))))
             else:
                 rows.append((path, ("", path, value or ("unset", "muted"), (_short(origin), "muted"))))
+        self._found = rows
         self.put(rows)
         return len(rows)
 
     def on_resize(self, event: events.Resize) -> None:
         """Give the setting's path what room there is."""
         self.fit(_columns(event.size.width))
+        self.put(self._found)
 
 
 def explained(path: str) -> str:

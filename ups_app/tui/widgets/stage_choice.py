@@ -41,8 +41,14 @@ class StageChoice(Rows, can_focus=True):
 
     def draw(self) -> None:
         """Boxes one after the other, in as many lines as they take."""
-        if self.size.width:
-            self.put(flowing(map(self._box, STAGES), self.size.width))
+        self.put(self._page(self.size.width))
+
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        """As many lines as the boxes take."""
+        return len(self._page(width))
+
+    def _page(self, width: int) -> list[Content]:
+        return flowing(map(self._box, STAGES), width)
 
     def on_focus(self) -> None:
         """Show where the arrows are."""

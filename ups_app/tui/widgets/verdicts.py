@@ -43,10 +43,16 @@ class Verdicts(Rows):
 
     def draw(self) -> None:
         """Wrap the sentences anew."""
+        self.put(self._page(self.size.width))
+
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        """As many lines as the sentences take."""
+        return len(self._page(width))
+
+    def _page(self, width: int) -> list[Content]:
         margin = max((len(verdict.name) for verdict in self._verdicts), default=0) + 4
-        if self.size.width:
-            room = max(_LEAST_WIDTH, self.size.width - margin)
-            self.put([line for verdict in self._verdicts for line in self._lines_of(verdict, margin, room)])
+        room = max(_LEAST_WIDTH, width - margin)
+        return [line for verdict in self._verdicts for line in self._lines_of(verdict, margin, room)]
 
     def _lines_of(self, verdict: Verdict, margin: int, room: int) -> list[Content]:
         sign, colour = _SIGNS[verdict.verdict]
