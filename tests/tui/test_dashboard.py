@@ -114,7 +114,7 @@ async def test_a_running_stage_shows_its_figures_its_progress_and_its_curves(run
             assert part in figures
         line = next(line.plain for line in app.screen.query_one(StageTrack).lines if "operator" in line.plain)
         assert "━" not in line and "0/12" in line
-        assert "RAM" in text and "run 3.00 GiB, 20.0 GiB free" in text and "198 %" in text
+        assert "44.0 GiB of 64.0 GiB" in text and "run 3.00 GiB, 20.0 GiB free" in text and "198 %" in text
         assert "256/320 complete, in RAM, 12.0 MiB" in text and "it fits" in text
         tell(running, "step", stage="operator", epoch=5, step=60, data={"loss": 0.01, "epoch_steps": 10})
         await until(pilot, lambda: "0.01" in "".join(line.plain for line in app.screen.query_one(Figures).lines))
@@ -166,7 +166,8 @@ async def test_every_gpu_is_shown_with_the_memory_of_this_run_and_of_others(runn
         for part in ("GPU 1", "34.0 GiB of 140 GiB", "run 12.0 GiB", "97 %", "61 °C", "431 W"):
             assert part in text
         if size == (120, 40):
-            assert "others 22.0 GiB" in text and text.count("█▒") > 0
+            assert "others 22.0 GiB" in text and text.count("█▒") == 3
+        assert "run 3.00 GiB" in text or "3.00 GiB, 20.0 GiB free" in text
 
 
 async def test_a_gpu_that_tells_nothing_is_shown_all_the_same(running):
@@ -202,8 +203,8 @@ async def test_the_last_warnings_are_shown(running, size):
 @pytest.mark.parametrize(
     ("events", "said"),
     [
-        ([("run_paused", {})], ("paused", "p goes on", "k saves and frees the GPU")),
-        ([("run_finished", {"outcome": "parked"})], ("parked", "its GPU is free", "r goes on where it was")),
+        ([("run_paused", {})], ("paused", "p goes on", "k saves and frees it")),
+        ([("run_finished", {"outcome": "parked"})], ("parked", "GPU and memory are free", "r goes on where it was")),
         ([("run_finished", {"outcome": "stopped"})], ("stopped", "r goes on where it was")),
         (
             [("run_failed", {"error": "row 7 of u holds NaN", "hint": "--set data.exclude=[7]"})],
@@ -233,7 +234,7 @@ async def test_keys_in_the_banner_are_the_users_and_none_are_offered_read_only(r
         await until(pilot, lambda: "f5 goes on" in text_of(app))
     app = make_app(running.path.parent, running, read_only=True)
     async with piloted(app) as pilot:
-        await until(pilot, lambda: "paused" in text_of(app) and "the GPU's memory is kept" in text_of(app))
+        await until(pilot, lambda: "paused" in text_of(app) and "memory is kept" in text_of(app))
         assert "goes on" not in text_of(app)
 
 

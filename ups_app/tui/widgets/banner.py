@@ -49,8 +49,8 @@ def _content(state: "RunState", keys: dict[str, str], read_only: bool) -> Conten
 
 _WORDS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "waiting": ("the run is starting", ()),
-    "paused": ("the GPU's memory is kept", (("pause", "goes on"), ("park", "saves and frees the GPU"))),
-    "parked": ("saved, its GPU is free", (("resume", "goes on where it was"),)),
+    "paused": ("held between two steps, memory is kept", (("pause", "goes on"), ("park", "saves and frees it"))),
+    "parked": ("saved, GPU and memory are free", (("resume", "goes on where it was"),)),
     "stopped": ("saved", (("resume", "goes on where it was"),)),
     "failed": ("", (("resume", "tries again from the last saved state"),)),
     "lost": ("its process went away without a word", (("resume", "goes on from the last saved state"),)),

@@ -12,7 +12,8 @@ from ups_app.tui.widgets.words import ONE_LINE, flowing, heading, labelled, shar
 from ups_engine.telemetry.units import human_bytes
 
 _SHORT_BAR = 10
-_MOST_LINES = 2
+_MOST_GPUS = 2
+"""That are shown where there are lines for few."""
 
 
 class Machine(Rows):
@@ -41,7 +42,7 @@ class Machine(Rows):
             return
         if width >= ONE_LINE:
             items = (*self._gpus_short(), *self._ram_short(), *self._cpu(short=True))
-            self.put(flowing(items, width)[:_MOST_LINES])
+            self.put(flowing(items, width))
         else:
             self.put([heading("machine"), *self._gpus(width), *self._ram(width), *self._cpu(short=False)])
 
@@ -53,10 +54,9 @@ class Machine(Rows):
             used, total = gpu.get("used_bytes") or 0, gpu.get("total_bytes") or 0
             own = gpu.get("run_bytes")
             yield Content(f"GPU {gpu.get('index')} {gpu.get('name') or ''}".rstrip())
-            yield Content.assemble(
-                _bar(own or 0, used - (own or 0), total, width - 20),
-                f" {_amounts(used, total)}",
-            )
+            amounts = f" {_amounts(used, total)}"
+            mine = used if own is None else own
+            yield Content.assemble(_bar(mine, used - mine, total, width - len(amounts)), amounts)
             parts = [*_senses(gpu)]
             if own is not None:
                 parts.insert(0, f"run {human_bytes(own)}, others {human_bytes(max(0, used - own))}")
@@ -66,12 +66,14 @@ class Machine(Rows):
         gpus = self._vitals.get("gpu") or []
         if not gpus:
             yield Content.styled(self._without_gpu(), "$muted")
-        for gpu in gpus:
+        for gpu in gpus[:_MOST_GPUS]:
             used, total, own = gpu.get("used_bytes") or 0, gpu.get("total_bytes") or 0, gpu.get("run_bytes")
             mine = f" (run {human_bytes(own)})" if own is not None else ""
             yield Content.assemble(
                 (f"GPU {gpu.get('index')} ", "$muted"), f"{_amounts(used, total)}{mine} {' '.join(_senses(gpu))}"
             )
+        if len(gpus) > _MOST_GPUS:
+            yield Content.styled(f"and {len(gpus) - _MOST_GPUS} more GPUs", "$muted")
 
     def _without_gpu(self) -> str:
         if not self._vitals:
@@ -83,7 +85,8 @@ class Machine(Rows):
     def _ram(self, width: int) -> Iterator[Content]:
         memory = _Memory.of(self._vitals)
         if memory is not None and memory.total:
-            yield Content.assemble("RAM ", memory.bar(width - 24), f" {_amounts(memory.used, memory.total)}")
+            amounts = f" {_amounts(memory.used, memory.total)}"
+            yield Content.assemble("RAM ", memory.bar(width - len(amounts) - 4), amounts)
             limit = self._vitals.get("ram_limit")
             set_by = f", limit by {limit}" if limit else ""
             text = f"run {human_bytes(memory.own)}, {human_bytes(memory.free)} free{set_by}"
