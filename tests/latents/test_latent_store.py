@@ -70,7 +70,7 @@ def test_the_manifest_records_every_trajectory_and_holds_no_time(tmp_path):
     target = toy_target(tmp_path, samples=4)
     build_target(target)
     record = json.loads((target.path / "manifest.json").read_text())
-    assert set(record) == {"format", "fingerprint", "shape", "dtype", "chunk_bytes", "complete", "crc32c"}
+    assert set(record) == {"format", "fingerprint", "shape", "dtype", "chunk_bytes", "complete", "files", "crc32c"}
     assert record["complete"] == 4 and all(len(crc) == 8 for crc in record["crc32c"])
 
 

@@ -8,7 +8,7 @@ is given back only after the manifest, merged under an exclusive lock, holds wha
 import shutil
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError
+from ups_engine.latents.creation import create_store, restore_files
 from ups_engine.latents.examine import Examination, RowState, examine
 from ups_engine.latents.layout import Packed, pack
 from ups_engine.latents.locks import StoreLock
 from ups_engine.latents.manifest import ABSENT, Manifest, load_manifest
-from ups_engine.latents.store import LatentStore, create_store
+from ups_engine.latents.store import LatentStore
 from ups_engine.latents.target import CacheTarget
 from ups_engine.runs.atomic import remove_temporaries
 from ups_engine.telemetry.units import human_bytes
@@ -82,7 +83,7 @@ def build_target(
         if progress is not None:
             progress(len(seen.states), len(seen.states))
         return BuildResult(len(seen.states), len(seen.states), 0, stopped=False)
-    if seen.count(RowState.CORRUPT) or seen.count(RowState.STALE):
+    if seen.count(RowState.CORRUPT) or seen.count(RowState.STALE) or seen.altered:
         warn(f"{target.split} cache: {'; '.join(seen.findings)}; encoding again")
     with StoreLock(target.path) as lock:
         with lock.exclusive():
@@ -99,10 +100,16 @@ def _prepare(target: CacheTarget, rows: Collection[int]) -> Examination:
         create_store(target.path, target.layout, target.fingerprint, seen.block, target.rows, target.conditions)
         return examine(target)
     remove_temporaries(target.path)
+    if seen.altered:
+        files = restore_files(
+            target.path, target.layout, target.fingerprint, seen.block, target.rows, target.conditions
+        )
+        seen = replace(seen, manifest=replace(seen.manifest, files=files), altered=())
     recorded = load_manifest(target.path)
     if (
         recorded is None
         or recorded.fingerprint != target.fingerprint.digest
+        or recorded.files != seen.manifest.files
         or not np.array_equal(recorded.checksums, seen.manifest.checksums)
     ):
         seen.manifest.save(target.path)

@@ -3,17 +3,19 @@
 A trajectory is complete when the store's metadata and manifest are those of the target, the manifest lists it, its
 file has the right size and, where asked, its numbers have the recorded checksum. The quick examination reads the
 metadata, the manifest and one folder listing; it finds what is missing, truncated, renamed or of another
-fingerprint. The deep one reads every byte and finds what was altered or exchanged.
+fingerprint. The deep one reads every byte and finds what was altered or exchanged, and encodes a sample again, which
+finds latents that were vouched for but are not what the encoder gives.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ups_engine.latents.again import Disagreement, encode_again
 from ups_engine.latents.fingerprint import differences
 from ups_engine.latents.layout import Block
 from ups_engine.latents.location import neighbours
@@ -21,6 +23,7 @@ from ups_engine.latents.manifest import ABSENT, Manifest, empty_manifest, load_m
 from ups_engine.latents.store import ARRAY, LatentStore, array_metadata
 from ups_engine.latents.target import CacheTarget
 
+_GROUP = "zarr.json"
 _NAMED = 5  # trajectories named in a finding before it says "and more"
 
 
@@ -44,6 +47,8 @@ class Examination:
         manifest: the record of the complete trajectories, and of no others.
         block: the encoding grid of the store.
         bytes_on_disk: size of the chunk files.
+        altered: files of metadata and small arrays that are not as they were written, though no chunk depends on them.
+        encoded_again: sound trajectories that a deep examination encoded again and compared.
     """
 
     states: NDArray[np.int8]
@@ -52,6 +57,8 @@ class Examination:
     manifest: Manifest
     block: Block
     bytes_on_disk: int
+    altered: tuple[str, ...] = ()
+    encoded_again: int = 0
 
     def count(self, state: RowState) -> int:
         """Number of trajectories in a state."""
@@ -59,8 +66,8 @@ class Examination:
 
     @property
     def complete(self) -> bool:
-        """Whether every trajectory is complete."""
-        return self.count(RowState.COMPLETE) == len(self.states)
+        """Whether every trajectory is complete, and nothing else is altered."""
+        return self.count(RowState.COMPLETE) == len(self.states) and not self.altered
 
 
 def examine(
@@ -70,14 +77,14 @@ def examine(
 
     Args:
         target: the cache that is wanted.
-        deep: verify every checksum.
+        deep: verify every checksum, and encode a sample again (see `again`).
         progress: told (verified, to verify) trajectories of a deep examination.
     """
     store = LatentStore(target.path, target.layout)
     sizes = store.sizes()
     present = np.array([row for row in sizes if row < store.layout.samples], dtype=np.int64)
     on_disk = sum(sizes.values())
-    nothing = empty_manifest(target.fingerprint.digest, store.layout)
+    nothing = empty_manifest(target.fingerprint.digest, store.layout, {})
     block = target.layout.block(target.frame_bytes)
 
     verdict = _metadata_verdict(target, store)
@@ -90,18 +97,33 @@ def examine(
     block = Block(*group["attributes"]["block"])
     manifest = load_manifest(target.path)
     verdict = _manifest_verdict(target, manifest, len(present))
+    altered = _altered(store, manifest) if manifest is not None else ()
+    if verdict is None and _GROUP in altered:
+        verdict = RowState.CORRUPT, f"{_GROUP} is not as it was written"
     if manifest is None or verdict is not None:
         state, finding = verdict or (RowState.MISSING, "")
         states = _states(store.layout.samples, present, state)
-        return Examination(states, (finding,), True, nothing, block, on_disk)
+        return Examination(states, (finding,), False, nothing, block, on_disk)
 
     states, findings = _quick_states(store, manifest, sizes)
+    if altered:
+        findings.append(f"{', '.join(altered)} {'is' if len(altered) == 1 else 'are'} not as written")
+    again = 0
     if deep:
         findings += _verify(store, manifest, states, progress)
-    sound = np.where(states == RowState.COMPLETE, manifest.checksums, ABSENT)
-    return Examination(
-        states, tuple(findings), True, Manifest(manifest.fingerprint, manifest.layout, sound), block, on_disk
-    )
+        disagreement = encode_again(target, block, np.flatnonzero(states == RowState.COMPLETE), progress)
+        states[disagreement.rows] = RowState.STALE
+        findings += _disagreeing(disagreement)
+        again = disagreement.compared
+    sound = replace(manifest, checksums=np.where(states == RowState.COMPLETE, manifest.checksums, ABSENT))
+    return Examination(states, tuple(findings), True, sound, block, on_disk, altered, again)
+
+
+def _altered(store: LatentStore, manifest: Manifest) -> tuple[str, ...]:
+    """Files beside the chunks whose checksums are not those of the manifest."""
+    found = store.file_checksums()
+    recorded = manifest.files if _GROUP in manifest.files else {_GROUP: ABSENT, **manifest.files}
+    return tuple(name for name, crc in sorted(recorded.items()) if found.get(name) != crc)
 
 
 def _states(samples: int, present: NDArray[np.int64], state: RowState) -> NDArray[np.int8]:
@@ -199,6 +221,16 @@ def _verify(
         if progress is not None:
             progress(done, len(rows))
     return [f"{name_rows(bad)}: {fault}" for fault, bad in faults.items()]
+
+
+def _disagreeing(found: Disagreement) -> list[str]:
+    if not found.differing:
+        return []
+    which = name_rows(found.rows.tolist()) if found.differing == len(found.rows) else f"all {found.compared}"
+    return [
+        f"of {found.compared} trajectories that were encoded again {found.differing} ({which}) differ from what is"
+        f" stored, by up to {100 * found.worst:.2g} % of their size, so other weights or other code encoded them"
+    ]
 
 
 def name_rows(rows: Sequence[int]) -> str:

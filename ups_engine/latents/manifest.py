@@ -1,6 +1,7 @@
 """The record of which trajectories of a store are complete, written last and replaced atomically."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +26,13 @@ class Manifest:
         layout: shape and number format of the store.
         checksums: crc32c of each trajectory's numbers, (samples,) int64; `ABSENT` where there are none. Kept beside
             the one in the chunk, because a chunk that was put in another's place is intact by its own.
+        files: crc32c of the store's other files, its metadata and small arrays, by path within the store.
     """
 
     fingerprint: str
     layout: Layout
     checksums: NDArray[np.int64]
+    files: Mapping[str, int]
 
     @property
     def complete(self) -> int:
@@ -51,14 +54,15 @@ class Manifest:
                 "dtype": self.layout.dtype,
                 "chunk_bytes": self.layout.chunk_bytes,
                 "complete": self.complete,
+                "files": {name: f"{crc:08x}" for name, crc in sorted(self.files.items())},
                 "crc32c": [None if crc == ABSENT else f"{crc:08x}" for crc in self.checksums.tolist()],
             },
         )
 
 
-def empty_manifest(fingerprint: str, layout: Layout) -> Manifest:
+def empty_manifest(fingerprint: str, layout: Layout, files: Mapping[str, int]) -> Manifest:
     """A manifest of a store without trajectories."""
-    return Manifest(fingerprint, layout, np.full(layout.samples, ABSENT, dtype=np.int64))
+    return Manifest(fingerprint, layout, np.full(layout.samples, ABSENT, dtype=np.int64), files)
 
 
 def load_manifest(store: Path) -> Manifest | None:
@@ -69,7 +73,10 @@ def load_manifest(store: Path) -> Manifest | None:
         dtype: CacheDtype = record["dtype"]
         layout = Layout(samples, frames, tokens, dim, dtype)
         crcs = [ABSENT if text is None else int(text, 16) for text in record["crc32c"]]
-        sound = record["format"] == FORMAT and len(crcs) == samples and record["chunk_bytes"] == layout.chunk_bytes
-        return Manifest(str(record["fingerprint"]), layout, np.array(crcs, dtype=np.int64)) if sound else None
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        files = {str(name): int(text, 16) for name, text in record["files"].items()}
+        manifest = Manifest(str(record["fingerprint"]), layout, np.array(crcs, dtype=np.int64), files)
+        counted = len(crcs) == samples and record["complete"] == manifest.complete
+        sound = record["format"] == FORMAT and counted and record["chunk_bytes"] == layout.chunk_bytes
+        return manifest if sound else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None

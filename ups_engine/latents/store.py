@@ -15,8 +15,7 @@ Nothing in a store depends on when or in how many attempts it was made.
 import json
 import os
 import re
-import shutil
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,12 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from ups_engine.latents.fingerprint import FORMAT, Fingerprint
-from ups_engine.latents.layout import CRC_BYTES, Block, Layout, Packed
-from ups_engine.latents.manifest import empty_manifest
+from ups_engine.latents.layout import CRC_BYTES, Layout, Packed
 from ups_engine.runs.atomic import explaining_disk_errors
 
 ARRAY = "latents"
-_PARTIAL = ".partial"
-_AXES = ("trajectory", "frame", "token", "channel")
+PARTIAL = ".partial"
+"""Suffix of what is being written and has no name yet."""
 
 
 def crc32c(numbers: NDArray[Any]) -> int:
@@ -76,7 +73,7 @@ class LatentStore:
         data = np.ascontiguousarray(numbers)
         crc = crc32c(data)
         path = self.chunk(row)
-        temporary = path.with_name(path.name + _PARTIAL)
+        temporary = path.with_name(path.name + PARTIAL)
         with explaining_disk_errors(path):
             with temporary.open("wb", buffering=0) as file:
                 _write_all(file.fileno(), _bytes(data))
@@ -126,6 +123,18 @@ class LatentStore:
             return {}
         return sizes
 
+    def file_checksums(self) -> dict[str, int]:
+        """CRC-32C of every file that is neither chunk nor manifest, by path; files that cannot be read are left out."""
+        found: dict[str, int] = {}
+        for folder in (self.path, self.path / ARRAY, self.path / "trajectories", self.path / "cond"):
+            deeper = folder.name in ("trajectories", "cond")
+            for path in folder.rglob("*") if deeper else folder.glob("zarr.json"):
+                with suppress(OSError):
+                    if path.is_file():
+                        data = np.frombuffer(path.read_bytes(), np.uint8)
+                        found[path.relative_to(self.path).as_posix()] = crc32c(data)
+        return found
+
     def metadata(self, name: str = "") -> dict[str, Any] | None:
         """The `zarr.json` of the group, or of an array in it; None where it is missing or no JSON object."""
         try:
@@ -156,91 +165,6 @@ def array_metadata(layout: Layout) -> dict[str, Any]:
     }
 
 
-def create_store(
-    path: Path,
-    layout: Layout,
-    fingerprint: Fingerprint,
-    block: Block,
-    trajectories: NDArray[np.int64],
-    conditions: Mapping[str, NDArray[np.floating[Any]]],
-) -> LatentStore:
-    """Create an empty store, in place of whatever was there, appearing whole or not at all.
-
-    Only the holder of the store's exclusive lock may call this.
-
-    Args:
-        path: the store's folder; its parent is made.
-        layout: shape and number format.
-        fingerprint: what the latents depend on.
-        block: the encoding grid.
-        trajectories: numbers of the trajectories in the source, (samples,).
-        conditions: PDE parameters by name, each (samples,).
-
-    Raises:
-        RunError: the disk is full or refuses the write.
-    """
-    temporary = path.with_name(f".{path.name}{_PARTIAL}")
-    with explaining_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)
-        _write_skeleton(temporary, layout, fingerprint, block, trajectories, conditions)
-        empty_manifest(fingerprint.digest, layout).save(temporary)
-        _remove(path)
-        temporary.rename(path)
-    return LatentStore(path, layout)
-
-
-def _write_skeleton(
-    path: Path,
-    layout: Layout,
-    fingerprint: Fingerprint,
-    block: Block,
-    trajectories: NDArray[np.int64],
-    conditions: Mapping[str, NDArray[np.floating[Any]]],
-) -> None:
-    import zarr  # half a second that opening a complete cache does not need
-    from zarr.codecs import Crc32cCodec
-
-    group = zarr.create_group(
-        path,
-        zarr_format=3,
-        attributes={
-            "format": FORMAT,
-            "fingerprint": fingerprint.digest,
-            "fingerprint_parts": dict(fingerprint.parts),
-            "dtype": layout.dtype,
-            "block": [block.rows, block.frames],
-        },
-    )
-    group.create_array(
-        ARRAY,
-        shape=layout.shape,
-        chunks=(1, *layout.row_shape),
-        dtype=layout.zarr_type,
-        filters=None,
-        compressors=Crc32cCodec(),
-        chunk_key_encoding={"name": "default", "separator": "."},
-        dimension_names=_AXES,
-        attributes={"dtype": layout.dtype},
-    )
-    group.create_group("cond")
-    arrays: dict[str, NDArray[Any]] = {"trajectories": trajectories.astype("<i8")}
-    for name, values in conditions.items():
-        arrays[f"cond/{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}"] = values.astype("<f8")
-    for name, values in arrays.items():
-        array = group.create_array(
-            name,
-            shape=(layout.samples,),
-            chunks=(layout.samples,),
-            dtype=values.dtype,
-            filters=None,
-            compressors=Crc32cCodec(),
-            dimension_names=_AXES[:1],
-            config={"write_empty_chunks": True},
-        )
-        array[:] = values
-
-
 def _bytes(numbers: Packed) -> memoryview:
     """The bytes of a contiguous array, not copied."""
     return numbers.reshape(-1).view(np.uint8).data
@@ -249,10 +173,3 @@ def _bytes(numbers: Packed) -> memoryview:
 def _write_all(descriptor: int, data: memoryview) -> None:
     while len(data):
         data = data[os.write(descriptor, data) :]
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
