@@ -1,5 +1,7 @@
 """Going back to what a run left: evaluating it again, and finding the encoder that the latent caches belong to."""
 
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from ups_engine.config.anchor import anchored
@@ -8,6 +10,7 @@ from ups_engine.data.dataset import prepare_data
 from ups_engine.data.splits import SplitName
 from ups_engine.errors import CheckpointError, UpsError
 from ups_engine.evaluation.report import EvaluationReport
+from ups_engine.latents.fingerprint import hash_tensors
 from ups_engine.latents.target import CacheContext
 from ups_engine.pipeline import run_settings
 from ups_engine.plan import EVALUATION_FILE
@@ -90,6 +93,42 @@ def cache_context(settings: Settings, reference: str | None) -> CacheContext:
         device=str(context.device),
         residency=context.settings.latent.residency,
     )
+
+
+@dataclass(frozen=True)
+class WantedCaches:
+    """What the runs of a folder would read.
+
+    Attributes:
+        fingerprints: digests of their caches.
+        encoders: hashes of the weights of runs whose data are gone or damaged, so that nothing more is known.
+        runs: how many have an encoder.
+    """
+
+    fingerprints: frozenset[str]
+    encoders: frozenset[str]
+    runs: int
+
+
+def wanted_caches(root: Path) -> WantedCaches:
+    """The caches that belong to the present encoder of any run.
+
+    Args:
+        root: the folder of runs.
+    """
+    fingerprints: set[str] = set()
+    encoders: set[str] = set()
+    runs = [run for run in RunDirectory.list_runs(root) if has_result(run, "encoder")]
+    for run in runs:
+        try:
+            settings = run_settings(run)
+            runtime = settings.runtime.model_copy(update={"device": "cpu"})  # looking must not take GPU memory
+            targets = open_context(run, settings.model_copy(update={"runtime": runtime})).cache_targets()
+            fingerprints |= {target.fingerprint.digest for target in targets}
+        except UpsError:
+            with suppress(UpsError):
+                encoders.add(hash_tensors(load_result(run, "encoder")[0]))
+    return WantedCaches(frozenset(fingerprints), frozenset(encoders), len(runs))
 
 
 def _newest_fitting(settings: Settings, root: Path) -> RunDirectory:

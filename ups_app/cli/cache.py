@@ -1,15 +1,16 @@
-"""The group `ups cache`: what state the latent caches are in, and encoding what they lack."""
+"""The group `ups cache`: what state the latent caches are in, and encoding what they lack; `mending` has the rest."""
 
 import shutil
 import textwrap
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ups_app.cli import mending
+from ups_app.cli.caches import Interval, Run, cache_context_of
 from ups_app.cli.counter import Counter
-from ups_app.cli.options import AsJson, Config, Preset, Set, resolve_settings
+from ups_app.cli.options import AsJson, Config, Preset, Set
 from ups_app.cli.output import Cell, human_seconds, notice, print_json, print_table
 from ups_engine.telemetry.units import human_bytes
 
@@ -21,31 +22,11 @@ app = typer.Typer(no_args_is_help=True)
 
 NOT_READY = 1
 
-Run = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[RUN]",
-        help="A run's name or its folder: its settings and encoder count. Without it, the current settings"
-        " and the newest encoder that fits them.",
-        show_default=False,
-    ),
-]
-Interval = Annotated[
-    float | None,
-    typer.Option(
-        "--interval",
-        min=0.0,
-        metavar="SECONDS",
-        help="Plain lines of progress, this far apart. Without it every 5 s, and on a terminal one line that moves.",
-        show_default=False,
-    ),
-]
-
 
 @app.command()
 def check(
     run: Run = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Verify every checksum; finds altered bytes too.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Verify every checksum, and encode a sample again.")] = False,
     interval: Interval = None,
     as_json: AsJson = False,
     preset: Preset = None,
@@ -56,7 +37,7 @@ def check(
 
     Exit code 0: ready; 1: not ready; 2: usage or settings.
     """
-    context = _context(run, preset, config, overrides)
+    context = cache_context_of(run, preset, config, overrides)
     from ups_engine.latents.check import check_targets
 
     progress = Counter("verified", interval) if deep else None
@@ -87,7 +68,7 @@ def build(
     overrides: Set = None,
 ) -> None:
     """Encode what the caches lack. Stopped or killed it goes on where it was; several may run at once."""
-    context = _context(run, preset, config, overrides)
+    context = cache_context_of(run, preset, config, overrides)
     from ups_engine.latents.build import build_target
 
     built = []
@@ -113,13 +94,7 @@ def build(
         print_json({"splits": built})
 
 
-def _context(run: str | None, preset: str | None, config: Path | None, overrides: list[str] | None) -> "CacheContext":
-    settings = resolve_settings(preset, config, overrides).settings
-    from ups_engine.revisit import cache_context
-
-    context = cache_context(settings, run)
-    notice(context.note)
-    return context
+mending.register(app)
 
 
 def _wanted(name: str, chosen: list[str] | None, context: "CacheContext") -> bool:

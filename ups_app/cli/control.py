@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ups_app.cli.options import AsJson, Run, find_run, runs_root, short_reference
+from ups_app.cli.options import AsJson, Run, find_run, runs_root, short_reference, sure
 from ups_app.cli.output import error, notice, print_json
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def remove(
     run = find_run(reference)
     refuse_owned(run)
     held = removal.contents(run)
-    if not yes and not _sure(f"remove run {run.name} in {run.path}, {human_bytes(held.bytes)}?"):
+    if not yes and not sure(f"remove run {run.name} in {run.path}, {human_bytes(held.bytes)}?"):
         notice("nothing was removed")
         raise typer.Exit(REFUSED)
     held = removal.remove(run)
@@ -144,14 +144,6 @@ def _command(
         hint = f"`ups runs show {reference}` says how far it is"
         _refuse(run, kind, stage, answer.reason or "", hint, as_json, answer.id)
     _print_answer(run, answer, as_json)
-
-
-def _sure(question: str) -> bool:
-    try:
-        return typer.confirm(question, err=True)
-    except typer.Abort:  # the end of the input, or Ctrl-C
-        notice("")
-        return False
 
 
 def _check_stage(stage: str | None) -> None:

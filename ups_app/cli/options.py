@@ -69,3 +69,12 @@ def find_run(reference: str) -> "RunDirectory":
 def short_reference(run: "RunDirectory", root: Path) -> str:
     """What a user types for a run: its name where that finds it, else its folder."""
     return run.name if run.path == (root / run.name).absolute() else str(run.path)
+
+
+def sure(question: str) -> bool:
+    """Ask on stderr; whoever cannot answer has not agreed."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:  # the end of the input, or Ctrl-C
+        notice("")
+        return False

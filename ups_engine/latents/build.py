@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ups_engine.errors import CacheError
 from ups_engine.latents.creation import create_store, restore_files
 from ups_engine.latents.examine import Examination, RowState, examine
+from ups_engine.latents.in_use import InUse
 from ups_engine.latents.layout import Packed, pack
 from ups_engine.latents.locks import StoreLock
 from ups_engine.latents.manifest import ABSENT, Manifest, load_manifest
@@ -83,9 +84,9 @@ def build_target(
         if progress is not None:
             progress(len(seen.states), len(seen.states))
         return BuildResult(len(seen.states), len(seen.states), 0, stopped=False)
-    if seen.count(RowState.CORRUPT) or seen.count(RowState.STALE) or seen.altered:
+    if seen.damaged:
         warn(f"{target.split} cache: {'; '.join(seen.findings)}; encoding again")
-    with StoreLock(target.path) as lock:
+    with InUse(target.path), StoreLock(target.path) as lock:
         with lock.exclusive():
             seen = _prepare(target, rows)
         return _Builder(target, lock, seen, limit, progress).run(stop or (lambda: False))

@@ -13,6 +13,9 @@ from ups_engine.telemetry.gpu import GpuDevice, gpu_devices
 from ups_engine.telemetry.memory import MemoryBudget, available_memory
 from ups_engine.telemetry.units import human_bytes
 
+_COMPLETION = "`ups cache build` encodes what is not complete; training does so too before it starts."
+_REMEDY = "`ups cache repair` encodes again what is bad or missing, and nothing else."
+
 
 @dataclass(frozen=True)
 class SplitReport:
@@ -49,7 +52,7 @@ class CacheReport:
         memory: what is free on the host.
         gpus: the GPUs, in CUDA's order.
         residency: what training would choose.
-        deep: every checksum was verified.
+        deep: every checksum was verified, and a sample encoded again.
     """
 
     splits: tuple[SplitReport, ...]
@@ -98,11 +101,13 @@ class CacheReport:
         if self.ready:
             depth = "every checksum holds" if self.deep else "sizes and record hold; --deep verifies every checksum"
             sentences = [f"Ready: all {total} trajectories are complete ({depth})."]
+            if again := sum(split.found.encoded_again for split in self.splits):
+                sentences.append(f"{again} of them were encoded again and came out the same.")
         else:
             bad = [split for split in self.splits if not split.found.complete]
             sentences = ["Not ready."]
             sentences += [f"{split.target.split}: {'; '.join(split.found.findings)}." for split in bad]
-            sentences.append("`ups cache build` encodes what is not complete; training does so too before it starts.")
+            sentences.append(_REMEDY if any(split.found.damaged for split in bad) else _COMPLETION)
         place = {"gpu": "GPU memory", "ram": "RAM", "disk": "files on disk"}[self.residency.choice]
         sentences.append(
             f"Training would read {human_bytes(self.required)} of latents from {place}: {self.residency.reason}."
@@ -122,7 +127,8 @@ def check_targets(
 
     Args:
         context: the caches that are wanted.
-        deep: verify every checksum; without it truncation, deletion and foreign metadata are found.
+        deep: verify every checksum and encode a sample again; without it truncation, deletion and foreign metadata
+            are found.
         progress: told (verified, to verify) trajectories of each split in a deep check.
         memory: what is free; None looks it up.
         gpus: the GPUs; None asks NVML.

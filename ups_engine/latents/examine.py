@@ -69,6 +69,11 @@ class Examination:
         """Whether every trajectory is complete, and nothing else is altered."""
         return self.count(RowState.COMPLETE) == len(self.states) and not self.altered
 
+    @property
+    def damaged(self) -> bool:
+        """Whether anything is there that should not be as it is, beside what is merely missing."""
+        return bool(self.count(RowState.CORRUPT) or self.count(RowState.STALE) or self.altered)
+
 
 def examine(
     target: CacheTarget, *, deep: bool = False, progress: Callable[[int, int], None] | None = None

@@ -58,13 +58,18 @@ class StoreLock:
         """Take a block, unless another process has it."""
         return self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB, 1 + block)
 
+    def claim_all(self) -> bool:
+        """Take the manifest and every block at once, unless another process has any of them."""
+        return self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB, 0, 0)
+
     def release(self, block: int) -> None:
         """Give a block back. Only after the manifest holds what was written of it."""
         self._lock(fcntl.LOCK_UN, 1 + block)
 
-    def _lock(self, operation: int, byte: int) -> bool:
+    def _lock(self, operation: int, byte: int, length: int = 1) -> bool:
+        """Lock or unlock `length` bytes, 0 for all from `byte` on; False where another process has one of them."""
         try:
-            fcntl.lockf(self._descriptor, operation, 1, byte)
+            fcntl.lockf(self._descriptor, operation, length, byte)
         except OSError as error:
             if error.errno in _HELD:
                 return False

@@ -144,6 +144,15 @@ class LatentStore:
         return record if isinstance(record, dict) else None
 
 
+def store_attributes(path: Path) -> dict[str, Any]:
+    """The attributes of a store's group; none where its metadata cannot be understood."""
+    try:
+        attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return attributes if isinstance(attributes, dict) else {}
+
+
 def checksum_fault(actual: int, stored: int, expected: int) -> str | None:
     """What the three checksums of a chunk say: of its numbers, behind its numbers, in the manifest."""
     if actual != stored:

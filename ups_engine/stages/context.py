@@ -20,6 +20,7 @@ from ups_engine.errors import CheckpointError
 from ups_engine.evaluation.rollout import Noise
 from ups_engine.latents.build import build_target
 from ups_engine.latents.fingerprint import fingerprint, hash_tensors
+from ups_engine.latents.in_use import InUse
 from ups_engine.latents.location import cache_root, store_path
 from ups_engine.latents.readers import LatentReader
 from ups_engine.latents.residency import Residency, choose, gpu_free, open_latents
@@ -73,6 +74,7 @@ class StageContext:
         self.plan = NetworkPlan.of(settings, dataset)
         self._readers: dict[SplitName, LatentReader] = {}
         self._residency: Residency | None = None
+        self._claims: list[InUse] = []
 
     def fresh(self, name: str, kind: type[Module]) -> Module:
         """A new network on the device, by the name of its result."""
@@ -148,6 +150,7 @@ class StageContext:
         if split not in self._readers:
             targets = {target.split: target for target in self.cache_targets()}
             if self._residency is None:
+                self._claims = [InUse(target.path) for target in targets.values()]  # between stages too
                 self._residency = self._complete(list(targets.values()))
             self._readers[split] = open_latents(targets[split], self._residency.choice, self.device, self.warn)
         return self._readers[split]

@@ -1,0 +1,104 @@
+"""Mending caches: what a check finds bad or missing is encoded again, and nothing else is touched."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ups_engine.errors import CacheError
+from ups_engine.latents.build import BuildResult, Progress, build_target
+from ups_engine.latents.examine import Examination, RowState, examine, name_rows
+from ups_engine.latents.fingerprint import Json
+from ups_engine.latents.manifest import load_manifest
+from ups_engine.latents.store import LatentStore
+from ups_engine.latents.target import CacheTarget
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What was done to the cache of one split.
+
+    Attributes:
+        target: what it should hold.
+        found: what it held before.
+        result: of encoding what was bad or missing; None where there was nothing to do.
+    """
+
+    target: CacheTarget
+    found: Examination
+    result: BuildResult | None
+
+    @property
+    def encoded(self) -> int:
+        """Trajectories that were encoded again."""
+        return 0 if self.result is None else self.result.built
+
+    def sentence(self) -> str:
+        """What was wrong and what was done about it, with full stop."""
+        name, total = self.target.split, len(self.found.states)
+        if self.result is None:
+            return f"{name}: all {total} trajectories are sound, nothing to mend."
+        mended = f"{self.encoded} of {total} trajectories encoded again"
+        return f"{name}: {'; '.join(self.found.findings)}: {mended if self.encoded else 'written anew'}."
+
+    def to_json(self) -> dict[str, Json]:
+        """An entry of `splits` in `ups cache repair --json`."""
+        return {
+            "name": self.target.split,
+            "samples": len(self.found.states),
+            "missing": self.found.count(RowState.MISSING),
+            "stale": self.found.count(RowState.STALE),
+            "corrupt": self.found.count(RowState.CORRUPT),
+            "encoded": self.encoded,
+            "findings": list(self.found.findings),
+            "path": str(self.target.path),
+        }
+
+
+def repair_target(
+    target: CacheTarget,
+    *,
+    deep: bool = True,
+    checked: Progress | None = None,
+    encoded: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Repair:
+    """Examine a store and encode again what is not complete; sound trajectories keep their bytes.
+
+    Args:
+        target: the cache that is wanted.
+        deep: look at every byte, and encode a sample again; else at what the quick check sees.
+        checked: told (verified, to verify) trajectories.
+        encoded: told (complete, wanted) trajectories.
+        stop: asked between blocks; once it says yes, what was encoded is recorded and the repair returns.
+
+    Raises:
+        CacheError: what was written does not come back from the disk, or as for `build_target`.
+        RunError: the disk filled up or refuses a write.
+        DataError: the source cannot be read.
+    """
+    found = examine(target, deep=deep, progress=checked)
+    if found.complete:
+        return Repair(target, found, None)
+    # What is merely missing may be another build's work in progress, and is not struck from its record.
+    bad = np.isin(found.states, (RowState.CORRUPT, RowState.STALE)) & found.usable
+    result = build_target(target, rows=np.flatnonzero(bad).tolist(), progress=encoded, stop=stop)
+    _verify(target, np.flatnonzero(found.states != RowState.COMPLETE))
+    return Repair(target, found, result)
+
+
+def _verify(target: CacheTarget, rows: NDArray[np.int64]) -> None:
+    """Read back what was written: damage that returns at once is the disk's."""
+    store, manifest = LatentStore(target.path, target.layout), load_manifest(target.path)
+    if manifest is None:
+        raise CacheError(f"{target.path} has no manifest after its repair", "check the disk")
+    scratch: NDArray[Any] = np.empty(store.layout.row_shape, store.layout.storage)
+    written = [row for row in rows.tolist() if manifest.checksums[row] >= 0]
+    lost = [row for row in written if store.read(row, scratch, int(manifest.checksums[row])) is not None]
+    if lost:
+        raise CacheError(
+            f"{name_rows(lost)} of {target.path} did not come back as written",
+            "the disk or its file system fails: set latent.cache_dir to another one",
+        )
