@@ -3,8 +3,9 @@
 import pytest
 from pilots import make_app, piloted, text_of, until
 from rich.cells import cell_len
+from rich.color import Color, ColorSystem
 
-from ups_app.tui.looks import STATES, THEMES, plain, wants_ascii
+from ups_app.tui.looks import STATES, THEMES, plain, themes, wants_ascii
 from ups_engine.config.schema import TuiSettings
 
 
@@ -66,6 +67,14 @@ def test_signal_colours_can_be_read_in_every_theme(theme, colour):
     look = THEMES[theme]
     bright, dark = sorted((_luminance(getattr(look, colour)), _luminance(look.background)), reverse=True)
     assert (bright + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_signal_colours_stay_apart_in_sixteen_colours():
+    for theme in themes(few_colours=True):
+        colours = [Color.parse(getattr(theme, name)) for name in ("primary", "success", "warning", "error")]
+        numbers = {colour.downgrade(ColorSystem.STANDARD).number for colour in colours}
+        assert len(numbers) == 4, theme.name
+        assert numbers.isdisjoint({0, 7, 8, 15}), theme.name  # black, greys, white
 
 
 async def test_ascii_reaches_every_cell(finished):

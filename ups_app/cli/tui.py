@@ -1,5 +1,6 @@
 """`ups tui`: the terminal interface, or a picture of it."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -45,6 +46,8 @@ def tui(
     run = _find(reference, root)
     if picture is None and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("ups tui needs a terminal", "`ups runs show RUN` tells the same in plain lines")
+    if "TMUX" in os.environ:  # has 256 colours itself, although the TERM that it sets, screen, promises only 16
+        os.environ.setdefault("TEXTUAL_COLOR_SYSTEM", "256")
     from ups_app.tui.app import UpsApp
     from ups_app.tui.looks import wants_ascii
 

@@ -4,19 +4,19 @@ import asyncio
 import importlib
 import shlex
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import App
 from textual.filter import LineFilter, NoColor
-from textual.screen import Screen
 
 from ups_app.tui import actions, process
-from ups_app.tui.actions import SCREENS, actions_of, common_actions
-from ups_app.tui.looks import THEMES, PlainAscii
+from ups_app.tui.actions import SCREENS, common_actions
+from ups_app.tui.commands import Actions
+from ups_app.tui.looks import PlainAscii, themes
 from ups_app.tui.messages import Answered, Unanswered
 from ups_app.tui.screens.base import UpsScreen
 from ups_app.tui.screens.help import HelpScreen
@@ -48,7 +48,7 @@ class UpsApp(App[None]):
     TITLE = "UPS"
     CSS_PATH = sorted((Path(__file__).parent / "styles").glob("*.tcss"))
     BINDINGS: ClassVar[list[Any]] = actions.bindings(common_actions())
-    ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar[set[Any]] = {Actions}
     NOTIFICATION_TIMEOUT = 6
 
     def __init__(
@@ -76,7 +76,7 @@ class UpsApp(App[None]):
         self._version: int | None = None
         self._problem: str | None = None
         self._own_filters: list[LineFilter] = [PlainAscii()] if ascii else []
-        for look in THEMES.values():
+        for look in themes(few_colours=self.console.color_system == "standard"):
             self.register_theme(look)
         self.theme = theme or resolved.settings.tui.theme
         self.set_keymap(self.keys)
@@ -162,15 +162,6 @@ class UpsApp(App[None]):
         if self.no_color:
             filters = [_NO_COLOUR]
         return [*filters, *self._own_filters]
-
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Give the palette the actions of the table."""
-        if isinstance(screen, UpsScreen):
-            for action in (*actions_of(screen.NAME), *common_actions()):
-                if action.id != "palette" and screen.check_action(action.id, ()):
-                    yield SystemCommand(action.id.replace("_", " "), action.text, partial(screen.action_act, action.id))
-        for name in THEMES:
-            yield SystemCommand(f"theme {name}", "change the colours", partial(setattr, self, "theme", name))
 
     def action_go(self, name: str) -> None:
         """Bring a screen to the front."""

@@ -2,8 +2,10 @@
 
 import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from rich.segment import Segment
 from textual.color import Color
@@ -61,6 +63,19 @@ THEMES: Mapping[str, Theme] = {
         ),
     )
 }
+
+_SIXTEEN: Mapping[str, Mapping[str, Any]] = {
+    "dark": {"primary": "#55ffff", "success": "#55ff55", "warning": "#ffff55", "error": "#ff5555"},
+    "light": {"primary": "#0000aa", "success": "#00aa00", "warning": "#aa5500", "error": "#aa0000"},
+}
+"""The nearest of sixteen colours to most of the above is a grey."""
+
+
+def themes(*, few_colours: bool) -> Iterator[Theme]:
+    """All themes, for a terminal that has only sixteen colours or for one that has more."""
+    for name, theme in THEMES.items():
+        yield replace(theme, **_SIXTEEN.get(name, {})) if few_colours else theme
+
 
 STATES: Mapping[str, tuple[str, str]] = {
     "running": ("●", "$primary"),

@@ -36,26 +36,34 @@ class HelpScreen(ModalScreen[None]):
 
     def _groups(self) -> list[Content]:
         here = [action for action in self._offered if self._here in action.screens]
-        everywhere = [action for action in self._offered if not action.screens]
+        everywhere = [action for action in self._offered if not action.screens and not action.id.startswith("go_")]
         others = [name for name in SCREENS if name != self._here]
-        groups = [self._group(f"{self._here}, the screen in front", here), self._group("everywhere", everywhere)]
+        groups = [
+            self._group(f"{self._here}, the screen in front", here),
+            Content("\n").join([self._group("everywhere", everywhere), self._digits()]),
+        ]
         for name in others:
             rest = [action for action in self._offered if name in action.screens and self._here not in action.screens]
             groups.append(self._group(name, rest))
         groups.append(_HANDS)
         return [group for group in groups if group.plain]
 
+    def _digits(self) -> Content:
+        """The keys of all screens on one line."""
+        keys = " ".join(self._key(action) for action in self._offered if action.id.startswith("go_"))
+        return Content.from_markup("[b]$keys  [/]$names", keys=f"{keys:>8}", names=", ".join(SCREENS))
+
+    def _key(self, action: Action) -> str:
+        return key_name(self._keys.get(action.id, action.key))
+
     def _group(self, title: str, actions: list[Action]) -> Content:
         if not actions:
             return Content("")
         lines = [Content.from_markup("[b $primary]$title[/]", title=title)]
         for action in actions:
-            key = key_name(self._keys.get(action.id, action.key))
-            lines.append(
-                Content.from_markup("[b]$key[/]$text", key=f"{key:>8}  ", text=action.text)
-                if not action.loses
-                else Content.from_markup("[b]$key[/]$text [$muted](asks first)[/]", key=f"{key:>8}  ", text=action.text)
-            )
+            asks = " [$muted](asks first)[/]" if action.loses else ""
+            line = Content.from_markup(f"[b]$key  [/]$text{asks}", key=f"{self._key(action):>8}", text=action.text)
+            lines.append(line)
         return Content("\n").join(lines)
 
 

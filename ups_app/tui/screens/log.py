@@ -15,7 +15,7 @@ from ups_app.tui.wording import event_line, printable
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.watch import RunView
 
-_LOOKS_APART = 0.5  # seconds
+_LOOKS_APART = 1.0  # seconds; a busy log redraws the whole screen
 
 
 class LogScreen(UpsScreen):
@@ -64,7 +64,7 @@ class LogScreen(UpsScreen):
         if run is not None and (self._run is None or run.path != self._run.path):
             self._run, self._tail, self._shows_events = run, LogTail(run.log), None
         self._events = [event_line(event) for event in view.recent] if view else []
-        if self._shows_events or run is None:
+        if run is None:
             self._write()
 
     def label(self, action: Action) -> str:

@@ -16,14 +16,10 @@ from ups_engine.runs.requests import LIVE
 from ups_engine.runs.state import RunState
 from ups_engine.runs.watch import Damaged, RunsWatcher
 
-_COLUMNS = (
-    Column("state", 10),
-    Column("run"),
-    Column("stage", 19),
-    Column("epoch", 7, right=True),
-    Column("best", 8, right=True),
-)
-_STARTED = Column("started", 12)
+_STATE, _RUN, _STAGE = Column("state", 10), Column("run"), Column("stage", 19)
+_NARROW = (_STATE, _RUN, _STAGE)
+_COLUMNS = (*_NARROW, Column("epoch", 9, right=True), Column("best", 8, right=True))
+_WIDE = (*_COLUMNS, Column("started", 12))
 _SENTENCES = {
     "waiting": "It has been made and is about to begin.",
     "lost": "Its process went away without a word. It goes on from its last saved state: resume.",
@@ -139,9 +135,10 @@ class RunsScreen(RunCommands):
 
     def _draw(self) -> None:
         if self._states is not None:
-            table, wide = self.query_one(Table), self.size.width >= 90
-            table.fit((*_COLUMNS, _STARTED) if wide else _COLUMNS)
-            table.put((name, _row(name, state, wide=wide)) for name, state in self._states.items())
+            table, width = self.query_one(Table), self.size.width
+            columns = _NARROW if width < 72 else _COLUMNS if width < 90 else _WIDE
+            table.fit(columns)
+            table.put((name, _row(name, state)[: len(columns)]) for name, state in self._states.items())
             self._tell()
 
     def _tell(self) -> None:
@@ -158,21 +155,23 @@ class RunsScreen(RunCommands):
         return None if name is None or self._states is None else self._states.get(name)
 
 
-def _row(name: str, state: RunState | Damaged, *, wide: bool) -> list[Cell]:
-    word = getattr(state, "state", "damaged")
-    sign, colour = STATES[word]
-    cells: list[Cell] = [(f"{sign} {word}", colour.removeprefix("$")), name]
-    stages = {stage.name: stage for stage in getattr(state, "stages", ())}
-    stage = stages.get(getattr(state, "stage", None) or "")
+def _row(name: str, state: RunState | Damaged) -> list[Cell]:
+    if not isinstance(state, RunState):
+        return [_word("damaged"), name, "-", "-", "-", "-"]
+    stage = next((stage for stage in state.stages if stage.name == state.stage), None)
     if stage is None:
-        through = sum(stage.state in ("done", "skipped") for stage in stages.values())
-        cells += [f"{through} of {len(stages)} stages" if stages else "-", "-", "-"]
+        through = sum(stage.state in ("done", "skipped") for stage in state.stages)
+        where = [f"{through} of {len(state.stages)} stages" if state.stages else "-", "-", "-"]
     else:
-        cells += [stage.name, f"{stage.epoch}/{stage.epochs}", figure(stage.best, digits=3)]
-    if wide:
-        created = getattr(state, "created", None)
-        cells.append("-" if created is None else moment(created))
-    return cells
+        epochs = f"{stage.epoch}/{stage.epochs}"
+        share = f"{stage.epoch / max(1, stage.epochs):.0%}"
+        where = [stage.name, epochs if len(epochs) <= 9 else share, figure(stage.best, digits=3)]
+    return [_word(state.state), name, *where, moment(state.created)]
+
+
+def _word(state: str) -> Cell:
+    sign, colour = STATES[state]
+    return f"{sign} {state}", colour.removeprefix("$")
 
 
 def _about(state: RunState | Damaged) -> Content:
