@@ -7,6 +7,7 @@ of that rate and more, where a map or a `pread` per chunk reaches half.
 import ctypes
 import mmap
 import os
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,14 +17,14 @@ from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError
 from ups_engine.latents.layout import Packed
-from ups_engine.latents.readers import Faults, Index, LatentReader, Repair, damaged
+from ups_engine.latents.readers import Faults, HostLatents, Repair, damaged
 from ups_engine.latents.store import LatentStore
 
 _MAP_FIXED = 0x10  # of mmap(2); missing from Python's mmap module
 _MAPS = 16_384  # chunk files mapped at a time; Linux allows a process 65,530 mappings in all
 
 
-class DiskLatents(LatentReader):
+class DiskLatents(HostLatents):
     """Latents mapped from the chunk files, a trajectory at its first use.
 
     Pages that were touched count as resident memory of the process until they are dropped, which costs nothing but
@@ -45,7 +46,7 @@ class DiskLatents(LatentReader):
         resident_bytes: int,
         repair: Repair,
     ) -> None:
-        super().__init__(store.layout, device)
+        super().__init__(store.layout, device, works_ahead=True)
         self._store, self._checksums, self._repair = store, checksums, repair
         page = mmap.ALLOCATIONGRANULARITY
         self._stride = -(-store.layout.chunk_bytes // page) * page
@@ -58,29 +59,29 @@ class DiskLatents(LatentReader):
         self._address = int(np.frombuffer(self._range, np.uint8).ctypes.data)
         memory = (ctypes.c_char * size).from_address(self._address)
         self._numbers = torch.frombuffer(memory, dtype=store.layout.torch_type)
+        self._guard = threading.Lock()
         self._verified, self._mapped, self._in_use = np.zeros((3, store.layout.samples), dtype=bool)
 
-    def gather(self, rows: Index, frames: Index, horizon: int) -> torch.Tensor:
-        """See `LatentReader.gather`."""
-        row, frame = self._checked(rows, frames, horizon)
-        self._use(row)
+    def _read(self, rows: NDArray[np.int64], frames: NDArray[np.int64], horizon: int, *, mend: bool) -> torch.Tensor:
         itemsize, width = self.layout.storage.itemsize, (1 + horizon) * self.layout.frame_numbers
         windows = self._numbers.as_strided((self._numbers.numel() - width + 1, width), (1, 1))
-        first = row * (self._stride // itemsize) + frame * self.layout.frame_numbers
-        batch = self._buffer(len(row), width, self.layout.torch_type)
-        torch.index_select(windows, 0, torch.from_numpy(first), out=batch)
-        return self._shaped(batch.to(self.device, non_blocking=True).to(torch.float32), horizon)
+        first = rows * (self._stride // itemsize) + frames * self.layout.frame_numbers
+        batch = self._buffers.take((len(rows), width), self.layout.torch_type)
+        with self._guard:  # pages may only be dropped, and maps replaced, while nobody reads
+            self._use(rows, mend=mend)
+            return torch.index_select(windows, 0, torch.from_numpy(first), out=batch)
 
     def close(self) -> None:
         """See `LatentReader.close`."""
+        super().close()
         self._numbers = torch.empty(0)
         self._range.close()
 
-    def _use(self, rows: NDArray[np.int64]) -> None:
+    def _use(self, rows: NDArray[np.int64], *, mend: bool) -> None:
         """See to it that rows are verified and mapped, and that not too many others are in use beside them."""
-        fresh = np.count_nonzero(~self._in_use[rows])
-        if not fresh:
+        if self._in_use[rows].all():
             return
+        fresh = np.count_nonzero(~self._in_use[rows])
         if np.count_nonzero(self._in_use) + fresh > self._rows_in_use:
             self._range.madvise(mmap.MADV_DONTNEED)
             self._in_use[:] = False
@@ -88,6 +89,8 @@ class DiskLatents(LatentReader):
             self._place(0, len(self._range), -1)
             self._mapped[:] = self._in_use[:] = False
         if faults := self._map(np.unique(rows[~self._mapped[rows]]).tolist()):
+            if not mend:
+                raise damaged(self._store, faults)
             self._checksums = self._repair(faults)
             if faults := self._map(faults):
                 raise damaged(self._store, faults)

@@ -8,6 +8,7 @@ so that a damaged one is encoded again, with a word, or refused, but never train
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError
+from ups_engine.latents.ahead import Ahead
+from ups_engine.latents.buffers import BatchBuffers, allocate
 from ups_engine.latents.layout import Layout, Packed, unpack
 from ups_engine.latents.store import LatentStore
 from ups_engine.telemetry.units import human_bytes
@@ -60,28 +63,87 @@ class LatentReader(ABC):
     def close(self) -> None:
         """Release the memory; the reader must not be used after that."""
 
+    def ahead(self, rows: NDArray[np.int64], frames: NDArray[np.int64]) -> Ahead | None:
+        """Make batches of a sequence of samples one ahead, where that gains anything.
+
+        Args:
+            rows: of each sample, (n,).
+            frames: first frames, (n,).
+        """
+        return None
+
+    def _shaped(self, windows: torch.Tensor, horizon: int) -> torch.Tensor:
+        return windows.view(-1, 1 + horizon, self.layout.tokens, self.layout.dim)
+
+
+class HostLatents(LatentReader):
+    """Latents in the host's memory or files, gathered there and copied to where batches go.
+
+    Args:
+        layout: of the store.
+        device: where batches go.
+        works_ahead: `ahead` gains something, because gathering or copying keeps others waiting.
+    """
+
+    def __init__(self, layout: Layout, device: torch.device, *, works_ahead: bool) -> None:
+        super().__init__(layout, device)
+        self._buffers = BatchBuffers(locked=device.type == "cuda")
+        self._works_ahead = works_ahead
+        self._worker: ThreadPoolExecutor | None = None
+
+    @abstractmethod
+    def _read(self, rows: NDArray[np.int64], frames: NDArray[np.int64], horizon: int, *, mend: bool) -> torch.Tensor:
+        """Numbers (B, window) as they are stored; with `mend` damaged chunks are encoded again, else refused."""
+
+    def gather(self, rows: Index, frames: Index, horizon: int) -> torch.Tensor:
+        """See `LatentReader.gather`."""
+        row, frame = self._checked(rows, frames, horizon)
+        return self._delivered(self._read(row, frame, horizon, mend=True), horizon)
+
+    def gather_ahead(self, rows: NDArray[np.int64], frames: NDArray[np.int64], horizon: int) -> torch.Tensor:
+        """Gather in another thread than the caller's, in which nothing is mended.
+
+        Raises:
+            CacheError: a chunk is damaged.
+        """
+        row, frame = self._checked(rows, frames, horizon)
+        return self._delivered(self._read(row, frame, horizon, mend=False), horizon)
+
+    def ahead(self, rows: NDArray[np.int64], frames: NDArray[np.int64]) -> Ahead | None:
+        """See `LatentReader.ahead`."""
+        if not self._works_ahead:
+            return None
+        if self._worker is None:
+            self._worker = ThreadPoolExecutor(1, thread_name_prefix="latents-ahead")
+        return Ahead(self, rows, frames, self._worker)
+
+    def close(self) -> None:
+        """See `LatentReader.close`."""
+        if self._worker is not None:
+            self._worker.shutdown()
+            self._worker = None
+
     def _checked(self, rows: Index, frames: Index, horizon: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         row, frame = _on_host(rows), _on_host(frames)
-        if row.size and (row.min() < 0 or row.max() >= self.layout.samples):
+        # As unsigned numbers negative ones are the largest, so that one look at each array is enough.
+        if row.size and row.view(np.uint64).max() >= self.layout.samples:
             raise IndexError(f"rows {row.min()} to {row.max()} of a store of {self.layout.samples} trajectories")
-        if frame.size and (frame.min() < 0 or frame.max() + horizon >= self.layout.frames):
+        if frame.size and frame.view(np.uint64).max() >= self.layout.frames - horizon:
             raise IndexError(
                 f"frames {frame.min()} to {frame.max()} and {horizon} after them, of {self.layout.frames} frames"
             )
         return row, frame
 
-    def _shaped(self, windows: torch.Tensor, horizon: int) -> torch.Tensor:
-        return windows.view(-1, 1 + horizon, self.layout.tokens, self.layout.dim)
+    def _delivered(self, windows: torch.Tensor, horizon: int) -> torch.Tensor:
+        if self.device.type != "cpu":
+            windows = windows.to(self.device, non_blocking=True).to(torch.float32)
+        elif windows.dtype != torch.float32:
+            windows = self._buffers.take((len(windows), windows.shape[1]), torch.float32).copy_(windows)
+        return self._shaped(windows, horizon)
 
-    def _buffer(self, rows: int, width: int, dtype: torch.dtype) -> torch.Tensor:
-        """Room for a batch on the host, page-locked where it goes on to a GPU, so that the copy need not wait."""
-        return torch.empty((rows, width), dtype=dtype, pin_memory=self.device.type == "cuda")
 
-
-class ResidentLatents(LatentReader):
-    """All latents in one contiguous float32 tensor, in RAM or on the GPU.
-
-    Where that is the device of the batches, indices may be tensors there and nothing leaves it.
+class RamLatents(HostLatents):
+    """All latents in one contiguous float32 tensor in RAM.
 
     Args:
         latents: (samples * frames, tokens * dim).
@@ -90,30 +152,57 @@ class ResidentLatents(LatentReader):
     """
 
     def __init__(self, latents: torch.Tensor, layout: Layout, device: torch.device) -> None:
-        super().__init__(layout, device)
+        super().__init__(layout, device, works_ahead=device.type == "cuda")
+        self._latents = latents
+        self._windows: dict[int, torch.Tensor] = {}  # by horizon
+
+    def _read(self, rows: NDArray[np.int64], frames: NDArray[np.int64], horizon: int, *, mend: bool) -> torch.Tensor:
+        windows = self._windows.get(horizon)
+        if windows is None:
+            windows = self._windows[horizon] = windows_of(self._latents, horizon)
+        batch = self._buffers.take((len(rows), windows.shape[1]), torch.float32)
+        return torch.index_select(windows, 0, torch.from_numpy(rows * self.layout.frames + frames), out=batch)
+
+    def close(self) -> None:
+        """See `LatentReader.close`."""
+        super().close()
+        self._windows.clear()
+        self._latents = torch.empty(0)
+
+
+class DeviceLatents(LatentReader):
+    """All latents in one contiguous float32 tensor on the GPU that trains; indices may be tensors there.
+
+    Args:
+        latents: (samples * frames, tokens * dim), on the device.
+        layout: of the store.
+    """
+
+    def __init__(self, latents: torch.Tensor, layout: Layout) -> None:
+        super().__init__(layout, latents.device)
         self._latents = latents
 
     def gather(self, rows: Index, frames: Index, horizon: int) -> torch.Tensor:
-        """See `LatentReader.gather`; indices that are tensors on a GPU are not checked, which would stall it."""
-        home = self._latents.device
-        if home.type == "cpu" or isinstance(rows, np.ndarray):
-            rows, frames = self._checked(rows, frames, horizon)
-        first = torch.as_tensor(rows, device=home) * self.layout.frames + torch.as_tensor(frames, device=home)
-        index = (first[:, None] + torch.arange(1 + horizon, device=home)).view(-1)
-        if home.type == self.device.type:
-            return self._shaped(torch.index_select(self._latents, 0, index), horizon)
-        batch = self._buffer(len(index), self.layout.frame_numbers, torch.float32)
-        torch.index_select(self._latents, 0, index, out=batch)
-        return self._shaped(batch.to(self.device, non_blocking=True), horizon)
+        """See `LatentReader.gather`; nothing is checked on the host, which would stall the GPU."""
+        row, frame = (torch.as_tensor(index, device=self.device) for index in (rows, frames))
+        windows = windows_of(self._latents, horizon)
+        return self._shaped(torch.index_select(windows, 0, row * self.layout.frames + frame), horizon)
 
     def close(self) -> None:
         """See `LatentReader.close`."""
         self._latents = torch.empty(0)
 
 
+def windows_of(latents: torch.Tensor, horizon: int) -> torch.Tensor:
+    """A view of frames (n, numbers) as all windows (n - horizon, (1 + horizon) * numbers): one read where there would
+    be one for each frame."""
+    frames, numbers = latents.shape
+    return latents.as_strided((frames - horizon, (1 + horizon) * numbers), (numbers, 1))
+
+
 def load_resident(
     store: LatentStore, checksums: NDArray[np.int64], home: torch.device, device: torch.device, repair: Repair
-) -> ResidentLatents:
+) -> RamLatents | DeviceLatents:
     """Read a whole store into memory, in order, verifying every chunk.
 
     Args:
@@ -128,8 +217,8 @@ def load_resident(
     """
     layout = store.layout
     try:
-        latents = torch.empty((layout.samples * layout.frames, layout.frame_numbers), device=home)
-    except RuntimeError as error:  # torch has no narrower class for the host's memory
+        latents = _room(layout, home)
+    except (OSError, RuntimeError) as error:  # the kernel's and torch's ways to say so
         raise CacheError(
             f"{human_bytes(layout.memory_bytes)} of latents do not fit into the memory of {home}",
             "use --set latent.residency=disk",
@@ -139,7 +228,14 @@ def load_resident(
         checksums = repair(faults)
         if faults := _fill(store, checksums, by_row, list(faults)):
             raise damaged(store, faults)
-    return ResidentLatents(latents, layout, device)
+    return RamLatents(latents, layout, device) if home.type == "cpu" else DeviceLatents(latents, layout)
+
+
+def _room(layout: Layout, home: torch.device) -> torch.Tensor:
+    shape = (layout.samples * layout.frames, layout.frame_numbers)
+    if home.type != "cpu":
+        return torch.empty(shape, device=home)
+    return allocate(shape[0] * shape[1], torch.float32).view(shape)
 
 
 def damaged(store: LatentStore, faults: Faults) -> CacheError:
@@ -172,4 +268,6 @@ def _fill(store: LatentStore, checksums: NDArray[np.int64], by_row: torch.Tensor
 
 
 def _on_host(index: Index) -> NDArray[np.int64]:
-    return np.asarray(index.cpu() if isinstance(index, torch.Tensor) else index, dtype=np.int64)
+    if isinstance(index, torch.Tensor):
+        index = index.cpu().numpy()
+    return np.asarray(index, dtype=np.int64)

@@ -17,13 +17,13 @@ from ups_engine.latents.readers import Faults, LatentReader, load_resident
 from ups_engine.latents.store import LatentStore
 from ups_engine.latents.target import CacheTarget, Choice
 from ups_engine.telemetry.gpu import GpuDevice
-from ups_engine.telemetry.memory import MemoryBudget
+from ups_engine.telemetry.memory import MemoryBudget, available_memory
 from ups_engine.telemetry.units import human_bytes
 
 _RAM_KEPT = 512 << 20
 _GPU_KEPT = 2 << 30
 _KEPT_SHARE = 10  # at least a tenth of a memory is kept for everything else
-_MAPPED_BYTES = 128 << 20  # resident pages of the mapped latents of a split
+_MAPPED_LEAST = 128 << 20  # resident pages of mapped latents that are worth their faults
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,17 @@ def ram_sufficient(required: int, memory: MemoryBudget) -> bool:
 def gpu_sufficient(required: int, free: int) -> bool:
     """Whether `required` bytes of latents may be taken from a GPU with `free` bytes free."""
     return required <= free - gpu_kept(free)
+
+
+def mapped_limit(memory: MemoryBudget) -> int:
+    """Bytes of mapped latents that may be resident at a time: what is free, less what is kept for everything else.
+
+    Such pages are clean pages of the page cache. The kernel takes them back when memory is short, so that they never
+    drive a control group over its limit; but they count as the process's own wherever resident memory is looked at,
+    which some batch systems end jobs by. To drop them and find them again costs many times the reading of them,
+    so they stay while they fit.
+    """
+    return max(memory.available_bytes - ram_kept(memory), _MAPPED_LEAST)
 
 
 def gpu_free(device: torch.device, gpus: Sequence[GpuDevice]) -> int | None:
@@ -147,6 +158,6 @@ def open_latents(
 
     store = LatentStore(target.path, target.layout)
     if choice == "disk":
-        return DiskLatents(store, seen.manifest.checksums, device, _MAPPED_BYTES, repair)
+        return DiskLatents(store, seen.manifest.checksums, device, mapped_limit(available_memory()), repair)
     home = device if choice == "gpu" else torch.device("cpu")
     return load_resident(store, seen.manifest.checksums, home, device, repair)
