@@ -15,11 +15,21 @@ from ups_engine.data.splits import SplitName
 Index: TypeAlias = Int64 | torch.Tensor
 
 
+class Sequential(Protocol):
+    """Batches of an announced sequence of samples; `latents.ahead.Ahead` has it."""
+
+    def take(self, first: int, count: int, horizon: int) -> torch.Tensor:
+        """Samples `first` to `first + count` -> (count, 1 + horizon, tokens, dim) on the device."""
+
+
 class Gatherable(Protocol):
     """What pairs need of a latent cache; `latents.readers.LatentReader` has it."""
 
     def gather(self, rows: Index, frames: Index, horizon: int) -> torch.Tensor:
         """Rows (B,) as positions in the split, first frames (B,) -> (B, 1 + horizon, tokens, dim) on the device."""
+
+    def ahead(self, rows: Int64, frames: Int64) -> Sequential | None:
+        """A sequence of samples (n,), whose batches are made one ahead; None where that gains nothing."""
 
 
 class PairIndex:
@@ -107,11 +117,25 @@ class LatentPairs:
         self._latents = latents
         self._dataset = dataset
         self._cond = torch.from_numpy(dataset.parameters(self.index.trajectories))  # (n, P)
+        self._announced: tuple[torch.Tensor, Sequential] | None = None
         self._coords: torch.Tensor | None = None
         self._meta = {"task": dataset.task, "split": split, "horizon": horizon, "shape": dataset.grid.shape}
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def announce(self, pairs: torch.Tensor) -> None:
+        """Say which pairs will be asked for, so that batches can be made one ahead: those that are slices of `pairs`.
+
+        Args:
+            pairs: (n,) pair numbers on any device, in the order of the batches. Until the next announcement its
+                memory is held, by which a slice is known without looking at its numbers, which a GPU would have
+                to be waited for.
+        """
+        positions, frames = self.index.positions(pairs.cpu().numpy())
+        assert isinstance(positions, np.ndarray) and isinstance(frames, np.ndarray)
+        ahead = self._latents.ahead(positions, frames)
+        self._announced = None if ahead is None else (pairs, ahead)
 
     def batch(self, pairs: Index, *, horizon: int | None = None, with_fields: bool = False) -> PairBatch:
         """Gather pairs.
@@ -122,7 +146,9 @@ class LatentPairs:
             with_fields: read the fields one step after the start too, for the losses that compare with them.
         """
         positions, frames = self.index.positions(pairs)
-        latents = self._latents.gather(positions, frames, horizon or self.index.horizon)
+        latents = self._taken(pairs, horizon or self.index.horizon)
+        if latents is None:
+            latents = self._latents.gather(positions, frames, horizon or self.index.horizon)
         device = latents.device
         if self._cond.device != device:
             self._cond = self._cond.to(device)
@@ -137,6 +163,17 @@ class LatentPairs:
             coords=self._grid_points(device) if with_fields else None,
             meta=self._meta,
         )
+
+    def _taken(self, pairs: Index, horizon: int) -> torch.Tensor | None:
+        """The latents of a slice of the announced pairs; None for any other pairs."""
+        if self._announced is None or not isinstance(pairs, torch.Tensor):
+            return None
+        whole, ahead = self._announced
+        if pairs.untyped_storage().data_ptr() != whole.untyped_storage().data_ptr() or pairs.stride() != (1,):
+            return None
+        first = int(pairs.storage_offset()) - int(whole.storage_offset())
+        inside = first >= 0 and first + len(pairs) <= len(whole)
+        return ahead.take(first, len(pairs), horizon) if inside else None
 
     def _fields(self, positions: Index, frames: Index) -> torch.Tensor:
         rows, when = (np.asarray(torch.as_tensor(index).cpu()) for index in (positions, frames))

@@ -73,6 +73,10 @@ class ConsistencyTask(StageTask):
         wanted = self._settings.target_loss
         return f"target_loss {wanted:g} reached" if wanted is not None and epoch_loss <= wanted else None
 
+    def announce(self, numbers: Tensor) -> None:
+        """See `Task.announce`."""
+        self._work.pairs.announce(numbers)
+
     def describe(self, batch: Tensor) -> str:
         """See `Task.describe`."""
         return self._work.describe(batch)

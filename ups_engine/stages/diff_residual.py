@@ -109,6 +109,10 @@ class DiffResidualTask(StageTask):
         loss = (weight * (denoised - y).square()).mean()
         return LossBundle(loss, {"L_denoise": loss.detach()})
 
+    def announce(self, numbers: Tensor) -> None:
+        """See `Task.announce`."""
+        self._work.pairs.announce(numbers)
+
     def describe(self, batch: Tensor) -> str:
         """See `Task.describe`."""
         return self._work.describe(batch)

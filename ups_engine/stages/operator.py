@@ -82,6 +82,10 @@ class OperatorTask(StageTask):
                 z = self._encoder(decoded[-1])
         return torch.stack(predicted, dim=1), torch.stack(decoded, dim=1) if decoded else None
 
+    def announce(self, numbers: Tensor) -> None:
+        """See `Task.announce`."""
+        self._pairs.announce(numbers)
+
     def describe(self, batch: Tensor) -> str:
         """See `Task.describe`."""
         trajectories, frames = self._pairs.index[batch[:8].cpu().numpy()]

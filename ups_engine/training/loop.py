@@ -140,6 +140,7 @@ class Trainer:
         """Take the epoch's remaining steps."""
         p = self._progress
         numbers = self._order(p.epoch).to(self._device)
+        self._task.announce(numbers)
         while p.step < self._steps_per_epoch and not self._out_of_steps():
             action = self._control.next_action(p.epoch, p.total_step)
             if action in (Action.SAVE, Action.LEAVE):

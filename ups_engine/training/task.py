@@ -28,6 +28,13 @@ class Task(ABC):
     def loss(self, batch: Tensor, draw: "Draw") -> LossBundle:
         """The loss of a batch of sample numbers (B,), int64 on the device: a mean over its samples."""
 
+    def announce(self, numbers: Tensor) -> None:  # noqa: B027 - a task may do without
+        """Get ready for an epoch's batches, which are slices of these sample numbers, in this order.
+
+        Args:
+            numbers: (n,) int64 on the device. A resumed epoch starts somewhere within.
+        """
+
     @abstractmethod
     def validate(self, network: nn.Module) -> Mapping[str, float]:
         """Measures on the validation split, lower is better; `score` decides which epoch is best.
