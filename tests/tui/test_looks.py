@@ -5,7 +5,7 @@ from pilots import make_app, piloted, text_of, until
 from rich.cells import cell_len
 from rich.color import Color, ColorSystem
 
-from ups_app.tui.looks import STATES, THEMES, plain, themes, wants_ascii
+from ups_app.tui.looks import STATES, THEMES, has_few_colours, plain, themes, wants_ascii
 from ups_engine.config.schema import TuiSettings
 
 
@@ -114,3 +114,16 @@ def _luminance(colour):
     channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("env", "few"),
+    [
+        ({"TERM": "screen"}, True),
+        ({"TERM": "screen", "TMUX": "/tmp/tmux-0/default,1,0"}, False),
+        ({"TERM": "xterm-256color"}, False),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, False),
+    ],
+)
+def test_terminals_of_sixteen_colours_are_recognised(env, few):
+    assert has_few_colours(env) is few

@@ -49,11 +49,12 @@ def tui(
     if "TMUX" in os.environ:  # has 256 colours itself, although the TERM that it sets, screen, promises only 16
         os.environ.setdefault("TEXTUAL_COLOR_SYSTEM", "256")
     from ups_app.tui.app import UpsApp
-    from ups_app.tui.looks import wants_ascii
+    from ups_app.tui.looks import has_few_colours, wants_ascii
 
     chosen = resolved.settings.tui.ascii
     plain = ascii_only or (wants_ascii() if chosen is None else chosen)
-    app = UpsApp(resolved, run, screen=screen, read_only=read_only, theme=theme, ascii=plain)
+    few_colours = picture is None and has_few_colours()
+    app = UpsApp(resolved, run, screen=screen, read_only=read_only, theme=theme, ascii=plain, few_colours=few_colours)
     if picture is None:
         _run(app)
     else:

@@ -42,6 +42,7 @@ class UpsApp(App[None]):
         read_only: offer nothing that changes a run or a file.
         theme: over `tui.theme`.
         ascii: show nothing but ASCII.
+        few_colours: the terminal has sixteen.
         clock: UNIX time; for pictures that do not change.
     """
 
@@ -60,6 +61,7 @@ class UpsApp(App[None]):
         read_only: bool = False,
         theme: str | None = None,
         ascii: bool = False,
+        few_colours: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
@@ -76,7 +78,7 @@ class UpsApp(App[None]):
         self._version: int | None = None
         self._problem: str | None = None
         self._own_filters: list[LineFilter] = [PlainAscii()] if ascii else []
-        for look in themes(few_colours=self.console.color_system == "standard"):
+        for look in themes(few_colours=few_colours):
             self.register_theme(look)
         self.theme = theme or resolved.settings.tui.theme
         self.set_keymap(self.keys)
@@ -87,6 +89,11 @@ class UpsApp(App[None]):
     def view(self) -> RunView | None:
         """What is known of the followed run; None while it is read for the first time."""
         return None if self._watcher is None else self._watcher.view
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the screens have been given what is known of the followed run."""
+        return self.followed is None or (self.view is not None and self.view.version == self._version)
 
     def on_mount(self) -> None:
         """Begin: the followed run's dashboard, or the list of runs."""

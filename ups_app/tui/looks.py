@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from rich.console import Console
 from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
@@ -89,8 +90,14 @@ STATES: Mapping[str, tuple[str, str]] = {
     "done": ("✓", "$success"),
     "skipped": ("-", "$muted"),
     "damaged": ("✗", "$error"),
+    "reading": ("…", "$muted"),
 }
 """Sign and colour of every state of a run or a stage; a state is never told by colour alone."""
+
+
+def has_few_colours(env: Mapping[str, str] = os.environ) -> bool:
+    """Whether a terminal has but sixteen colours. tmux has 256, although the TERM that it sets promises less."""
+    return "TMUX" not in env and Console(force_terminal=True, _environ=env).color_system == "standard"
 
 
 def wants_ascii(env: Mapping[str, str] = os.environ) -> bool:

@@ -50,7 +50,7 @@ class UpsScreen(Screen[None]):
     @property
     def settled(self) -> bool:
         """Whether the screen shows all that it will show of a run that stands still; a picture waits for it."""
-        return self.ups.followed is None or self.ups.view is not None
+        return self.ups.caught_up
 
     def copyable(self) -> str | None:
         """The text that `copy` copies; None when nothing is highlighted."""
@@ -69,7 +69,7 @@ class UpsScreen(Screen[None]):
         if not self.is_mounted:
             return
         app, view = self.ups, self.ups.view
-        run = None if app.followed is None else (app.followed.name, view.state.state if view else "waiting")
+        run = None if app.followed is None else (app.followed.name, view.state.state if view else "reading")
         self.query_one(TopBar).tell(run, read_only=app.read_only)
         self.show(view)
         self.refresh_keys()

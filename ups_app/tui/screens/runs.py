@@ -16,9 +16,10 @@ from ups_engine.runs.requests import LIVE
 from ups_engine.runs.state import RunState
 from ups_engine.runs.watch import Damaged, RunsWatcher
 
+_EPOCHS = 7
 _STATE, _RUN, _STAGE = Column("state", 10), Column("run"), Column("stage", 19)
 _NARROW = (_STATE, _RUN, _STAGE)
-_COLUMNS = (*_NARROW, Column("epoch", 9, right=True), Column("best", 8, right=True))
+_COLUMNS = (*_NARROW, Column("epoch", _EPOCHS, right=True), Column("best", 8, right=True))
 _WIDE = (*_COLUMNS, Column("started", 12))
 _SENTENCES = {
     "waiting": "It has been made and is about to begin.",
@@ -165,7 +166,7 @@ def _row(name: str, state: RunState | Damaged) -> list[Cell]:
     else:
         epochs = f"{stage.epoch}/{stage.epochs}"
         share = f"{stage.epoch / max(1, stage.epochs):.0%}"
-        where = [stage.name, epochs if len(epochs) <= 9 else share, figure(stage.best, digits=3)]
+        where = [stage.name, epochs if len(epochs) <= _EPOCHS else share, figure(stage.best, digits=3)]
     return [_word(state.state), name, *where, moment(state.created)]
 
 
