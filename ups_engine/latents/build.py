@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError
 from ups_engine.latents.creation import create_store, restore_files
-from ups_engine.latents.examine import Examination, RowState, examine
+from ups_engine.latents.examine import Examination, examine
 from ups_engine.latents.in_use import InUse
 from ups_engine.latents.layout import Packed, pack
 from ups_engine.latents.locks import StoreLock

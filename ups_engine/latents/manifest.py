@@ -72,11 +72,19 @@ def load_manifest(store: Path) -> Manifest | None:
         samples, frames, tokens, dim = (int(n) for n in record["shape"])
         dtype: CacheDtype = record["dtype"]
         layout = Layout(samples, frames, tokens, dim, dtype)
-        crcs = [ABSENT if text is None else int(text, 16) for text in record["crc32c"]]
-        files = {str(name): int(text, 16) for name, text in record["files"].items()}
+        crcs = [ABSENT if text is None else _number(text) for text in record["crc32c"]]
+        files = {str(name): _number(text) for name, text in record["files"].items()}
         manifest = Manifest(str(record["fingerprint"]), layout, np.array(crcs, dtype=np.int64), files)
         counted = len(crcs) == samples and record["complete"] == manifest.complete
         sound = record["format"] == FORMAT and counted and record["chunk_bytes"] == layout.chunk_bytes
         return manifest if sound else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
+
+
+def _number(text: str) -> int:
+    """A checksum as `save` writes it, and in no other spelling."""
+    number = int(text, 16)
+    if f"{number:08x}" != text:
+        raise ValueError(f"{text!r} is no checksum")
+    return number
