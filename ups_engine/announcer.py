@@ -65,8 +65,9 @@ class Announcer:
             self.emit(kind, stage=self.stage, data=data)
 
     def caches(self, facts: Mapping[str, object]) -> None:
-        """Say what is known of the latent caches; see heartbeats on the page of `ups_engine.runs.events`."""
+        """Say at once what is known of the latent caches; see heartbeats on the page of `ups_engine.runs.events`."""
         self._cache = facts
+        self.emit("heartbeat", data=self.heartbeat())
 
     def heartbeat(self) -> Mapping[str, object]:
         """The data of a heartbeat now."""

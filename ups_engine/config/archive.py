@@ -4,21 +4,27 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from ups_engine.config.files import parse_toml
+from ups_engine.config.files import parse_toml, read_document
 from ups_engine.config.layer import Findings, Layer, seal
-from ups_engine.config.layers import validated
+from ups_engine.config.layers import DEFAULTS, builtin_folder, validated
 from ups_engine.config.notation import toml_value
 from ups_engine.config.paths import SETTINGS, TABLES
 from ups_engine.config.schema import Settings
 
+_OF_THE_VIEWER = ("tui",)
+
 
 def settings_to_toml(settings: Settings) -> str:
-    """Every value as TOML; what is unset is absent. `settings_from_toml` reads it back exactly."""
-    return "\n".join(_table_lines(settings.model_dump(exclude_none=True), "")).lstrip("\n") + "\n"
+    """Every value as TOML; what is unset is absent. `settings_from_toml` reads it back exactly.
+
+    `tui` is left out: how somebody likes to look at a run is no part of it.
+    """
+    values = settings.model_dump(exclude_none=True, exclude={*_OF_THE_VIEWER})
+    return "\n".join(_table_lines(values, "")).lstrip("\n") + "\n"
 
 
 def settings_from_toml(text: str, where: str) -> Settings:
-    """Read archived settings; no other layer has a say.
+    """Read archived settings; no other layer has a say, but the built-in one about what is not archived.
 
     Args:
         text: what `settings_to_toml` wrote.
@@ -27,8 +33,9 @@ def settings_from_toml(text: str, where: str) -> Settings:
     Raises:
         SettingsError: it is not valid TOML, or lacks or holds keys that this version does not.
     """
-    findings = Findings()
-    return validated(seal(Layer(where, parse_toml(text, where)), findings), findings)
+    findings, builtin = Findings(), read_document(builtin_folder() / "default.toml", DEFAULTS)
+    viewer = {table: builtin[table] for table in _OF_THE_VIEWER}
+    return validated(seal(Layer(where, parse_toml(text, where) | viewer), findings), findings)
 
 
 def settings_fingerprint(settings: Settings, sections: Sequence[str]) -> str:

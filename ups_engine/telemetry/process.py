@@ -32,7 +32,7 @@ class CpuMeter:
         """Use since the last call, or since the meter was made, over all threads; 100 is one core's whole time."""
         now, used = time.monotonic(), time.process_time()
         (then, used_then), self._last = self._last, (now, used)
-        return 100 * (used - used_then) / max(now - then, 1e-9)
+        return 100 * max(used - used_then, 0.0) / max(now - then, 1e-9)  # a forked child begins to count anew
 
 
 def _children(pid: int) -> list[int]:
