@@ -187,3 +187,67 @@ def test_a_cache_context_holds_a_target_for_every_split(finished, monkeypatch):
     monkeypatch.chdir(finished.terminal.folder)
     context = cache_context(load_settings(preset="smoke", env={}).settings, str(finished.path))
     assert [len(target.rows) for target in context.targets] == [8, 1, 1]
+
+
+def test_repair_says_what_was_wrong_and_encodes_that_alone(ups, copied, train_store):
+    before = {path: path.read_bytes() for path in train_store.rglob("*") if path.is_file()}
+    flip(chunk(train_store, 3))
+    cut(chunk(train_store, 5))
+    done = ups("check", copied.path, "--deep")
+    assert done.code == 1 and "`ups cache repair` encodes again what is bad" in " ".join(done.out.split())
+    done = ups("repair", copied.path, "--json")
+    splits = {split["name"]: split for split in json.loads(done.out)["splits"]}
+    assert done.code == 0 and (splits["train"]["corrupt"], splits["train"]["encoded"]) == (2, 2)
+    assert splits["val"]["encoded"] == splits["test"]["encoded"] == 0
+    assert "trajectory 3: its checksum fails: 2 of 8 trajectories encoded again." in done.err
+    assert "val: all 1 trajectories are sound, nothing to mend." in done.err
+    assert {path: path.read_bytes() for path in train_store.rglob("*") if path.is_file()} == before
+
+
+def test_a_quick_repair_mends_what_the_quick_check_sees(ups, copied, train_store):
+    flip(chunk(train_store, 3))
+    cut(chunk(train_store, 5))
+    done = ups("repair", copied.path, "--quick")
+    assert done.code == 0 and "1 of 8 trajectories encoded again" in done.err
+    assert ups("check", copied.path).code == 0 and ups("check", copied.path, "--deep").code == 1
+
+
+def test_clear_asks_with_sizes_and_removes_the_caches_of_one_encoder(ups, copied, train_store):
+    root = train_store.parent
+    asked = ups("clear", copied.path)
+    assert asked.code == 1 and "remove 3 caches, " in asked.err and "nothing was removed" in asked.err
+    assert len(list(root.glob("*.zarr"))) == 3
+    done = ups("clear", copied.path, "--yes", "--json")
+    report = json.loads(done.out)
+    assert done.code == 0 and len(report["removed"]) == 3 and not report["kept"] and report["bytes"] > 0
+    assert not list(root.glob("*.zarr")) and "removed 3 caches" in done.err
+    assert "there is nothing to remove" in ups("clear", copied.path, "--yes").err
+    assert ups("build", copied.path).code == 0 and len(list(root.glob("*.zarr"))) == 3
+
+
+def test_stale_caches_are_those_of_no_run_and_all_means_all(ups, copied, train_store):
+    root = train_store.parent
+    settings = ("--preset", "smoke", "--set", "runs.root=.")
+    other = root / "burgers1d-train-0123456789ab.zarr"
+    shutil.copytree(train_store, other)
+    record = (other / "zarr.json").read_text()
+    encoder = json.loads(record)["attributes"]["fingerprint_parts"]["encoder"]
+    fingerprint = json.loads(record)["attributes"]["fingerprint"]
+    (other / "zarr.json").write_text(record.replace(encoder, "1" * 64).replace(fingerprint, "0123456789ab" + "0" * 52))
+    done = ups("clear", "--stale", "--yes", "--json", *settings)
+    assert done.code == 0, done.err
+    assert [Path(store["path"]).name for store in json.loads(done.out)["removed"]] == [other.name]
+    assert ups("check", copied.path, "--deep").code == 0
+    done = ups("clear", "--all", "--yes", *settings)
+    assert done.code == 0 and "removed 3 caches" in done.err and not list(root.glob("*.zarr"))
+    done = ups("clear", "--all", "--stale")
+    assert done.code == 2 and "exclude each other" in done.err
+
+
+def test_caches_that_a_live_run_reads_are_not_cleared(copied, train_store):
+    from ups_engine.latents.in_use import InUse
+
+    with InUse(train_store):
+        done = copied.terminal.run("cache", "clear", copied.path, "--yes")
+    assert done.code == 1 and f"{train_store.name} stays: a live run or a build uses it" in done.err
+    assert "removed 2 caches" in done.err and train_store.exists()
