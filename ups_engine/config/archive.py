@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from ups_engine.config.files import parse_toml, read_document
+from ups_engine.config.files import Document, parse_toml, read_document
 from ups_engine.config.layer import Findings, Layer, seal
 from ups_engine.config.layers import DEFAULTS, builtin_folder, validated
 from ups_engine.config.notation import toml_value
@@ -33,9 +33,11 @@ def settings_from_toml(text: str, where: str) -> Settings:
     Raises:
         SettingsError: it is not valid TOML, or lacks or holds keys that this version does not.
     """
-    findings, builtin = Findings(), read_document(builtin_folder() / "default.toml", DEFAULTS)
-    viewer = {table: builtin[table] for table in _OF_THE_VIEWER}
-    return validated(seal(Layer(where, parse_toml(text, where) | viewer), findings), findings)
+    archived, builtin = parse_toml(text, where), read_document(builtin_folder() / "default.toml", DEFAULTS)
+    viewer = {table: builtin.tables[table] for table in _OF_THE_VIEWER}
+    findings = Findings()
+    layer = Layer(where, Document({**archived.tables, **viewer}, archived.lines))
+    return validated(seal(layer, findings), findings)
 
 
 def settings_fingerprint(settings: Settings, sections: Sequence[str]) -> str:
