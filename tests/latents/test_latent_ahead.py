@@ -1,0 +1,173 @@
+"""Batches one ahead are the same bits, mend and raise in the caller's thread, and leave no thread behind."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from toy_cache import FRAMES, toy_latents, toy_target
+
+from ups_engine.data.pairs import LatentPairs
+from ups_engine.latents.ahead import Ahead
+from ups_engine.latents.buffers import BatchBuffers
+from ups_engine.latents.build import build_target
+from ups_engine.latents.residency import open_latents
+from ups_engine.latents.store import LatentStore
+
+CPU = torch.device("cpu")
+
+
+def samples(n):
+    random = np.random.default_rng(0)
+    return random.integers(0, 10, n), random.integers(0, FRAMES - 2, n)
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("latents-ahead")]
+
+
+@pytest.fixture
+def opened(tmp_path):
+    target = toy_target(tmp_path, dtype="float16")
+    build_target(target)
+    reader = open_latents(target, "disk", CPU)
+    yield target, reader
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        [(0, 8, 1), (8, 8, 1), (16, 8, 1), (24, 6, 1)],  # in order, to the end
+        [(16, 4, 1), (20, 4, 1)],  # resumed within
+        [(0, 6, 1), (6, 6, 1), (12, 4, 1), (16, 6, 1), (22, 6, 2), (28, 2, 2)],  # other sizes, a longer horizon
+        [(8, 8, 1), (0, 8, 1), (0, 8, 1)],  # not in order
+    ],
+)
+def test_batches_made_ahead_have_the_bits_of_gathered_ones(opened, taken):
+    target, reader = opened
+    rows, frames = samples(30)
+    ahead, latents = reader.ahead(rows, frames), toy_latents(target)
+    batches = [ahead.take(*wanted) for wanted in taken]  # all held, so that none may be written over
+    for (first, count, horizon), batch in zip(taken, batches, strict=True):
+        part = range(first, first + count)
+        expected = torch.stack([latents[rows[i], frames[i] : frames[i] + horizon + 1] for i in part])
+        assert torch.equal(batch, expected)
+
+
+def test_the_next_batch_is_made_while_this_one_is_used(opened):
+    _, reader = opened
+    asked = []
+
+    class Spy:
+        device = CPU
+
+        def gather(self, rows, frames, horizon):
+            asked.append(("now", threading.current_thread(), list(rows)))
+            return reader.gather(rows, frames, horizon)
+
+        def gather_ahead(self, rows, frames, horizon):
+            asked.append(("ahead", threading.current_thread(), list(rows)))
+            return reader.gather_ahead(rows, frames, horizon)
+
+    rows, frames = samples(12)
+    assert isinstance(reader.ahead(rows, frames), Ahead)
+    ahead = Ahead(Spy(), rows, frames, reader._worker)
+    for first in (0, 4, 8):
+        ahead.take(first, 4, 1)
+    assert [(when, numbers) for when, _, numbers in asked] == [
+        ("now", list(rows[:4])),
+        ("ahead", list(rows[4:8])),
+        ("ahead", list(rows[8:])),
+    ]
+    assert asked[0][1] is threading.current_thread() and asked[1][1] is not threading.current_thread()
+
+
+def test_damage_met_ahead_is_mended_in_the_thread_that_asks(tmp_path):
+    target, said = toy_target(tmp_path), []
+    build_target(target)
+    chunk = LatentStore(target.path, target.layout).chunk(4)
+    content = bytearray(chunk.read_bytes())
+    content[9] ^= 1
+    chunk.write_bytes(content)
+    reader = open_latents(target, "disk", CPU, lambda sentence: said.append((threading.current_thread(), sentence)))
+    rows = np.array([0, 1, 4, 5])
+    ahead = reader.ahead(rows, np.zeros(4, np.int64))
+    ahead.take(0, 2, 1)
+    assert torch.equal(ahead.take(2, 2, 1), toy_latents(target)[[4, 5], :2])
+    assert [thread for thread, _ in said] == [threading.current_thread()]
+    reader.close()
+
+
+def test_an_error_met_ahead_is_raised_by_the_batch_that_has_it(opened):
+    _, reader = opened
+    ahead = reader.ahead(np.array([0, 1, 2, 10]), np.zeros(4, np.int64))
+    ahead.take(0, 2, 1)
+    with pytest.raises(IndexError):
+        ahead.take(2, 2, 1)
+    ahead.take(0, 2, 1)
+    assert torch.equal(ahead.take(1, 2, 1), reader.gather(np.array([1, 2]), np.array([0, 0]), 1))
+
+
+def test_closing_ends_the_thread(opened):
+    _, reader = opened
+    before = len(threads())
+    rows, frames = samples(20)
+    reader.ahead(rows, frames).take(0, 4, 1)
+    assert len(threads()) == before + 1
+    reader.close()
+    assert len(threads()) == before
+
+
+def test_nothing_is_made_ahead_where_memory_is_as_near_as_it_gets(tmp_path):
+    target = toy_target(tmp_path)
+    build_target(target)
+    assert open_latents(target, "ram", CPU).ahead(*samples(4)) is None
+
+
+def test_pairs_know_a_slice_of_what_was_announced():
+    pairs = LatentPairs.__new__(LatentPairs)
+    taken = []
+
+    class Sequence:
+        def take(self, first, count, horizon):
+            taken.append((first, count, horizon))
+            return torch.zeros(())
+
+    whole = torch.arange(20)
+    pairs._announced = whole, Sequence()
+    assert pairs._taken(whole[4:9], 1) is not None and pairs._taken(whole[4:][2:6], 2) is not None
+    assert taken == [(4, 5, 1), (6, 4, 2)]
+    for other in (torch.arange(20)[4:9], whole[::2], np.arange(4)):
+        assert pairs._taken(other, 1) is None
+    assert len(taken) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_memory_of_a_batch_is_used_again_only_when_no_view_is_left(dtype):
+    buffers = BatchBuffers(locked=False)
+    first = buffers.take((3, 50), dtype)
+    assert first.shape == (3, 50) and first.dtype == dtype
+    place, view = first.data_ptr(), first[1:, 10:].t()
+    del first
+    assert buffers.take((3, 50), dtype).data_ptr() != place
+    del view
+    assert place in [buffers.take((2, 60), dtype).data_ptr()]
+    held = [buffers.take((3, 50), dtype) for _ in range(9)]  # more than are kept
+    assert len({batch.data_ptr() for batch in held}) == 9
+
+
+@pytest.mark.gpu
+def test_batches_on_a_gpu_made_ahead_have_the_same_bits(tmp_path):
+    target = toy_target(tmp_path, dtype="bfloat16")
+    build_target(target)
+    rows, frames = (np.tile(part, 200) for part in samples(30))
+    plain = open_latents(target, "ram", CPU).gather(rows, frames, 1)
+    for choice in ("ram", "disk"):
+        reader = open_latents(target, choice, torch.device("cuda", 0))
+        ahead = reader.ahead(rows, frames)
+        for _ in range(3):
+            batches = [2 * ahead.take(first, 60, 1) for first in range(0, 6000, 60)]
+            assert torch.equal(torch.cat(batches).cpu(), 2 * plain)
+        reader.close()
+    assert not threads()
