@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ups_app.cli import bench, cache, config, data, runs
+from ups_app.cli.doctor import doctor
 from ups_app.cli.evaluate import evaluate
 from ups_app.cli.output import error
 from ups_app.cli.train import train
@@ -28,9 +29,10 @@ app = typer.Typer(
 app.command()(train)
 app.command()(tui)
 app.command()(evaluate)
+app.command()(doctor)
 app.add_typer(config.app, name="config", help="Show, check and start settings files.")
 app.add_typer(data.app, name="data", help="Make simulation data, or find out what a file holds.")
-app.add_typer(cache.app, name="cache", help="Check or build the cache of encoded fields.")
+app.add_typer(cache.app, name="cache", help="Check, build, repair and clear the caches of encoded fields.")
 app.add_typer(bench.app, name="bench", help="Measure what training waits for on this machine.")
 app.add_typer(runs.app, name="runs", help="List, show, control and remove training runs.")
 

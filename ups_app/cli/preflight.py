@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from ups_app.cli.output import print_json
 
 if TYPE_CHECKING:
-    from ups_engine.preflight import Preflight, Verdict
+    from collections.abc import Sequence
+
+    from ups_engine.preflight import Check, Preflight, Verdict
 
 NOT_READY = 1
 """Exit code of a preflight that found something bad."""
@@ -27,11 +29,18 @@ def print_preflight(preflight: "Preflight", as_json: bool) -> None:
     if as_json:
         print_json(preflight.to_json())
         return
+    print_checks(preflight.checks)
+    print()
+    print("ready to start" if preflight.ready else "not ready: mend what is bad")
+
+
+def print_checks(checks: "Sequence[Check]") -> None:
+    """Print checks on stdout, each with its verdict, its name and its sentence."""
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     width = shutil.get_terminal_size((100, 24)).columns
-    names = max(len(check.name) for check in preflight.checks)
+    names = max(len(check.name) for check in checks)
     margin = len("warning") + 2 + names + 2
-    for check in preflight.checks:
+    for check in checks:
         verdict = check.verdict.ljust(len("warning"))
         if coloured:
             verdict = f"\033[{_COLOURS[check.verdict]}m{verdict}\033[0m"
@@ -39,5 +48,3 @@ def print_preflight(preflight: "Preflight", as_json: bool) -> None:
         print(f"{verdict}  {check.name.ljust(names)}  {lines[0] if lines else ''}")
         for line in lines[1:]:
             print(" " * margin + line)
-    print()
-    print("ready to start" if preflight.ready else "not ready: mend what is bad")

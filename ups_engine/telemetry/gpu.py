@@ -53,6 +53,13 @@ def gpu_devices(environment: Mapping[str, str] | None = None) -> list[GpuDevice]
     return [device if device.run_bytes else replace(device, run_bytes=_reserved(device)) for device in chosen]
 
 
+def driver_version() -> str | None:
+    """The NVIDIA driver's version; None without one."""
+    with _nvml() as nvml:
+        answer = None if nvml is None else _ask(nvml, nvml.nvmlSystemGetDriverVersion)
+    return None if answer is None else _text(answer)
+
+
 def select_visible(devices: list[GpuDevice], visible: str) -> list[GpuDevice]:
     """The devices that CUDA_VISIBLE_DEVICES names by number or by the start of a UUID; the first unknown ends it."""
     chosen: list[GpuDevice] = []

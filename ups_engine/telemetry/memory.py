@@ -52,7 +52,18 @@ def available_memory(
     cgroup_root: Path = Path("/sys/fs/cgroup"),
     environment: Mapping[str, str] | None = None,
 ) -> MemoryBudget:
-    """The memory that this process may still take.
+    """The memory that this process may still take: the budget of `memory_budgets` with the least left."""
+    budgets = memory_budgets(cgroup_file=cgroup_file, cgroup_root=cgroup_root, environment=environment)
+    return min(budgets, key=lambda budget: budget.available_bytes)
+
+
+def memory_budgets(
+    *,
+    cgroup_file: Path = Path("/proc/self/cgroup"),
+    cgroup_root: Path = Path("/sys/fs/cgroup"),
+    environment: Mapping[str, str] | None = None,
+) -> list[MemoryBudget]:
+    """Every limit that applies to this process's memory, and what it leaves; the host's first.
 
     Args:
         cgroup_file: where the kernel lists the control groups of this process.
@@ -60,12 +71,11 @@ def available_memory(
         environment: searched for SLURM's variables; None means the process's own.
     """
     host = psutil.virtual_memory()
-    budgets = [
+    return [
         MemoryBudget(int(host.available), "host memory", int(host.total)),
         *_cgroup_budgets(cgroup_file, cgroup_root),
         *_slurm_budgets(os.environ if environment is None else environment),
     ]
-    return min(budgets, key=lambda budget: budget.available_bytes)
 
 
 def process_memory() -> ProcessMemory:
@@ -86,7 +96,8 @@ def _cgroup_budgets(cgroup_file: Path, root: Path) -> Iterator[MemoryBudget]:
     for line in lines:
         number, controllers, path = [*line.split(":", 2), "", ""][:3]
         if number == "0" and not controllers:
-            for group, name in _ancestors(root, path):
+            # Where both versions are mounted, the second has a folder of its own.
+            for group, name in _ancestors(root / "unified" if (root / "unified").is_dir() else root, path):
                 for limit in ("memory.max", "memory.high"):
                     yield from _budget(group, name, limit, "memory.current", "inactive_file")
         elif "memory" in controllers.split(","):
