@@ -132,7 +132,7 @@ def test_log_prints_the_events_of_a_run_that_has_no_log_file(ups, parked):
     lines = ups("log", "parked").stdout.splitlines()
     assert len(lines) == 7  # neither the step nor the heartbeat
     assert "stage_finished  autoencoder  best=0.125 seconds=3" in lines[3]
-    assert "epoch  operator epoch 0 step 10  loss=1 best=null" in lines[5]
+    assert "epoch           operator epoch 0 step 10  loss=1 best=null" in lines[5]
     assert len(ups("log", "parked", "-n", "2").stdout.splitlines()) == 2
 
 

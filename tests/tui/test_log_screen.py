@@ -5,7 +5,7 @@ from pilots import goes_to, keys_of, make_app, piloted, text_of, until
 from textual.widgets import Log
 
 from ups_app.tui.log_tail import LogTail
-from ups_app.tui.wording import event_line, printable
+from ups_app.wording import event_line, printable
 from ups_engine.runs.events import Event
 
 
@@ -99,4 +99,4 @@ def test_lines_look_as_a_terminal_would_have_left_them(line, shown):
 
 def test_an_event_is_one_line(monkeypatch):
     event = Event(7, 0.0, "validation", "operator", 3, 40, {"score": 0.0123456, "why": "x", "metrics": {"a": 1}})
-    assert event_line(event)[8:] == '  validation     operator epoch 3 step 40  score=0.01235 why=x metrics={"a": 1}'
+    assert event_line(event)[8:] == '  validation      operator epoch 3 step 40  score=0.01235 why=x metrics={"a": 1}'

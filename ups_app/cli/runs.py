@@ -11,10 +11,10 @@ from ups_app.cli.options import AsJson, Run, find_run, runs_root
 from ups_app.cli.output import error, human_seconds, notice, print_json, print_table
 
 if TYPE_CHECKING:
-    from ups_engine.runs.events import Event
     from ups_engine.runs.state import RunState
 
 app = typer.Typer(no_args_is_help=True)
+_CLOCK = "%Y-%m-%d %H:%M:%S"
 
 
 @app.command(name="list")
@@ -78,8 +78,10 @@ def log(
         for line in _tail(run.log, lines):
             print(line)
     else:
+        from ups_app.wording import event_line
+
         for event in recent_events(run.events, lines):
-            print(_event_line(event))
+            print(event_line(event, _CLOCK))
 
 
 control.register(app)
@@ -122,23 +124,5 @@ def _tail(path: Path, lines: int) -> list[str]:
     return text.splitlines()[-lines:]
 
 
-def _event_line(event: "Event") -> str:
-    place = " ".join(
-        f"{word} {value}" if word else str(value)
-        for word, value in (("", event.stage), ("epoch", event.epoch), ("step", event.step))
-        if value is not None
-    )
-    data = " ".join(f"{key}={_brief(value)}" for key, value in event.data.items())
-    return "  ".join(part for part in (_clock(event.time), event.kind, place, data) if part)
-
-
-def _brief(value: object) -> str:
-    import json
-
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def _clock(when: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
+    return time.strftime(_CLOCK, time.localtime(when))

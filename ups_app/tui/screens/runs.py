@@ -10,7 +10,7 @@ from ups_app.tui.looks import STATES
 from ups_app.tui.screens.commanding import RunCommands
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.table import Cell, Column, Table
-from ups_app.tui.wording import figure, moment
+from ups_app.wording import figure, moment
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.requests import LIVE
 from ups_engine.runs.state import RunState

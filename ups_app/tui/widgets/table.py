@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from rich.text import Text
 from textual import events
@@ -11,6 +11,7 @@ from textual.widgets import DataTable
 
 from ups_app.tui.widgets.bars import shortened
 
+_NARROWEST = 8
 Cell: TypeAlias = str | tuple[str, str]
 """A text, or a text and the variable of its colour, such as `warning`."""
 
@@ -21,7 +22,7 @@ class Column:
 
     title: str
     width: int | None = None
-    """Cells; None shares what the others leave."""
+    """Cells; None is as wide as its longest text so far, where there is room."""
     right: bool = False
 
 
@@ -43,6 +44,8 @@ class Table(DataTable[Text]):
         self._columns_wanted = tuple(columns)
         self._rows: tuple[tuple[str, tuple[Cell, ...]], ...] = ()
         self._drawn: dict[str, list[Text]] = {}
+        self._fitted: tuple[int, ...] = ()
+        self._longest: dict[Column, int] = {}
 
     @property
     def highlighted(self) -> str | None:
@@ -52,23 +55,15 @@ class Table(DataTable[Text]):
     def fit(self, columns: Sequence[Column]) -> None:
         """Take other columns; the rows follow with the next `put`."""
         if tuple(columns) != self._columns_wanted:
-            self._columns_wanted, self._rows = tuple(columns), ()
-            self._set_up()
+            self._columns_wanted, self._rows, self._fitted = tuple(columns), (), ()
 
     def put(self, rows: Iterable[tuple[str, Sequence[Cell]]]) -> None:
         """Show rows, each a key and a cell for every column."""
         self._rows = tuple((key, tuple(cells)) for key, cells in rows)
-        drawn = {
-            key: [self._draw(*pair) for pair in zip(cells, self._fitted(), strict=True)] for key, cells in self._rows
-        }
-        if list(drawn) == list(self._drawn):
-            for key, cells in drawn.items():
-                for number, (new, old) in enumerate(zip(cells, self._drawn[key], strict=True)):
-                    if new != old or new.style != old.style:
-                        self.update_cell(key, str(number), new)
+        if self._widths() != self._fitted:
+            self._set_up()
         else:
-            self._fill(drawn)
-        self._drawn = drawn
+            self._show()
 
     def highlight(self, key: str) -> None:
         """Put the cursor on a row, if it is there."""
@@ -85,30 +80,48 @@ class Table(DataTable[Text]):
         self._set_up()
 
     def _set_up(self) -> None:
+        """Make the columns anew, and the rows with them."""
         key = self.highlighted
         self.clear(columns=True)
-        self._drawn = {}
-        for number, column in enumerate(self._fitted()):
-            title = Text(column.title, justify="right" if column.right else "left")
-            self.add_column(title, width=column.width, key=str(number))
-        self.put(self._rows)
+        self._drawn, self._fitted = {}, self._widths()
+        for number, (column, width) in enumerate(zip(self._columns_wanted, self._fitted, strict=True)):
+            self.add_column(Text(column.title, justify=_side(column)), width=width, key=str(number))
+        self._show()
         if key is not None:
             self.highlight(key)
 
-    def _fitted(self) -> list[Column]:
+    def _widths(self) -> tuple[int, ...]:
+        """Fixed widths as wanted; the others as their texts need, the longest giving way where room is short."""
         columns = self._columns_wanted
-        fixed = sum(column.width or 0 for column in columns)
-        flexible = sum(column.width is None for column in columns)
-        room = self.size.width - self.styles.scrollbar_size_vertical - 2 * self.cell_padding * len(columns) - fixed
-        share = max(8, room // flexible) if flexible else 0
-        return [Column(column.title, column.width or share, column.right) for column in columns]
+        for number, column in enumerate(columns):
+            texts = [cells[number] for _, cells in self._rows]
+            lengths = [len(text if isinstance(text, str) else text[0]) for text in texts]
+            self._longest[column] = max([self._longest.get(column, len(column.title)), *lengths])
+        room = self.size.width - self.styles.scrollbar_size_vertical - 2 * self.cell_padding * len(columns)
+        room -= sum(column.width or 0 for column in columns)
+        flexible = sorted((c for c in columns if c.width is None), key=lambda c: self._longest[c])
+        widths = {}
+        for left, column in zip(range(len(flexible), 0, -1), flexible, strict=True):
+            widths[column] = max(_NARROWEST, min(self._longest[column], room // left))
+            room -= widths[column]
+        return tuple(column.width or widths[column] for column in columns)
 
-    def _draw(self, cell: Cell, column: Column) -> Text:
+    def _show(self) -> None:
+        """Draw what changed."""
+        drawn = {key: list(map(self._draw, cells, self._columns_wanted, self._fitted)) for key, cells in self._rows}
+        if list(drawn) == list(self._drawn):
+            for key, cells in drawn.items():
+                for number, (new, old) in enumerate(zip(cells, self._drawn[key], strict=True)):
+                    if new != old or new.style != old.style:
+                        self.update_cell(key, str(number), new)
+        else:
+            self._fill(drawn)
+        self._drawn = drawn
+
+    def _draw(self, cell: Cell, column: Column, width: int) -> Text:
         text, variable = cell if isinstance(cell, tuple) else (cell, None)
         colour = "" if variable is None else self.app.theme_variables.get(variable, "")
-        return Text(
-            shortened(text, column.width or 8), style=colour, justify="right" if column.right else "left", no_wrap=True
-        )
+        return Text(shortened(text, width), style=colour, justify=_side(column), no_wrap=True)
 
     def _fill(self, drawn: dict[str, list[Text]]) -> None:
         key = list(self._drawn)[self.cursor_row] if self.cursor_row < len(self._drawn) else None
@@ -117,3 +130,7 @@ class Table(DataTable[Text]):
             self.add_row(*cells, key=row)
         if key is not None:
             self.highlight(key)
+
+
+def _side(column: Column) -> Literal["left", "right"]:
+    return "right" if column.right else "left"

@@ -1,4 +1,4 @@
-"""Times, figures and events in words, as all screens write them."""
+"""Times, figures and events in words, as commands and screens write them."""
 
 import json
 import re
@@ -19,16 +19,21 @@ def figure(value: float | None, digits: int = 4) -> str:
     return "-" if value is None else f"{value:.{digits}g}"
 
 
-def event_line(event: Event) -> str:
-    """An event on one line: when, what, where, and its data."""
-    place = [
-        event.stage,
-        *(f"{word} {at}" for word, at in (("epoch", event.epoch), ("step", event.step)) if at is not None),
-    ]
-    data = [f"{key}={_brief(value)}" for key, value in event.data.items()]
-    when = time.strftime("%H:%M:%S", time.localtime(event.time))
-    what = " ".join(filter(None, place))
-    return f"{when}  {event.kind:<14} {what}{'  ' if what and data else ''}{' '.join(data)}"
+def event_line(event: Event, when: str = "%H:%M:%S") -> str:
+    """An event on one line: when, what, where, and its data.
+
+    Args:
+        event: any.
+        when: how its time is written.
+    """
+    place = " ".join(
+        f"{word} {value}" if word else str(value)
+        for word, value in (("", event.stage), ("epoch", event.epoch), ("step", event.step))
+        if value is not None
+    )
+    data = " ".join(f"{key}={_brief(value)}" for key, value in event.data.items())
+    moment = time.strftime(when, time.localtime(event.time))
+    return "  ".join(part for part in (moment, f"{event.kind:<14}", place, data) if part).rstrip()
 
 
 def printable(line: str) -> str:
