@@ -78,7 +78,7 @@ def test_all_mistakes_of_all_layers_are_told_at_once(load, tmp_path):
             "training.optimizer.betas=[0.9, 1.0]",
             "training.optimizer.betas[1] = 1.0 (--set) must be a number of at least 0 and below 1",
         ),
-        ("latent.residency=tape", 'latent.residency = "tape" (--set) must be one of auto, gpu, ram, disk'),
+        ("latent.residency=tape", 'latent.residency = "tape" (--set) must be one of auto, gpu, ram, disk, on_the_fly'),
         ("stages.evaluation.epochs=2", "stages.evaluation.epochs = 2 (--set) must be a whole number of at least 0 and"),
         ("training=3", "--set: training is a table and cannot be 3; set the keys in it, such as training.batch_size"),
         (

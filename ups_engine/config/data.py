@@ -71,5 +71,6 @@ class LatentSettings(Section):
     """Folder of the latent caches; unset means `latent_cache` under `data.root`."""
     cache_dtype: Literal["float32", "float16", "bfloat16"]
     """Number format of cached latents."""
-    residency: Literal["auto", "gpu", "ram", "disk"]
-    """Where latents live while training; auto chooses by what is free and says why."""
+    residency: Literal["auto", "gpu", "ram", "disk", "on_the_fly"]
+    """Where latents live while training; auto chooses by what is free and says why. Caches are completed before
+    that, with on_the_fly during it: what is missing is encoded and stored when it is first needed."""

@@ -215,27 +215,36 @@ def load_resident(
     Raises:
         CacheError: the memory does not suffice, or a chunk is damaged and cannot be mended.
     """
-    layout = store.layout
+    latents = room_for(store.layout, home)
+    by_row = latents.view(store.layout.samples, -1)
+    if faults := fill(store, checksums, by_row, range(store.layout.samples)):
+        checksums = repair(faults)
+        if faults := fill(store, checksums, by_row, list(faults)):
+            raise damaged(store, faults)
+    return resident(latents, store.layout, device)
+
+
+def resident(latents: torch.Tensor, layout: Layout, device: torch.device) -> RamLatents | DeviceLatents:
+    """The reader of latents (samples * frames, tokens * dim) in memory; `device` is where batches go."""
+    return RamLatents(latents, layout, device) if latents.device.type == "cpu" else DeviceLatents(latents, layout)
+
+
+def room_for(layout: Layout, home: torch.device) -> torch.Tensor:
+    """Memory (samples * frames, tokens * dim) for a whole store, undefined.
+
+    Raises:
+        CacheError: there is not so much memory.
+    """
+    shape = (layout.samples * layout.frames, layout.frame_numbers)
     try:
-        latents = _room(layout, home)
+        if home.type != "cpu":
+            return torch.empty(shape, device=home)
+        return allocate(shape[0] * shape[1], torch.float32).view(shape)
     except (OSError, RuntimeError) as error:  # the kernel's and torch's ways to say so
         raise CacheError(
             f"{human_bytes(layout.memory_bytes)} of latents do not fit into the memory of {home}",
             "use --set latent.residency=disk",
         ) from error
-    by_row = latents.view(layout.samples, -1)
-    if faults := _fill(store, checksums, by_row, range(layout.samples)):
-        checksums = repair(faults)
-        if faults := _fill(store, checksums, by_row, list(faults)):
-            raise damaged(store, faults)
-    return RamLatents(latents, layout, device) if home.type == "cpu" else DeviceLatents(latents, layout)
-
-
-def _room(layout: Layout, home: torch.device) -> torch.Tensor:
-    shape = (layout.samples * layout.frames, layout.frame_numbers)
-    if home.type != "cpu":
-        return torch.empty(shape, device=home)
-    return allocate(shape[0] * shape[1], torch.float32).view(shape)
 
 
 def damaged(store: LatentStore, faults: Faults) -> CacheError:
@@ -248,7 +257,7 @@ def damaged(store: LatentStore, faults: Faults) -> CacheError:
     )
 
 
-def _fill(store: LatentStore, checksums: NDArray[np.int64], by_row: torch.Tensor, rows: range | list[int]) -> Faults:
+def fill(store: LatentStore, checksums: NDArray[np.int64], by_row: torch.Tensor, rows: range | list[int]) -> Faults:
     """Read rows into a tensor (samples, numbers of a row), through a buffer of bounded size; return the bad ones."""
     layout = store.layout
     group = min(max(_STAGING_BYTES // layout.row_bytes, 1), max(len(rows), 1))
@@ -270,4 +279,4 @@ def _fill(store: LatentStore, checksums: NDArray[np.int64], by_row: torch.Tensor
 def _on_host(index: Index) -> NDArray[np.int64]:
     if isinstance(index, torch.Tensor):
         index = index.cpu().numpy()
-    return np.asarray(index, dtype=np.int64)
+    return index if index.dtype == np.int64 else index.astype(np.int64)

@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError, SettingsError
-from ups_engine.latents.build import build_target
-from ups_engine.latents.examine import examine, name_rows
+from ups_engine.latents.build import build_target, prepare_target
+from ups_engine.latents.completing import CompletingLatents, Completion
+from ups_engine.latents.examine import Examination, examine, name_rows
 from ups_engine.latents.manifest import load_manifest
 from ups_engine.latents.mapped import DiskLatents
 from ups_engine.latents.readers import Faults, LatentReader, load_resident
 from ups_engine.latents.store import LatentStore
-from ups_engine.latents.target import CacheTarget, Choice
+from ups_engine.latents.target import CacheTarget, Choice, Wanted
 from ups_engine.telemetry.gpu import GpuDevice
 from ups_engine.telemetry.memory import MemoryBudget, available_memory
 from ups_engine.telemetry.units import human_bytes
@@ -78,20 +78,23 @@ def gpu_free(device: torch.device, gpus: Sequence[GpuDevice]) -> int | None:
     return gpus[number].free_bytes if number < len(gpus) else int(torch.cuda.mem_get_info(device)[0])
 
 
-def choose(
-    required: int, memory: MemoryBudget, gpu_free: int | None, forced: Literal["auto"] | Choice = "auto"
-) -> Residency:
+def choose(required: int, memory: MemoryBudget, gpu_free: int | None, forced: Wanted = "auto") -> Residency:
     """Choose the fastest place that holds the latents.
 
     Args:
         required: bytes of all latents in float32, the format of training.
         memory: what is free on the host.
         gpu_free: bytes free on the GPU that trains; None where the CPU trains.
-        forced: the setting `latent.residency`.
+        forced: the setting `latent.residency`; `on_the_fly` says when latents are encoded, not where they live.
 
     Raises:
         SettingsError: `gpu` is forced and no GPU trains.
     """
+    if forced == "on_the_fly":
+        found = choose(required, memory, gpu_free)
+        return Residency(
+            found.choice, f"{found.reason}; latent.residency = on_the_fly completes the caches while training"
+        )
     need = f"{human_bytes(required)} of latents"
     ram = (
         f"the {human_bytes(memory.available_bytes)} of memory free under {memory.limit_source},"
@@ -143,7 +146,45 @@ def open_latents(
     Raises:
         CacheError: the cache is not complete, the memory does not suffice, or damage cannot be mended.
     """
-    seen = examine(target)
+    return _open(target, examine(target), choice, device, notify)
+
+
+def open_on_the_fly(
+    target: CacheTarget,
+    choice: Choice,
+    device: torch.device,
+    notify: Callable[[str], None] = lambda sentence: None,
+    completed: Callable[[int], None] = lambda complete: None,
+) -> LatentReader:
+    """Open a cache that is completed while it is read; batches have the bits that those of a complete one have.
+
+    Args:
+        target: the cache.
+        choice: where the latents live.
+        device: where batches go.
+        notify: told in a sentence about damage that was mended.
+        completed: told how many trajectories are complete, at once and whenever more are.
+
+    Raises:
+        CacheError: the memory or the disk does not suffice.
+        RunError: the disk refuses a write.
+    """
+    seen = prepare_target(target, notify)
+    completed(seen.manifest.complete)
+    if seen.complete:
+        return _open(target, seen, choice, device, notify)
+    completion = Completion(target, seen, notify, completed)
+    store = LatentStore(target.path, target.layout)
+    if choice == "disk":
+        limit = mapped_limit(available_memory())
+        return DiskLatents(store, seen.manifest.checksums, device, limit, completion)
+    home = device if choice == "gpu" else torch.device("cpu")
+    return CompletingLatents(store, seen.manifest.checksums, home, device, completion)
+
+
+def _open(
+    target: CacheTarget, seen: Examination, choice: Choice, device: torch.device, notify: Callable[[str], None]
+) -> LatentReader:
     if not seen.complete:
         raise CacheError(
             f"the {target.split} cache {target.path} is not complete: {'; '.join(seen.findings)}",

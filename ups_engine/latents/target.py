@@ -13,6 +13,9 @@ from ups_engine.latents.fingerprint import Fingerprint
 from ups_engine.latents.layout import CacheDtype, Layout
 
 Choice: TypeAlias = Literal["gpu", "ram", "disk"]
+"""Where latents live while training."""
+Wanted: TypeAlias = Literal["auto", "gpu", "ram", "disk", "on_the_fly"]
+"""The setting `latent.residency`."""
 
 
 @dataclass(frozen=True)
@@ -64,4 +67,4 @@ class CacheContext:
     targets: tuple[CacheTarget, ...]
     note: str
     device: str
-    residency: Literal["auto"] | Choice
+    residency: Wanted

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from ups_engine.errors import UpsError
 from ups_engine.latents.residency import choose, gpu_free
-from ups_engine.latents.target import Choice
+from ups_engine.latents.target import Wanted
 from ups_engine.preflight.verdict import Check
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.lease import owner_of
@@ -27,7 +26,7 @@ def check_memory(
     memory: MemoryBudget,
     device: torch.device,
     gpus: Sequence[GpuDevice],
-    forced: Literal["auto"] | Choice,
+    forced: Wanted,
 ) -> Check:
     """Where the latents would live, and whether there is room to work at all.
 
