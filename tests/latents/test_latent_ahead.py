@@ -1,6 +1,7 @@
 """Batches one ahead are the same bits, mend and raise in the caller's thread, and leave no thread behind."""
 
 import threading
+from concurrent.futures import wait
 
 import numpy as np
 import pytest
@@ -73,7 +74,10 @@ def test_the_next_batch_is_made_while_this_one_is_used(opened):
     rows, frames = samples(12)
     assert isinstance(reader.ahead(rows, frames), Ahead)
     ahead = Ahead(Spy(), rows, frames, reader._worker)
-    for first in (0, 4, 8):
+    ahead.take(0, 4, 1)
+    wait([future for _, future in ahead._coming])
+    assert len(asked) == 3  # with nothing taken yet
+    for first in (4, 8):
         ahead.take(first, 4, 1)
     assert [(when, numbers) for when, _, numbers in asked] == [
         ("now", list(rows[:4])),

@@ -20,7 +20,7 @@ def _group() -> None:
 @app.command()
 def cache(
     size: Annotated[int, typer.Option("--size", min=8, metavar="MIB", help="Size of the cache that is made.")] = 256,
-    pairs: Annotated[int, typer.Option("--pairs", min=1, metavar="N", help="Pairs of a batch on the host.")] = 1024,
+    pairs: Annotated[int, typer.Option("--pairs", min=1, metavar="N", help="Pairs of a batch on the host.")] = 4096,
     dtype: Annotated[
         Literal["float32", "float16", "bfloat16"], typer.Option("--dtype", help="Its number format.")
     ] = "float32",

@@ -1,14 +1,22 @@
-"""Batches one ahead: while one is trained on, the next is gathered and, for a GPU, on its way there.
+"""Batches ahead: while one is trained on, the next are gathered and, for a GPU, on their way there.
 
 What a batch holds is a pure function of its numbers, so nothing here changes a bit, nor has a state to resume.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+Wanted: TypeAlias = tuple[int, int, int]
+"""First sample, number of samples, horizon."""
+Made: TypeAlias = tuple[torch.Tensor, torch.cuda.Event | None]
+"""A batch, and when it is on the GPU."""
+
+_DEPTH = 2  # with one alone, the time in which two threads wake each other would be spent on every batch
 
 
 class Source(Protocol):
@@ -26,7 +34,7 @@ class Source(Protocol):
 class Ahead:
     """A sequence of samples, taken in batches.
 
-    The next batch is expected to go on where one ended, with as many samples and the same horizon. Whatever is taken
+    Batches are expected to go on where one ended, with as many samples and the same horizon. Whatever is taken
     instead is gathered then and there. An error met while working ahead is left for the batch to be taken, where
     gathering again mends or raises it in the caller's thread.
 
@@ -42,7 +50,7 @@ class Ahead:
     ) -> None:
         self._source, self._rows, self._frames, self._worker = source, rows, frames, worker
         self._stream = torch.cuda.Stream(source.device) if source.device.type == "cuda" else None
-        self._next: tuple[tuple[int, int, int], Future[torch.Tensor]] | None = None
+        self._coming: deque[tuple[Wanted, Future[Made]]] = deque()
 
     def take(self, first: int, count: int, horizon: int) -> torch.Tensor:
         """Latents of samples `first` to `first + count`, see `LatentReader.gather`."""
@@ -50,27 +58,32 @@ class Ahead:
         if batch is None:
             part = slice(first, first + count)
             batch = self._source.gather(self._rows[part], self._frames[part], horizon)
-        following = min(count, len(self._rows) - first - count)
-        if following > 0:
-            expected = (first + count, following, horizon)
-            self._next = expected, self._worker.submit(self._make, *expected)
+        end = first + count * (1 + len(self._coming))
+        while len(self._coming) < _DEPTH and end < len(self._rows):
+            expected = (end, min(count, len(self._rows) - end), horizon)
+            self._coming.append((expected, self._worker.submit(self._make, *expected)))
+            end += count
         return batch
 
-    def _made(self, wanted: tuple[int, int, int]) -> torch.Tensor | None:
+    def _made(self, wanted: Wanted) -> torch.Tensor | None:
         """The batch that was made ahead, if it is the wanted one and nothing went wrong."""
-        if self._next is None:
-            return None
-        (expected, future), self._next = self._next, None
-        if future.exception() is not None or expected != wanted:
-            return None
-        batch = future.result()
-        if self._stream is not None:
-            current = torch.cuda.current_stream(self._source.device)
-            current.wait_stream(self._stream)
-            batch.record_stream(current)
-        return batch
+        if self._coming and self._coming[0][0] == wanted:
+            future = self._coming.popleft()[1]
+            if future.exception() is None:
+                batch, arrived = future.result()
+                if arrived is not None:
+                    current = torch.cuda.current_stream(self._source.device)
+                    current.wait_event(arrived)
+                    batch.record_stream(current)
+                return batch
+        for _, future in self._coming:
+            future.cancel()
+        wait([future for _, future in self._coming])
+        self._coming.clear()
+        return None
 
-    def _make(self, first: int, count: int, horizon: int) -> torch.Tensor:
+    def _make(self, first: int, count: int, horizon: int) -> Made:
         part = slice(first, first + count)
         with torch.cuda.stream(self._stream):
-            return self._source.gather_ahead(self._rows[part], self._frames[part], horizon)
+            batch = self._source.gather_ahead(self._rows[part], self._frames[part], horizon)
+        return batch, None if self._stream is None else self._stream.record_event()
