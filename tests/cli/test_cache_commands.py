@@ -110,6 +110,7 @@ def test_building_mends_what_is_lost_and_can_be_bounded_to_a_split_and_a_number(
     assert copied.terminal.folder / split["path"] == train_store and train_store.exists()
     done = ups("build", copied.path)
     assert done.code == 0 and done.out == "" and "train: 8 of 8 trajectories complete, 6 encoded in" in done.err
+    assert "bound by " in done.err and "reading the source " in done.err
     assert ups("check", copied.path, "--deep").code == 0
 
 
@@ -179,6 +180,21 @@ def test_training_encodes_a_damaged_chunk_again_with_a_word_and_comes_to_the_sam
     assert all(f"warning: {warning}\n" in done.err for warning in warnings)
     assert run.checkpoints()["steady_prior.safetensors"] == finished.checkpoints()["steady_prior.safetensors"]
     assert run.terminal.run("cache", "check", run.path, "--deep").code == 0
+
+
+def test_training_that_completes_its_caches_on_the_fly_comes_to_the_same_bits_and_stores(finished, tmp_path):
+    terminal = working_folder(tmp_path / "work")
+    run = train_tiny(terminal, "--set", "latent.residency=on_the_fly")
+    assert run.done.code == 0
+    assert "latent.residency = on_the_fly completes the caches while training" in run.done.err
+    assert run.checkpoints() == finished.checkpoints()
+    told = [event["data"]["cache"] for event in run.events() if "cache" in event["data"]]
+    counts = [cache["complete"] for cache in told]
+    assert counts[0] == 0 and counts == sorted(counts) and told[-1]["samples"] == 10
+    ours, theirs = (folder / "data/latent_cache" for folder in (terminal.folder, finished.terminal.folder))
+    chunks = {path.relative_to(ours): path.read_bytes() for path in ours.glob("*/latents/c.*")}
+    assert len(chunks) == counts[-1] == 8, "validation and test read fields, not latents"
+    assert all((theirs / name).read_bytes() == data for name, data in chunks.items())
 
 
 def test_a_cache_context_holds_a_target_for_every_split(finished, monkeypatch):

@@ -77,9 +77,10 @@ def build(
         begin = time.monotonic()
         result = build_target(target, limit=limit, progress=progress)
         progress.end()
+        bound = f", {result.effort.sentence()}" if result.built else ""
         notice(
             f"{target.split}: {result.complete} of {result.samples} trajectories complete,"
-            f" {result.built} encoded in {human_seconds(time.monotonic() - begin)}, {target.path}"
+            f" {result.built} encoded in {human_seconds(time.monotonic() - begin)}{bound}, {target.path}"
         )
         built.append(
             {
@@ -87,6 +88,7 @@ def build(
                 "samples": result.samples,
                 "complete": result.complete,
                 "built": result.built,
+                "time_shares": result.effort.shares,
                 "path": str(target.path),
             }
         )
