@@ -13,7 +13,7 @@ from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.event_file import READ_SIZE, Event, parse_event, rare_lines, read_whole_lines
 from ups_engine.runs.state import summarise
 from ups_engine.stages import evaluation
-from ups_engine.stages.operator import max_horizon
+from ups_engine.stages.networks import max_horizon
 from ups_engine.stages.registry import TRAINING_STAGES
 from ups_engine.telemetry.memory import available_memory
 from ups_engine.training.machine import pick_device

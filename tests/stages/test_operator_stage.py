@@ -6,7 +6,8 @@ from lab import draw
 
 from ups_engine.evaluation.rollout import Protocol, try_persistence
 from ups_engine.losses import mse, relative_loss
-from ups_engine.stages.operator import horizon_at, loss_weights, max_horizon
+from ups_engine.stages.networks import max_horizon
+from ups_engine.stages.operator import horizon_at, loss_weights
 
 FORWARD = ["training.lambda_forward=1", "training.lambda_relative=0"]
 CURRICULUM = (

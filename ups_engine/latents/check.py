@@ -53,6 +53,7 @@ class CacheReport:
         gpus: the GPUs, in CUDA's order.
         residency: what training would choose.
         deep: every checksum was verified, and a sample encoded again.
+        working: bytes of GPU memory that training wants beside the latents.
     """
 
     splits: tuple[SplitReport, ...]
@@ -60,6 +61,7 @@ class CacheReport:
     gpus: tuple[GpuDevice, ...]
     residency: Residency
     deep: bool
+    working: int = 0
 
     @property
     def ready(self) -> bool:
@@ -86,7 +88,7 @@ class CacheReport:
                     "name": gpu.name,
                     "free_bytes": gpu.free_bytes,
                     "total_bytes": gpu.total_bytes,
-                    "sufficient": gpu_sufficient(self.required, gpu.free_bytes),
+                    "sufficient": gpu_sufficient(self.required, gpu.free_bytes, self.working),
                 }
                 for gpu in self.gpus
             ],
@@ -140,5 +142,6 @@ def check_targets(
     gpus = gpu_devices() if gpus is None else gpus
     splits = tuple(SplitReport(target, examine(target, deep=deep, progress=progress)) for target in context.targets)
     required = sum(target.layout.memory_bytes for target in context.targets)
-    residency = choose(required, memory, gpu_free(torch.device(context.device), gpus), context.residency)
-    return CacheReport(splits, memory, tuple(gpus), residency, deep)
+    free = gpu_free(torch.device(context.device), gpus)
+    residency = choose(required, memory, free, context.residency, context.working)
+    return CacheReport(splits, memory, tuple(gpus), residency, deep, context.working)

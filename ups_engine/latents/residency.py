@@ -39,9 +39,12 @@ def ram_kept(memory: MemoryBudget) -> int:
     return max(_RAM_KEPT, memory.total_bytes // _KEPT_SHARE)
 
 
-def gpu_kept(free: int) -> int:
-    """Bytes of GPU memory kept for networks, optimiser and activations: a tenth of what is free, at least 2 GiB."""
-    return max(_GPU_KEPT, free // _KEPT_SHARE)
+def gpu_kept(free: int, working: int = 0) -> int:
+    """Bytes of GPU memory kept for networks, optimiser and activations.
+
+    What a probe step wants (see `stages.working`), but never less than 2 GiB and a tenth of what is free.
+    """
+    return max(_GPU_KEPT, free // _KEPT_SHARE, working)
 
 
 def ram_sufficient(required: int, memory: MemoryBudget) -> bool:
@@ -49,9 +52,9 @@ def ram_sufficient(required: int, memory: MemoryBudget) -> bool:
     return required <= memory.available_bytes - ram_kept(memory)
 
 
-def gpu_sufficient(required: int, free: int) -> bool:
-    """Whether `required` bytes of latents may be taken from a GPU with `free` bytes free."""
-    return required <= free - gpu_kept(free)
+def gpu_sufficient(required: int, free: int, working: int = 0) -> bool:
+    """Whether `required` bytes of latents may be taken from a GPU with `free` bytes free, `working` for the step."""
+    return required <= free - gpu_kept(free, working)
 
 
 def mapped_limit(memory: MemoryBudget) -> int:
@@ -78,7 +81,9 @@ def gpu_free(device: torch.device, gpus: Sequence[GpuDevice]) -> int | None:
     return gpus[number].free_bytes if number < len(gpus) else int(torch.cuda.mem_get_info(device)[0])
 
 
-def choose(required: int, memory: MemoryBudget, gpu_free: int | None, forced: Wanted = "auto") -> Residency:
+def choose(
+    required: int, memory: MemoryBudget, gpu_free: int | None, forced: Wanted = "auto", working: int = 0
+) -> Residency:
     """Choose the fastest place that holds the latents.
 
     Args:
@@ -86,12 +91,13 @@ def choose(required: int, memory: MemoryBudget, gpu_free: int | None, forced: Wa
         memory: what is free on the host.
         gpu_free: bytes free on the GPU that trains; None where the CPU trains.
         forced: the setting `latent.residency`; `on_the_fly` says when latents are encoded, not where they live.
+        working: bytes of GPU memory that a step wants beside the latents.
 
     Raises:
         SettingsError: `gpu` is forced and no GPU trains.
     """
     if forced == "on_the_fly":
-        found = choose(required, memory, gpu_free)
+        found = choose(required, memory, gpu_free, working=working)
         return Residency(
             found.choice, f"{found.reason}; latent.residency = on_the_fly completes the caches while training"
         )
@@ -103,8 +109,9 @@ def choose(required: int, memory: MemoryBudget, gpu_free: int | None, forced: Wa
     if gpu_free is None:
         gpu, on_gpu = "training runs on the CPU", False
     else:
-        on_gpu = gpu_sufficient(required, gpu_free)
-        kept = f"of which {human_bytes(gpu_kept(gpu_free))} are kept for the networks"
+        on_gpu = gpu_sufficient(required, gpu_free, working)
+        kept = f"of which {human_bytes(gpu_kept(gpu_free, working))} are kept for the networks"
+        kept += f" (a probe step wants {human_bytes(working)} with weights and optimiser)" if working else ""
         gpu = f"{need} {'fit' if on_gpu else 'do not fit'} into the {human_bytes(gpu_free)} free on the GPU, {kept}"
     in_ram = ram_sufficient(required, memory)
     if forced != "auto":

@@ -62,9 +62,11 @@ class CacheContext:
         note: a sentence that says which encoder is meant.
         device: where training would run, `cpu` or `cuda:N`.
         residency: the setting `latent.residency`.
+        working: bytes of GPU memory that training wants beside the latents; 0 on the CPU.
     """
 
     targets: tuple[CacheTarget, ...]
     note: str
     device: str
     residency: Wanted
+    working: int = 0

@@ -123,7 +123,9 @@ class Backbone(nn.Module):
         """tokens (B, tokens, inputs), cond (B, P), dt (B,), log_sigma (B,) or None -> (B, tokens, outputs)."""
         condition = self.condition(cond, dt, log_sigma)
         x = self.lift(tokens)
-        with torch.autocast(tokens.device.type, dtype=torch.bfloat16, enabled=self.half_precision):
+        # Tensors without numbers, on which memory is foreseen, are of a device that autocast does not know.
+        device = tokens.device.type if self.half_precision else "cpu"
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.half_precision):
             for block in self.blocks:
                 x = block(x, condition)
         return self.head(x.float())

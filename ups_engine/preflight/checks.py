@@ -24,6 +24,7 @@ from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.lease import owner_of
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.networks import NetworkPlan
+from ups_engine.stages.working import working_memory
 from ups_engine.telemetry.gpu import gpu_devices
 from ups_engine.telemetry.memory import available_memory
 from ups_engine.telemetry.units import human_bytes
@@ -187,7 +188,10 @@ class _Looking:
         """Where the latents will live."""
         assert self.device is not None
         required = sum(layout.memory_bytes for layout in self._layouts)
-        return check_memory(required, available_memory(), self.device, self._gpus, self._settings.latent.residency)
+        step = self.networks if self.device.type == "cuda" else None
+        working = 0 if step is None else working_memory(self._settings, step).bytes
+        forced = self._settings.latent.residency
+        return check_memory(required, available_memory(), self.device, self._gpus, forced, working)
 
     def others(self, root: Path) -> Check:
         """Whether another run works on the same device."""

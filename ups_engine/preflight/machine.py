@@ -27,6 +27,7 @@ def check_memory(
     device: torch.device,
     gpus: Sequence[GpuDevice],
     forced: Wanted,
+    working: int = 0,
 ) -> Check:
     """Where the latents would live, and whether there is room to work at all.
 
@@ -36,6 +37,7 @@ def check_memory(
         device: that trains.
         gpus: what NVML knows.
         forced: the setting `latent.residency`.
+        working: bytes of GPU memory that a step wants beside the latents.
 
     Raises:
         SettingsError: residency `gpu` is forced and no GPU trains.
@@ -47,7 +49,7 @@ def check_memory(
             f"only {human_bytes(memory.available_bytes)} of memory are free under {memory.limit_source}, and a run"
             f" takes about {human_bytes(_LEAST_RAM)}: end something else first",
         )
-    found = choose(required, memory, gpu_free(device, gpus), forced)
+    found = choose(required, memory, gpu_free(device, gpus), forced, working)
     if not required:
         free = f"{human_bytes(memory.available_bytes)} of memory are free under {memory.limit_source}"
         return Check("memory", "good", f"{free}, and there are no latents to hold")

@@ -34,6 +34,7 @@ from ups_engine.models.surrogate import Surrogate
 from ups_engine.runs.checkpoints import load_result, save_result
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.stages.networks import DEPENDS_ON, NetworkPlan, build, described, differences
+from ups_engine.stages.working import working_memory
 from ups_engine.telemetry.gpu import gpu_devices
 from ups_engine.telemetry.memory import available_memory
 from ups_engine.training.randomness import keys, normal
@@ -232,7 +233,7 @@ class StageContext:
             self._complete[target.split] = complete
         required = sum(4 * len(target.rows) * int(np.prod(target.shape)) for target in targets)
         free = gpu_free(self.device, gpu_devices())
-        chosen = choose(required, available_memory(), free, self.settings.latent.residency)
+        chosen = choose(required, available_memory(), free, self.settings.latent.residency, self.working)
         self.notify(f"latent residency {chosen.choice}: {chosen.reason}")
         self._facts = {
             "residency": chosen.choice,
@@ -246,6 +247,11 @@ class StageContext:
     def _tell_caches(self) -> None:
         self._told = time.monotonic()
         self._cached({**self._facts, "complete": sum(self._complete.values())})
+
+    @property
+    def working(self) -> int:
+        """Bytes of GPU memory that the stages want beside the latents; 0 on the CPU."""
+        return working_memory(self.settings, self.plan).bytes if self.device.type == "cuda" else 0
 
     def release(self) -> None:
         """Give back the caches' memory and what the last stage held on the device."""

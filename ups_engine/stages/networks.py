@@ -99,3 +99,9 @@ def build(name: str, settings: Settings, plan: NetworkPlan) -> nn.Module:
         kind = DiffusionResidual if stem == "diffusion_residual" else ConsistencyResidual
         noise = settings.stages.diff_residual.noise
         return kind(plan.grid, dim, models.diffusion, noise, parameters=plan.parameters, reference_dt=plan.dt)
+
+
+def max_horizon(settings: Settings) -> int:
+    """The most steps that the operator is unrolled over, at any epoch of its stage."""
+    steps = settings.stages.operator.curriculum
+    return max([settings.training.rollout_horizon, *(step.rollout_horizon for step in steps)])

@@ -26,6 +26,7 @@ from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Surrogate
 from ups_engine.stages.base import Stage, StageTask
 from ups_engine.stages.context import StageContext
+from ups_engine.stages.networks import max_horizon
 from ups_engine.training.task import Draw
 
 VALIDATED = 32
@@ -119,12 +120,6 @@ def horizon_at(settings: Settings, epoch: int) -> int:
         if epoch >= step.from_epoch:
             horizon = step.rollout_horizon
     return horizon
-
-
-def max_horizon(settings: Settings) -> int:
-    """The longest horizon of the stage."""
-    steps = settings.stages.operator.curriculum
-    return max([settings.training.rollout_horizon, *(step.rollout_horizon for step in steps)])
 
 
 def loss_weights(settings: Settings, draw: Draw) -> LossWeights:
