@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ups_engine.errors import SettingsError
-from ups_engine.latents.residency import choose, gpu_free, gpu_sufficient, ram_sufficient
+from ups_engine.latents.residency import choose, gpu_free, gpu_sufficient, mapped_limit, ram_sufficient
 from ups_engine.telemetry.gpu import GpuDevice
 from ups_engine.telemetry.memory import MemoryBudget
 
@@ -65,3 +65,8 @@ def test_the_free_memory_is_that_of_the_gpu_that_trains():
     assert gpu_free(torch.device("cuda:1"), gpus) == 2 * GIB
     assert gpu_free(torch.device("cuda"), gpus) == GIB
     assert gpu_free(torch.device("cpu"), gpus) is None
+
+
+def test_mapped_pages_stay_while_they_fit_beside_what_is_kept_back():
+    assert mapped_limit(ROOMY) == 40 * GIB - 64 * GIB // 10
+    assert mapped_limit(MemoryBudget(GIB // 4, "cgroup /job (memory.max)", GIB)) == GIB // 8
