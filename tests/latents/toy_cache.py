@@ -1,4 +1,8 @@
-"""A small cache with a real, if tiny, encoder. Run as a script it builds that cache: the process that tests kill."""
+"""A small cache with a real, if tiny, encoder.
+
+Run as a script with a folder, a number of trajectories and `build` or `train` it builds that cache, or completes it on
+the fly in random order: the process that tests kill.
+"""
 
 import sys
 from pathlib import Path
@@ -11,6 +15,7 @@ from ups_engine.latents.build import build_target
 from ups_engine.latents.fingerprint import fingerprint, hash_tensors
 from ups_engine.latents.layout import BLOCK_BYTES, CacheDtype
 from ups_engine.latents.location import store_path
+from ups_engine.latents.residency import open_on_the_fly
 from ups_engine.latents.target import CacheTarget
 
 POINTS, FRAMES, TOKENS, DIM = 24, 5, 6, 4
@@ -35,6 +40,7 @@ def toy_target(
     seed: int = 0,
     rows_in_block: int = 3,
     split: str = "train",
+    frames: int = FRAMES,
 ) -> CacheTarget:
     weights = toy_weights(seed)
     rows = np.arange(samples, dtype=np.int64) * 2 + 1
@@ -47,7 +53,7 @@ def toy_target(
         normalisation={"mean": [0.0], "std": [1.0]},
         spatial_stride=1,
         time_stride=1,
-        frames=FRAMES,
+        frames=frames,
         patch_size=POINTS // TOKENS,
         tokens=TOKENS,
         dim=DIM,
@@ -63,9 +69,9 @@ def toy_target(
         path=store_path(folder, "toy", split, print_of.digest),
         fingerprint=print_of,
         rows=rows,
-        shape=(FRAMES, TOKENS, DIM),
+        shape=(frames, TOKENS, DIM),
         dtype=dtype,
-        frame_bytes=BLOCK_BYTES // (FRAMES * rows_in_block),
+        frame_bytes=BLOCK_BYTES // (frames * rows_in_block),
         read=toy_fields,
         encode=encode,
         conditions={"nu": np.full(samples, 0.01)},
@@ -86,5 +92,11 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     print("ready", flush=True)
     sys.stdin.readline()  # so that several builders start together, and imports are not what a kill hits
-    build_target(toy_target(Path(sys.argv[1]), samples=int(sys.argv[2]), rows_in_block=2))
+    wanted = toy_target(Path(sys.argv[1]), samples=int(sys.argv[2]), rows_in_block=2)
+    if sys.argv[3] == "build":
+        build_target(wanted)
+    else:
+        reader = open_on_the_fly(wanted, "ram", torch.device("cpu"))
+        for some in torch.randperm(len(wanted.rows)).split(8):
+            reader.gather(some, torch.zeros_like(some), FRAMES - 1)
     print("done", flush=True)
