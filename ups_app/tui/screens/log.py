@@ -64,7 +64,7 @@ class LogScreen(UpsScreen):
         if run is not None and (self._run is None or run.path != self._run.path):
             self._run, self._tail, self._shows_events = run, LogTail(run.log), None
         self._events = [event_line(event) for event in view.recent] if view else []
-        if run is None:
+        if run is None or (self._shows_events and not self._written):  # later ones are taken a few at a time
             self._write()
 
     def label(self, action: Action) -> str:
