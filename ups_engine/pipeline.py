@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from ups_engine.agenda import Agenda
-from ups_engine.announce import data_sentence, device_sentence
-from ups_engine.announcer import Announcer
+from ups_engine.announcer import Announcer, data_sentence, device_sentence
 from ups_engine.config.anchor import anchored
 from ups_engine.config.archive import settings_from_toml, settings_to_toml
 from ups_engine.config.schema import Settings

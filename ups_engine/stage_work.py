@@ -5,8 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ups_engine.announce import evaluation_summary
-from ups_engine.announcer import Announcer
+from ups_engine.announcer import Announcer, evaluation_summary
 from ups_engine.config.schema import StageName
 from ups_engine.desk import Desk
 from ups_engine.errors import CheckpointError, TrainingError
