@@ -18,7 +18,9 @@ _WIDTH, _HEIGHT = 80, 24
 
 
 def doctor(as_json: AsJson = False, preset: Preset = None, config: Config = None, overrides: Set = None) -> None:
-    """Look at software, GPUs, memory and its limits, disks, locks, terminal and logout; say what to do.
+    """Say what on this machine helps or hinders training.
+
+    Software, GPUs, memory and its limits, disks, file locks, terminal, logout; each with what to do about it.
 
     Exit code 0: nothing would stop training; 1: something would.
     """

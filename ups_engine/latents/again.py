@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ups_engine.latents.layout import Block, Packed, pack, unpack
+from ups_engine.latents.encoding import encode_piece, pieces_of, read_piece
+from ups_engine.latents.layout import Block, Packed, unpack
 from ups_engine.latents.store import LatentStore
 from ups_engine.latents.target import CacheTarget
 
@@ -57,6 +58,10 @@ def encode_again(
         block: the store's encoding grid.
         sound: positions whose checksums hold, (n,), ascending.
         progress: told (compared, sound) trajectories where the whole store has to be compared.
+
+    Raises:
+        DataError: the source cannot be read.
+        CacheError: the encoder gives numbers that cannot be stored.
     """
     chosen = sound[np.linspace(0, len(sound) - 1, min(SAMPLE, len(sound))).astype(np.int64)]
     first = np.unique(chosen // block.rows).tolist()
@@ -79,13 +84,8 @@ def encode_again(
 
 def encode_block(target: CacheTarget, block: Block, number: int) -> Packed:
     """Latents (rows, frames, tokens, dim) of a block of the grid, encoded exactly as a build does, packed."""
-    layout = target.layout
-    sources = target.rows[number * block.rows : (number + 1) * block.rows]
-    pieces = [
-        np.arange(start, min(start + block.frames, layout.frames), dtype=np.int64)
-        for start in range(0, layout.frames, block.frames)
-    ]
-    parts = [pack(target.encode(target.read(sources, frames)), layout.dtype) for frames in pieces]
+    pieces = pieces_of(target.layout, block, number)
+    parts = [encode_piece(target, piece, read_piece(target, piece)) for piece in pieces]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 

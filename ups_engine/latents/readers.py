@@ -253,7 +253,7 @@ def damaged(store: LatentStore, faults: Faults) -> CacheError:
     more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
     return CacheError(
         f"trajectory {row} of {store.path} is damaged: {fault}{more}",
-        "ups cache check --deep lists the damage; ups cache build encodes again what is bad",
+        "ups cache check --deep lists the damage; ups cache repair encodes again what is bad",
     )
 
 
