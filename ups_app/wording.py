@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from pathlib import Path
 
 from ups_engine.runs.events import Event
 
@@ -17,6 +18,14 @@ def moment(when: float) -> str:
 def figure(value: float | None, digits: int = 4) -> str:
     """A number to so many significant figures, a dash for none."""
     return "-" if value is None else f"{value:.{digits}g}"
+
+
+def place(path: Path) -> str:
+    """A path as short as it can be said: from the working folder, from the home folder, or whole."""
+    for start, sign in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if path.is_relative_to(start):
+            return f"{sign}{path.relative_to(start)}"
+    return str(path)
 
 
 def event_line(event: Event, when: str = "%H:%M:%S") -> str:

@@ -87,6 +87,13 @@ def owned(*runs: RunDirectory) -> Iterator[None]:
             process.kill()
 
 
+def lose(run: RunDirectory) -> RunDirectory:
+    """Let the run's process be one that is gone."""
+    with owned(run):
+        pass
+    return run
+
+
 class RecordedApp(UpsApp):
     """The interface in a recorded working folder: the clock stands still, and `ups` commands answer as they once did.
 

@@ -223,8 +223,8 @@ async def test_a_run_that_is_not_running_says_what_to_do_next(running, events, s
 async def test_a_lost_run_says_so_and_offers_to_go_on(begun):
     app = make_app(begun.path.parent, begun, clock=lambda: time.time() + 3700)
     async with piloted(app, (80, 24)) as pilot:
-        await until(pilot, lambda: "went away without a word, silent for 1:01:" in text_of(app))
-        assert "r goes on from the last saved state" in words_of(app)
+        await until(pilot, lambda: "its process is gone, silent for 1:01:" in text_of(app))
+        assert "r goes on from its last save" in words_of(app)
 
 
 async def test_keys_in_the_banner_are_the_users_and_none_are_offered_read_only(running):
@@ -234,7 +234,7 @@ async def test_keys_in_the_banner_are_the_users_and_none_are_offered_read_only(r
         await until(pilot, lambda: "f5 goes on" in text_of(app))
     app = make_app(running.path.parent, running, read_only=True)
     async with piloted(app) as pilot:
-        await until(pilot, lambda: "paused" in text_of(app) and "memory is kept" in text_of(app))
+        await until(pilot, lambda: "paused" in text_of(app) and "memory kept" in text_of(app))
         assert "goes on" not in text_of(app)
 
 

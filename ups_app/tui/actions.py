@@ -88,7 +88,7 @@ ACTIONS: tuple[Action, ...] = (
         "highlight the next stage; its curves are shown",
         ("dashboard",),
     ),
-    Action("curve", "c", "curve", "turn between loss, its parts, learning rate, gradient and speed", ("dashboard",)),
+    Action("curve", "c", "curve", "turn between loss, its parts, learning rate, gradient, speed", ("dashboard",)),
     Action("plot", "c", "fields", "turn between errors and fields, where only one of them has room", ("results",)),
     Action("trajectory", "t", "trajectory", "show the next trajectory", ("results",)),
     Action("field", "v", "field", "show the next field", ("results",)),

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.screen import Screen
@@ -63,6 +64,10 @@ class UpsScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         """Catch up with what happened behind the other screens."""
         self.deliver()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Offer what goes with the new layout, once the breakpoints are taken in."""
+        self.call_later(self.refresh_keys)
 
     def deliver(self) -> None:
         """Hand the latest view to the bars and the body."""

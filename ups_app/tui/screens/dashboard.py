@@ -13,6 +13,7 @@ from ups_app.tui.widgets.loss_chart import KINDS, Charted, Kind, LossChart
 from ups_app.tui.widgets.machine import Machine
 from ups_app.tui.widgets.panels import Figures, Latents, Reading, Warnings
 from ups_app.tui.widgets.stage_track import StageTrack, Track
+from ups_engine.runs.requests import LIVE
 
 if TYPE_CHECKING:
     from ups_engine.runs.progress import StageState
@@ -65,7 +66,7 @@ class DashboardScreen(RunCommands):
         if view is not None:
             self._show_stages(view)
             self._show_curves(view)
-            self.query_one(Machine).tell(view.vitals, _device(view))
+            self.query_one(Machine).tell(view.vitals, _device(view), over=view.state.state not in LIVE)
             resting = view.state.state not in ("running", "waiting")
             activity = {} if resting else view.vitals.get("activity") or {}
             self.query_one(Latents).tell(view.vitals.get("cache") or {}, activity)

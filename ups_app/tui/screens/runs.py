@@ -10,7 +10,7 @@ from ups_app.tui.looks import STATES
 from ups_app.tui.screens.commanding import RunCommands
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.table import Cell, Column, Table
-from ups_app.wording import figure, moment
+from ups_app.wording import figure, moment, place
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.requests import LIVE
 from ups_engine.runs.state import RunState
@@ -179,7 +179,7 @@ def _about(state: RunState | Damaged) -> Content:
 
     if not isinstance(state, RunState):
         return Content.from_markup("[$error]$message[/]", message=state.message)
-    lines = [Content.from_markup("[$muted]$folder[/]", folder=str(state.directory))]
+    lines = [Content.from_markup("[$muted]$folder[/]", folder=place(state.directory))]
     if state.error is not None:
         message, hint = state.error
         lines.append(Content.from_markup("[$error]$message[/]", message=message))

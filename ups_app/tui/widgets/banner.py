@@ -49,11 +49,11 @@ def _content(state: "RunState", keys: dict[str, str], read_only: bool) -> Conten
 
 _WORDS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "waiting": ("the run is starting", ()),
-    "paused": ("held between two steps, memory is kept", (("pause", "goes on"), ("park", "saves and frees it"))),
+    "paused": ("held between steps, memory kept", (("pause", "goes on"), ("park", "saves and frees it"))),
     "parked": ("saved, GPU and memory are free", (("resume", "goes on where it was"),)),
     "stopped": ("saved", (("resume", "goes on where it was"),)),
-    "failed": ("", (("resume", "tries again from the last saved state"),)),
-    "lost": ("its process went away without a word", (("resume", "goes on from the last saved state"),)),
+    "failed": ("", (("resume", "tries again from its last save"),)),
+    "lost": ("its process is gone", (("resume", "goes on from its last save"),)),
     "finished": ("all stages are through", (("results", "shows the results"),)),
 }
 """What is to be said of a state, and what an action would do."""

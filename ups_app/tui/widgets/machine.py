@@ -11,6 +11,8 @@ from ups_app.tui.widgets.rows import Rows
 from ups_app.tui.widgets.words import ONE_LINE, flowing, heading, labelled, shares
 from ups_engine.telemetry.units import human_bytes
 
+_NO_LIMIT = "host memory"
+"""What a heartbeat names as the limit where there is none below all of the memory."""
 _SHORT_BAR = 10
 _MOST_GPUS = 2
 """That are shown where there are lines for few."""
@@ -23,16 +25,18 @@ class Machine(Rows):
         super().__init__(id=id)
         self._vitals: Mapping[str, Any] = {}
         self._device: str | None = None
+        self._over = False
 
-    def tell(self, vitals: Mapping[str, Any], device: str | None) -> None:
+    def tell(self, vitals: Mapping[str, Any], device: str | None, *, over: bool = False) -> None:
         """Show the data of a heartbeat.
 
         Args:
             vitals: empty before the first one.
             device: that the run computes on; None when it has not said.
+            over: the process that said so is gone, and what it took is free.
         """
-        if (vitals, device) != (self._vitals, self._device):
-            self._vitals, self._device = vitals, device
+        if (vitals, device, over) != (self._vitals, self._device, self._over):
+            self._vitals, self._device, self._over = vitals, device, over
             self.draw()
 
     def draw(self) -> None:
@@ -42,9 +46,11 @@ class Machine(Rows):
             return
         if width >= ONE_LINE:
             items = (*self._gpus_short(), *self._ram_short(), *self._cpu(short=True))
-            self.put(flowing(items, width))
+            when = [Content.styled("last seen:", "$muted")] if self._over and self._vitals else []
+            self.put(flowing((*when, *items), width))
         else:
-            self.put([heading("machine"), *self._gpus(width), *self._ram(width), *self._cpu(short=False)])
+            title = "machine, when last seen" if self._over and self._vitals else "machine"
+            self.put([heading(title), *self._gpus(width), *self._ram(width), *self._cpu(short=False)])
 
     def _gpus(self, width: int) -> Iterator[Content]:
         gpus = self._vitals.get("gpu") or []
@@ -57,7 +63,7 @@ class Machine(Rows):
             amounts = f" {_amounts(used, total)}"
             mine = used if own is None else own
             yield Content.assemble(_bar(mine, used - mine, total, width - len(amounts)), amounts)
-            parts = [*_senses(gpu)]
+            parts = ["  ".join(_senses(gpu))]
             if own is not None:
                 parts.insert(0, f"run {human_bytes(own)}, others {human_bytes(max(0, used - own))}")
             yield from (Content.styled(line.plain, "$muted") for line in flowing(map(Content, parts), width))
@@ -88,7 +94,7 @@ class Machine(Rows):
             amounts = f" {_amounts(memory.used, memory.total)}"
             yield Content.assemble("RAM ", memory.bar(width - len(amounts) - 4), amounts)
             limit = self._vitals.get("ram_limit")
-            set_by = f", limit by {limit}" if limit else ""
+            set_by = f", limit by {limit}" if limit not in (None, _NO_LIMIT) else ""
             text = f"run {human_bytes(memory.own)}, {human_bytes(memory.free)} free{set_by}"
             yield from (Content.styled(line, "$muted") for line in textwrap.wrap(text, width))
         elif memory is not None:

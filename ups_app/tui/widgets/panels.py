@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ups_engine.runs.event_file import Event
 
 _LONGEST_BAR = 24
+_UNWRAPPED = 10_000  # cells
 _WHERE = {"gpu": "on the GPU", "ram": "in RAM", "disk": "on disk"}
 
 
@@ -156,7 +157,8 @@ class Warnings(Rows):
         if not width:
             return
         if height <= 1:
-            self.put([_warning(self._events[-1], width)[0].truncate(width, ellipsis=True)] if self._events else [_NONE])
+            whole = [_warning(event, _UNWRAPPED)[0].truncate(width, ellipsis=True) for event in self._events[-1:]]
+            self.put(whole or [_NONE])
             return
         lines: list[Content] = []
         for event in reversed(self._events):
