@@ -140,7 +140,7 @@ def test_beside_a_build_nothing_is_lost_nor_encoded_otherwise(tmp_path):
     build_target(whole)
     target = toy_target(tmp_path / "shared", samples=samples, rows_in_block=2)
     script = Path(__file__).with_name("toy_cache.py")
-    command = [sys.executable, str(script), str(tmp_path / "shared"), str(samples)]
+    command = [sys.executable, str(script), str(tmp_path / "shared"), str(samples), "build"]
     latents = toy_latents(target)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as builder:
         assert builder.stdin is not None and builder.stdout is not None

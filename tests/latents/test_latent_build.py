@@ -24,7 +24,7 @@ SCRIPT = Path(__file__).with_name("toy_cache.py")
 
 
 def start_builder(folder: Path, samples: int) -> subprocess.Popen[str]:
-    command = [sys.executable, str(SCRIPT), str(folder), str(samples)]
+    command = [sys.executable, str(SCRIPT), str(folder), str(samples), "build"]
     builder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert builder.stdout is not None and builder.stdout.readline() == "ready\n"
     return builder
