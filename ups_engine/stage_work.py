@@ -16,8 +16,8 @@ from ups_engine.stages.context import StageContext
 from ups_engine.stages.evaluation import evaluate
 from ups_engine.stages.networks import described, differences
 from ups_engine.stages.registry import TRAINING_STAGES
-from ups_engine.training.control import Action
-from ups_engine.training.loop import StageEnd, Trainer
+from ups_engine.training.control import Action, StageEnd
+from ups_engine.training.loop import Trainer
 from ups_engine.training.state import Progress
 
 Saved = tuple[dict[str, Tensor], dict[str, Any]]

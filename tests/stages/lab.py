@@ -13,8 +13,8 @@ from ups_engine.runs.resume import ResumeStore
 from ups_engine.stages.base import StageTask
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.registry import TRAINING_STAGES
-from ups_engine.training.control import Action
-from ups_engine.training.loop import StageEnd, Trainer
+from ups_engine.training.control import Action, StageEnd
+from ups_engine.training.loop import Trainer
 from ups_engine.training.task import Draw
 
 STAGES = {stage.name: stage for stage in TRAINING_STAGES}

@@ -1,7 +1,10 @@
-"""What may end or hold up the step loop from outside, asked at every step boundary."""
+"""What may end or hold up the step loop from outside, asked at every step boundary; and how it ended."""
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+
+from ups_engine.training.state import Progress
 
 
 class Action(Enum):
@@ -35,3 +38,17 @@ class Control(Protocol):
             step: optimiser steps of the stage done so far.
         """
         ...
+
+
+@dataclass(frozen=True)
+class StageEnd:
+    """How a stage's training ended.
+
+    Attributes:
+        action: GO_ON at its natural end, else what was asked for.
+        reason: why it ended before its last epoch, if it did.
+    """
+
+    action: Action
+    progress: Progress
+    reason: str | None = None

@@ -7,7 +7,7 @@ on the device until the logging interval is over.
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import isfinite
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from ups_engine.data.pairs import order
 from ups_engine.losses import LossBundle
 from ups_engine.runs.events import Kind
 from ups_engine.runs.resume import ResumeStore
-from ups_engine.training.control import Action, Control
+from ups_engine.training.control import Action, Control, StageEnd
 from ups_engine.training.ema import EMA
 from ups_engine.training.guard import NonFiniteGuard
 from ups_engine.training.machine import prepare_network, undo_compilation
@@ -39,20 +39,6 @@ class Emit(Protocol):
         self, kind: Kind, *, epoch: int | None = None, step: int | None = None, data: Mapping[str, object] | None = None
     ) -> object:
         """Write it."""
-
-
-@dataclass(frozen=True)
-class StageEnd:
-    """How a stage's training ended.
-
-    Attributes:
-        action: GO_ON at its natural end, else what was asked for.
-        reason: why it ended before its last epoch, if it did.
-    """
-
-    action: Action
-    progress: Progress
-    reason: str | None = None
 
 
 class Trainer:
