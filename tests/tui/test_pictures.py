@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import readme_picture
 from pilots import piloted, until
 from recorded_runs import BEFORE_FINISH, PARKED, PAUSED, RecordedApp, dated, lose, owned, recorded, say
 from text_pictures import TextPicture, text_picture
@@ -203,8 +204,12 @@ async def test_look(name, look, folder, snapshot, monkeypatch):
             assert text_picture(app) == snapshot(extension_class=TextPicture)
 
 
-@pytest.mark.parametrize(("name", "size"), [("dashboard", SIZES[1]), ("results", SIZES[0]), ("launch", SIZES[0])])
-def test_svg(name, size, folder, snap_compare):
+@pytest.mark.parametrize("name", ["dashboard", "results", "launch"])
+def test_svg(name, folder, snap_compare):
     """What the text form cannot hold: the way Textual draws a picture."""
     with SCENES[name].app(folder) as app:
-        assert snap_compare(app, terminal_size=size, run_before=SCENES[name].play)
+        assert snap_compare(app, terminal_size=SIZES[name == "dashboard"], run_before=SCENES[name].play)
+
+
+def test_the_picture_in_the_readme_is_what_the_command_makes(tmp_path):
+    assert readme_picture.make(tmp_path) == readme_picture.PICTURE.read_text("utf-8")

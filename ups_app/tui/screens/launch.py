@@ -100,7 +100,7 @@ class LaunchScreen(UpsScreen):
     @property
     def settled(self) -> bool:
         """Whether the preflight has spoken, or cannot."""
-        return super().settled and (self._verdicts is not None or self._problem is not None)
+        return super().settled and self._looking is not None and self._looking.is_finished
 
     def copyable(self) -> str:
         """The command that starts the run."""
