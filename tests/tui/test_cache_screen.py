@@ -75,6 +75,9 @@ async def test_what_is_lost_is_shown_encoded_again_and_what_was_altered_is_found
         await pilot.press("d")
         await until(pilot, lambda: "its checksum fails" in page(screen), timeout=60)
         assert "every checksum verified at" in work(screen)
+        await pilot.press("r")
+        await until(pilot, lambda: work(screen).startswith("repaired; checked at"), timeout=60)
+        assert "✓ Ready" in page(screen)
         assert screen.copyable() == f"ups cache check {copied.path.name}"
 
 

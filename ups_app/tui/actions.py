@@ -102,6 +102,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("refresh", "c", "check", "check the cache", ("cache",)),
     Action("deep", "d", "deep check", "check the cache and read every checksum", ("cache",)),
     Action("build", "b", "build", "encode what is missing in the cache", ("cache",), True),
+    Action("repair", "r", "repair", "read every checksum and encode again what is damaged", ("cache",), True),
     Action("cancel", "escape", "cancel", "end the check or the build under way; a build goes on later", ("cache",)),
     Action("source", "t", "log/events", "turn between log.txt and events", ("log",)),
     Action("follow", "f", "follow", "stay at the end as it grows, or stop doing so", ("log",)),

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 _PROGRESS = re.compile(r"(?P<what>.+?) (?P<done>\d+)/(?P<total>\d+), (?P<rest>.+)")
 _BAR = 24  # cells
-_ENCODING = "encoding what is missing"
+_ENCODING = {"build": "encoding what is missing", "repair": "mending what is damaged"}
 _INTERVAL = "--interval=1"
+_ONE_AT_A_TIME = frozenset({"cancel", "refresh", "deep", "build", "repair"})
 
 
 class CacheScreen(UpsScreen):
-    """What `ups cache check` says; `ups cache build` with its progress."""
+    """What `ups cache check` says; `ups cache build` and `repair` with their progress."""
 
     NAME = "cache"
     AUTO_FOCUS = "#page"
@@ -53,7 +54,7 @@ class CacheScreen(UpsScreen):
     def show(self, view: "RunView | None") -> None:
         """Check the caches of another run; tell what the followed one reads from."""
         run = self.ups.followed
-        if (not self._looked or run != self._shown) and self._doing != _ENCODING:  # a build is not cut short
+        if (not self._looked or run != self._shown) and self._doing not in _ENCODING.values():  # not cut short
             self._looked, self._shown = True, run
             self.query_one(CacheReport).tell(None)
             self.query_one("#whose", Line).put("")
@@ -74,7 +75,7 @@ class CacheScreen(UpsScreen):
 
     def label(self, action: Action) -> str:
         """Offer what goes together: one command at a time."""
-        if (action.id == "cancel") != (self._doing is not None) and action.id in ("cancel", "refresh", "deep", "build"):
+        if (action.id == "cancel") != (self._doing is not None) and action.id in _ONE_AT_A_TIME:
             return ""
         return action.label
 
@@ -88,7 +89,11 @@ class CacheScreen(UpsScreen):
 
     def action_build(self) -> None:
         """Encode what is missing."""
-        self._begin(_ENCODING, "build", _INTERVAL)
+        self._begin(_ENCODING["build"], "build", _INTERVAL)
+
+    def action_repair(self) -> None:
+        """Encode again what is damaged."""
+        self._begin(_ENCODING["repair"], "repair", _INTERVAL)
 
     def action_cancel(self) -> None:
         """End what is under way."""
@@ -110,13 +115,13 @@ class CacheScreen(UpsScreen):
         self.refresh_keys()
 
     async def _work(self, command: str, *options: str) -> None:
-        """Run the command; after a build, check what it left."""
-        if command == "build":
-            built = await self.ups.ups("cache", "build", *self._reference, *options, on_line=self._heard)
-            if built.code:
-                self._fail(built)
+        """Run the command; after one that encodes, check what it left."""
+        if command in _ENCODING:
+            encoded = await self.ups.ups("cache", command, *self._reference, *options, on_line=self._heard)
+            if encoded.code:
+                self._fail(encoded)
                 return
-            self._note = "built; "
+            self._note = {"build": "built; ", "repair": "repaired; "}[command]
         done = await self.ups.ups(
             "cache", "check", *self._reference, "--json", *_only_check(command, options), on_line=self._heard
         )
