@@ -5,7 +5,6 @@ was encoded. Blocks are claimed before they are read, and a claim is given back 
 the exclusive lock, holds what was written.
 """
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Collection
@@ -29,7 +28,7 @@ _COMMIT_INTERVAL = 1.0  # s between manifests; a kill costs at most this much wo
 _POLL_INTERVAL = 0.1  # s between looks at blocks that other builders hold
 _PIECES_AHEAD = 2  # being read or waiting for the encoder
 _BLOCKS_BEHIND = 2  # being written
-_WRITERS = min(4, os.cpu_count() or 1)  # making a file takes longer than filling it
+_WRITERS = 2  # making a file takes longer than filling it; more would keep the encoder's thread from Python's lock
 
 Progress = Callable[[int, int], None]
 

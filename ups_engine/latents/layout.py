@@ -14,7 +14,10 @@ CRC_BYTES = 4
 """Zarr's crc32c codec puts the checksum behind the data, little-endian."""
 
 BLOCK_BYTES = 4 << 20
-"""Fields read and encoded at a time: large enough for an accelerator, small beside the memory of the program."""
+"""Fields read and encoded at a time: large enough for an accelerator, small beside the memory of the program.
+
+On an H200 blocks 4 and 16 times as large were encoded no faster than they can be written.
+"""
 BLOCK_ROWS = 64
 """Trajectories encoded at a time at most, so that a build stops soon and is shared evenly."""
 
