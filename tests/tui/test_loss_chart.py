@@ -169,6 +169,15 @@ async def test_grown_curves_are_drawn_after_a_while_and_other_curves_at_once(mon
         assert widget._timer is None  # what has changed is not what is shown
 
 
+async def test_curves_that_grow_after_a_rest_are_drawn_at_once_and_go_on_being_drawn(monkeypatch):
+    monkeypatch.setattr(loss_chart, "REDRAWN_EVERY", 0.0)
+    widget = LossChart()
+    async with Shown(widget).run_test(size=(80, 20)):
+        for last in (3.0, 2.0, 1.0):
+            widget.tell(Charted("operator", "loss", StageCurves(loss=curve([4.0, last]))))
+            assert f"training {last:.0f}" in widget.lines[0].plain
+
+
 async def test_every_kind_of_curve_and_every_part_of_the_loss_is_drawn():
     parts = {"L_forward": curve([0.5, 0.4]), "L_spec": curve([0.05, 0.04])}
     curves = StageCurves(

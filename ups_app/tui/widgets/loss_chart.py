@@ -67,8 +67,11 @@ class LossChart(Rows):
         if self._drawn is None or (charted.stage, charted.kind) != (self._drawn.stage, self._drawn.kind):
             self.draw()
         elif _changed(charted, self._drawn) and self._timer is None:
-            wait = max(0.0, self._drawn_at + REDRAWN_EVERY - time.monotonic())
-            self._timer = self.set_timer(wait, self.draw)
+            wait = self._drawn_at + REDRAWN_EVERY - time.monotonic()
+            if wait > 0:  # a timer of no time fails in Textual, and nothing would be drawn any more
+                self._timer = self.set_timer(wait, self.draw)
+            else:
+                self.draw()
 
     def draw(self) -> None:
         """Draw what was told last."""
