@@ -154,7 +154,7 @@ def _amounts(used: int, total: int) -> str:
 
 def _senses(gpu: Mapping[str, Any]) -> Iterator[str]:
     """Use, temperature and power, as far as the driver tells."""
-    units = (("utilisation", "%"), ("temperature", "°C"), ("power", "W"))
-    for name, unit in units:
+    parts = (("utilisation", "use ", "%"), ("temperature", "", "°C"), ("power", "", "W"))
+    for name, what, unit in parts:
         if (value := gpu.get(name)) is not None:
-            yield f"{value:.0f} {unit}"
+            yield f"{what}{value:.0f} {unit}"
