@@ -64,7 +64,10 @@ def test_the_history_is_strict_json_without_a_gap(finished):
     assert (events[0]["kind"], events[-1]["kind"]) == ("run_started", "run_finished")
     assert events[-1]["data"] == {"outcome": "finished"}
     beats = [event["data"] for event in events if event["kind"] == "heartbeat"]
-    assert beats and set(beats[0]) == {"ram_bytes", "gpu", "throughput"} and beats[0]["ram_bytes"] > 1e7
+    machine = {"ram_bytes", "ram_available_bytes", "ram_total_bytes", "ram_limit", "cpu_percent", "gpu", "throughput"}
+    assert set(beats[0]) == machine and beats[0]["ram_bytes"] > 1e7
+    told = next(beat["cache"] for beat in beats if "cache" in beat)
+    assert (told["residency"], told["complete"], told["samples"]) == ("ram", 10, 10)
 
 
 def test_a_finished_run_shows_every_stage_done(finished):
