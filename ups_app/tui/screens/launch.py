@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -219,7 +220,7 @@ class LaunchScreen(UpsScreen):
         """Look at the order anew: at its settings after so many seconds, and so many later at the rest."""
         self._verdicts, self._eager = None, False
         self._draw()
-        work = self._settle(typing, settled)
+        work = partial(self._settle, typing, settled)  # no coroutine before the worker begins: it may never
         self._looking = self.run_worker(work, group="look", exclusive=True, exit_on_error=False)
 
     async def _settle(self, typing: float, settled: float) -> None:
