@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -112,7 +111,7 @@ class CacheScreen(UpsScreen):
     def _begin(self, doing: str, command: str, *options: str) -> None:
         self._doing = doing
         self._tell(Content.from_markup("[$muted]$doing ...[/]", doing=doing))
-        self.run_worker(partial(self._work, command, *options), group="cache", exclusive=True, exit_on_error=False)
+        self.run_worker(self._work(command, *options), group="cache", exclusive=True, exit_on_error=False)
         self.refresh_keys()
 
     async def _work(self, command: str, *options: str) -> None:

@@ -1,7 +1,6 @@
 """What can be done to a run, on every screen that shows one."""
 
 from collections.abc import Callable
-from functools import partial
 
 from ups_app.tui.actions import Action, named
 from ups_app.tui.screens.base import UpsScreen
@@ -95,7 +94,7 @@ class RunCommands(UpsScreen):
             self.ups.tell(f"run {run.name} is {state.state} already")
         else:
             stage = self.stage() if state.state == "finished" else None
-            self.run_worker(partial(self._launch, run, stage), group="resume", exclusive=True, exit_on_error=False)
+            self.run_worker(self._launch(run, stage), group="resume", exclusive=True, exit_on_error=False)
 
     async def _launch(self, run: RunDirectory, stage: str | None) -> None:
         self.ups.tell(f"resuming {run.name}")

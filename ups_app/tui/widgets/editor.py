@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 
 from textual import on
 from textual.app import ComposeResult
@@ -70,12 +69,12 @@ class Editor(Vertical):
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
-        self.run_worker(partial(self._look, event.value, take=False), group="look", exclusive=True, exit_on_error=False)
+        self.run_worker(self._look(event.value, take=False), group="look", exclusive=True, exit_on_error=False)
 
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:
         event.stop()
-        self.run_worker(partial(self._look, event.value, take=True), group="look", exclusive=True, exit_on_error=False)
+        self.run_worker(self._look(event.value, take=True), group="look", exclusive=True, exit_on_error=False)
 
     @on(Field.Left)
     def _left(self) -> None:
