@@ -22,6 +22,7 @@ def test_the_cache_bench_tells_every_rate_beside_its_ceiling(terminal):
             lowest = min(reading["ceilings"].values())
             assert reading["ceilings"][reading["bound"]] == lowest
             assert reading["share"] == pytest.approx(reading["bytes_per_second"] / lowest)
+    assert sum(report["build"]["time_shares"].values()) == pytest.approx(1)
     assert set(readings["build"]["ceilings"]) == {"source alone", "encoder alone", "files alone"}
     caches = terminal.folder / "data" / "latent_cache"
     assert not list(caches.iterdir())

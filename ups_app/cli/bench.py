@@ -53,5 +53,6 @@ def cache(
         share = "" if reading.share is None else f"{reading.share:.0%}"
         rows.append((reading.name, f"{human_bytes(round(reading.rate))}/s", share, reading.bound or ""))
     print_table(("", "rate", "reached", "of"), rows)
+    print(f"\nthe build was {report.effort.sentence()}")
     opening = f"open in {report.open_seconds:.3f} s"
-    print(f"\n{human_bytes(report.cache_bytes)} in {report.trajectories} trajectories, {opening}, on {report.device}")
+    print(f"{human_bytes(report.cache_bytes)} in {report.trajectories} trajectories, {opening}, on {report.device}")

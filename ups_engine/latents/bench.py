@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ups_engine.config.models import ConvSettings
 from ups_engine.latents.build import build_target
+from ups_engine.latents.effort import Effort
 from ups_engine.latents.fingerprint import Fingerprint
 from ups_engine.latents.layout import CacheDtype, pack
 from ups_engine.latents.location import store_path
@@ -43,6 +44,7 @@ class CacheBench:
         pairs: of a batch on the host.
         device: that encoded and got the batches.
         open_seconds: until the complete cache is open as `disk`.
+        effort: what the build waited for.
         readings: in the order they were taken.
     """
 
@@ -51,6 +53,7 @@ class CacheBench:
     pairs: int
     device: str
     open_seconds: float
+    effort: Effort
     readings: tuple[Reading, ...]
 
     def to_json(self) -> dict[str, object]:
@@ -61,6 +64,7 @@ class CacheBench:
             "pairs": self.pairs,
             "device": self.device,
             "open_seconds": self.open_seconds,
+            "build": {"bound_by": self.effort.bound_by, "time_shares": self.effort.shares},
             "readings": [reading.to_json() for reading in self.readings],
         }
 
@@ -93,7 +97,8 @@ def bench_cache(
         samples = max(size // (FRAMES * (POINTS // PATCH) * DIM * 4), _SOURCES)
         target = _target(Path(place), device, samples, dtype)
         doing(f"building a cache of {samples} trajectories")
-        readings = [_build(target)]
+        reading, effort = _build(target)
+        readings = [reading]
         doing("reading its files in order, cold and warm")
         readings += _open(target)
         begin = time.perf_counter()
@@ -102,7 +107,7 @@ def bench_cache(
         doing(f"reading random batches of {pairs} pairs")
         readings += _batches(target, device, pairs)
         stored = samples * target.layout.chunk_bytes
-        return CacheBench(samples, stored, pairs, str(device), opening, tuple(readings))
+        return CacheBench(samples, stored, pairs, str(device), opening, effort, tuple(readings))
 
 
 def _target(folder: Path, device: torch.device, samples: int, dtype: CacheDtype) -> CacheTarget:
@@ -131,13 +136,13 @@ def _target(folder: Path, device: torch.device, samples: int, dtype: CacheDtype)
     )
 
 
-def _build(target: CacheTarget) -> Reading:
-    """The build, beside each of its parts on its own: source, encoder, files."""
+def _build(target: CacheTarget) -> tuple[Reading, Effort]:
+    """The build, beside each of its parts on its own: source, encoder, files; and what it waited for."""
     layout, frames = target.layout, np.arange(target.layout.frames)
     block = layout.block(target.frame_bytes).rows
     target.encode(target.read(target.rows[:block], frames))  # starts CUDA, chooses kernels
     begin = time.perf_counter()
-    build_target(target)
+    effort = build_target(target).effort
     whole = time.perf_counter() - begin
     copy = LatentStore(target.path.with_suffix(".copy"), layout)
     (copy.path / ARRAY).mkdir(parents=True)
@@ -154,7 +159,8 @@ def _build(target: CacheTarget) -> Reading:
         for name, start, end in zip(seconds, marks[:-1], marks[1:], strict=True):
             seconds[name] += end - start
     size = layout.samples * layout.row_bytes
-    return Reading("build", size / whole, {f"{name} alone": size / taken for name, taken in seconds.items()})
+    ceilings = {f"{name} alone": size / taken for name, taken in seconds.items()}
+    return Reading("build", size / whole, ceilings), effort
 
 
 def _open(target: CacheTarget) -> list[Reading]:
