@@ -217,7 +217,7 @@ PLACES = st.one_of(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(PLACES, st.lists(COMMANDS, min_size=1, max_size=4), min_size=1, max_size=8))
 def test_any_sequence_of_commands_ends_in_a_consistent_state(tiny, script):
     run = tiny(*SHORT)

@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from pilots import keys_of, make_app, piloted, text_of, toasts, until
@@ -17,8 +18,9 @@ from ups_app.tui.widgets.fields import Field, _completed
 from ups_app.tui.widgets.settings_table import SettingsTable
 from ups_engine.config.paths import SETTINGS
 from ups_engine.config.schema import STAGES
+from ups_engine.errors import RunError
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.requests import request
+from ups_engine.runs.requests import await_answer, request
 from ups_engine.runs.state import summarise
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -240,11 +242,10 @@ async def test_a_bad_preflight_is_explained_asked_about_mended_and_the_run_start
         try:
             assert run.path == folder / "runs/first" and "started first" in toasts(pilot.app)
             await until(pilot, lambda: pilot.app.current_mode == "dashboard")
-            await until(pilot, lambda: summarise(run).state in ("finished", "failed", "lost"), timeout=60)
-            assert summarise(run).state == "finished", summarise(run).error
+            assert summarise(run).state in ("running", "finished"), summarise(run).error
         finally:
-            if summarise(run).state in ("waiting", "running"):
-                request(run, "stop")
+            with suppress(RunError):  # it is short, and may end of itself meanwhile
+                await_answer(run, request(run, "stop"), 60)
         assert screen.order.name == "", "the next run needs another name"
 
 

@@ -125,7 +125,8 @@ async def test_a_damaged_report_is_named_and_the_next_step_told(copied):
     app = make_app(copied.path.parent, copied.directory)
     async with piloted(app, (80, 24)) as pilot:
         await results(pilot, app)
-        assert "is no evaluation report" in words_of(app) and "`ups evaluate RUN` writes it anew" in words_of(app)
+        await until(pilot, lambda: "is no evaluation report" in words_of(app))
+        assert "`ups evaluate RUN` writes it anew" in words_of(app)
 
 
 @pytest.mark.parametrize("content", [None, b"no archive"])
