@@ -55,7 +55,7 @@ KEYS = st.sampled_from([*SETTINGS, "training", "stages.operator", "optimizer", "
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(suffix=st.sampled_from(["toml", "yaml", "json"]), text=ANYTHING)
 def test_any_file_is_settings_or_a_settings_error(suffix, text):
     with tempfile.TemporaryDirectory() as name:
@@ -67,7 +67,7 @@ def test_any_file_is_settings_or_a_settings_error(suffix, text):
             assert error.message
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(key=KEYS, text=ANYTHING | st.text())
 def test_any_assignment_is_a_setting_or_a_settings_error(key, text):
     for given_ in ({"overrides": [f"{key}={text}"]}, {"env": {f"UPS_{key.upper().replace('.', '__')}": text}}):

@@ -58,7 +58,7 @@ WRITERS = {
 }
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(
     files=st.tuples(LAYER, LAYER, LAYER),
     config=LAYER,
