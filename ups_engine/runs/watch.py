@@ -2,6 +2,7 @@
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ _PUBLISH_WITHIN = 0.25
 _PATIENCE = 2.0
 
 
-class _Poller:
+class _Poller(ABC):
     """A daemon thread that looks at something regularly, and at once when it starts."""
 
     def __init__(self, interval: float, name: str) -> None:
@@ -55,8 +56,9 @@ class _Poller:
             if self._closed.wait(self._interval):
                 return
 
+    @abstractmethod
     def poll(self) -> None:
-        raise NotImplementedError
+        """Look once."""
 
 
 class Watcher(_Poller):
