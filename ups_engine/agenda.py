@@ -22,7 +22,7 @@ class Agenda:
     def __init__(self, plan: Sequence[PlannedStage], run: RunDirectory, past: Past, settings: Settings) -> None:
         self._run, self._settings = run, settings
         self._waiting = [stage.name for stage in plan if stage.skip is None]
-        self._done = {name for name in self._waiting if name in WRITES and past.done(name) and past.has_results(name)}
+        self._done = {name for name in self._waiting if past.done(name) and past.has_results(name)}
         self.running: StageName | None = None
 
     @property

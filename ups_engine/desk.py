@@ -17,6 +17,8 @@ from ups_engine.training.control import Action, Control
 
 POLLS_APART = 0.1
 """Seconds between looks into the inbox; a look lists a folder, which may be on another machine."""
+SKIPPED = {"reason": "skipped by a command"}
+"""The data of a `stage_skipped` event."""
 _CHANGES_PLAN = frozenset({"skip_stage", "start_stage"})
 
 
@@ -61,8 +63,6 @@ class Desk(Control):
         """How the run is to leave, once that is known."""
         self.stepping = False
         """Whether the step loop runs, which is then what acts."""
-        self.holding = False
-        """Whether the run stands still at this moment."""
         self._paused = self._saved = False
         self._told = False  # readers take the run for paused
         self._wish = Action.GO_ON
@@ -116,11 +116,10 @@ class Desk(Control):
             return
         began = time.monotonic()
         self._announcer.emit("run_paused", stage=self._agenda.running, epoch=self._epoch, step=self._step)
-        self._told = self.holding = True
+        self._told = True
         while self._held_up():
             time.sleep(POLLS_APART / 2)
             self._look()
-        self.holding = False
         self.held += time.monotonic() - began
 
     def _look(self) -> None:
@@ -194,7 +193,7 @@ class Desk(Control):
                 self._wish = Action.SKIP_STAGE
             case "skip_stage":
                 self._agenda.skip(str(stage))
-                self._announcer.emit("stage_skipped", stage=stage, data={"reason": "skipped by a command"})
+                self._announcer.emit("stage_skipped", stage=stage, data=SKIPPED)
             case "start_stage":
                 self._agenda.start(str(stage))
             case "park" | "stop":

@@ -16,7 +16,7 @@ from ups_engine.config.anchor import anchored
 from ups_engine.config.archive import settings_from_toml, settings_to_toml
 from ups_engine.config.schema import Settings
 from ups_engine.data.dataset import prepare_data
-from ups_engine.desk import Desk, LeaveError, Outcome, SkipError
+from ups_engine.desk import SKIPPED, Desk, LeaveError, Outcome, SkipError
 from ups_engine.errors import UpsError
 from ups_engine.observer import Observer
 from ups_engine.plan import WRITES, Past, PlannedStage, check_ahead, check_needs, make_plan
@@ -82,16 +82,17 @@ def run_pipeline(
         stack.enter_context(Lease.acquire(run))
         settle_results(run)
         past = Past(run)
-        plan = make_plan(run_settings(run), only=only, skip=skip, earlier=past.planned)
+        settings = run_settings(run)
+        plan = make_plan(settings, only=only, skip=skip, earlier=past.planned)
         check_needs(plan, run)
         if past.nothing_left(plan, only):
             observer.notice(f"run {run.name} is finished already; nothing is left to do")
             return Outcome.FINISHED
         events = stack.enter_context(EventWriter(run.events))
         announcer = Announcer(events, observer)
-        agenda = Agenda(plan, run, past, run_settings(run))
+        agenda = Agenda(plan, run, past, settings)
         desk = Desk(run, agenda, stop, announcer, comeback=past.planned is not None)
-        return _Pipeline(run, plan, past, agenda, desk, events, announcer).run(stack, asked=only)
+        return _Pipeline(run, settings, plan, past, agenda, desk, events, announcer).run(stack, asked=only)
 
 
 class _Pipeline:
@@ -100,6 +101,7 @@ class _Pipeline:
     def __init__(
         self,
         run: RunDirectory,
+        settings: Settings,
         plan: Sequence[PlannedStage],
         past: Past,
         agenda: Agenda,
@@ -107,7 +109,7 @@ class _Pipeline:
         events: EventWriter,
         announcer: Announcer,
     ) -> None:
-        self._run, self._settings, self._plan, self._past = run, run_settings(run), plan, past
+        self._run, self._settings, self._plan, self._past = run, settings, plan, past
         self._agenda, self._desk, self._events, self._announcer = agenda, desk, events, announcer
         self._resume = ResumeStore(run.resume)
 
@@ -174,8 +176,9 @@ class _Pipeline:
             desk.between()
             say.progress(what, done, total)
 
-        dataset = prepare_data(self._settings, self._run.data_record(), notice, progress)
-        if self._run.data_record() is None:
+        record = self._run.data_record()
+        dataset = prepare_data(self._settings, record, notice, progress)
+        if record is None:
             self._run.write_data_record(dataset.record())
         notice(data_sentence(dataset))
         return StageContext(
@@ -216,7 +219,7 @@ class _Pipeline:
             if action is Action.LEAVE:
                 return self._desk.leaving or Outcome.STOPPED
             if action is Action.SKIP_STAGE:
-                say.emit("stage_skipped", stage=name, data={"reason": "skipped by a command"})
+                say.emit("stage_skipped", stage=name, data=SKIPPED)
                 if (left := self._resume.load()) is not None and left[1]["stage"] == name:
                     self._resume.clear()
                 context.release()
