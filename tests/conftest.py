@@ -42,3 +42,19 @@ def tiny_folder(tmp_path):
     from tiny_run import working_folder
 
     return working_folder(tmp_path / "tiny")
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """Loads settings of tiny runs in an empty folder."""
+    from tiny_run import TINY
+
+    from ups_engine.config.layers import load_settings
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ups.toml").write_text(TINY)
+
+    def load(*overrides):
+        return load_settings(preset="smoke", overrides=overrides, env={}, home=tmp_path / "home").settings
+
+    return load

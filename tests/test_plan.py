@@ -4,25 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from tiny_run import STAGES, TINY, TRAINED
+from tiny_run import STAGES, TRAINED
 
-from ups_engine.config.layers import load_settings
 from ups_engine.errors import DataError, SettingsError, UsageError
 from ups_engine.pipeline import start_run
 from ups_engine.plan import Past, check_ahead, check_needs, make_plan, planned_before
 from ups_engine.runs.directory import RunDirectory
-
-
-@pytest.fixture
-def settings(tmp_path, monkeypatch):
-    """Loads settings in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "ups.toml").write_text(TINY)
-
-    def load(*overrides):
-        return load_settings(preset="smoke", overrides=overrides, env={}, home=tmp_path / "home").settings
-
-    return load
 
 
 def running(plan):

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 import torch
-from tiny_run import STAGES, TINY, TRAIN, wait_until
+from tiny_run import STAGES, TRAIN, wait_until
 
 from ups_app.cli.preflight import print_preflight
 from ups_engine.config.layers import load_settings
@@ -23,18 +23,6 @@ from ups_engine.telemetry.memory import MemoryBudget
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 GIB = 1 << 30
 ROOMY = MemoryBudget(40 * GIB, "host memory", 64 * GIB)
-
-
-@pytest.fixture
-def settings(tmp_path, monkeypatch):
-    """Loads settings in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "ups.toml").write_text(TINY)
-
-    def load(*overrides):
-        return load_settings(preset="smoke", overrides=overrides, env={}, home=tmp_path / "home").settings
-
-    return load
 
 
 def found(outcome):
