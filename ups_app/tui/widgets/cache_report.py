@@ -6,7 +6,7 @@ from typing import Any
 
 from textual.content import Content
 
-from ups_app.tui.widgets.rows import Rows
+from ups_app.tui.widgets.rows import Pages
 from ups_app.tui.widgets.words import heading
 from ups_engine.telemetry.units import human_bytes
 
@@ -16,7 +16,7 @@ _BAD = {"missing": "$warning", "stale": "$warning", "corrupt": "$error"}
 _LEAST_WIDTH = 20
 
 
-class CacheReport(Rows):
+class CacheReport(Pages):
     """Splits, memory, GPUs, residency and verdict; dimmed while it is being looked at again."""
 
     def __init__(self, *, id: str) -> None:
@@ -28,14 +28,6 @@ class CacheReport(Rows):
         """Show a report, or, where there is none, why not."""
         self._report, self._said = report, said
         self.draw()
-
-    def draw(self) -> None:
-        """Lay it out for the present width."""
-        self.put(self._page(self.size.width))
-
-    def get_content_height(self, container: object, viewport: object, width: int) -> int:
-        """As many lines as it takes."""
-        return len(self._page(width))
 
     def _page(self, width: int) -> list[Content]:
         report = self._report

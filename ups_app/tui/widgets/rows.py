@@ -57,5 +57,21 @@ class Rows(Widget):
         self.draw()
 
 
+class Pages(Rows):
+    """Rows that a subclass lays out for a width in `_page`, and that take the height they then need."""
+
+    def draw(self) -> None:
+        """Lay the rows out for the present width."""
+        self.put(self._page(self.size.width))
+
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        """As many lines as the rows take at that width."""
+        return len(self._page(width))
+
+    def _page(self, width: int) -> list[Content]:
+        """The rows at a width in cells."""
+        return []
+
+
 def _same(one: Content, other: Content) -> bool:
     return one.plain == other.plain and one.spans == other.spans

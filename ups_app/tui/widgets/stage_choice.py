@@ -7,12 +7,12 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.message import Message
 
-from ups_app.tui.widgets.rows import Rows
+from ups_app.tui.widgets.rows import Pages
 from ups_app.tui.widgets.words import flowing
 from ups_engine.config.schema import STAGES
 
 
-class StageChoice(Rows, can_focus=True):
+class StageChoice(Pages, can_focus=True):
     """All stages with a box each; arrows move, Space or a click turns one on or off."""
 
     BINDINGS: ClassVar = [
@@ -38,14 +38,6 @@ class StageChoice(Rows, can_focus=True):
         """Show which stages are left out, and how many epochs the settings give each."""
         self._left_out, self._epochs = left_out, epochs
         self.draw()
-
-    def draw(self) -> None:
-        """Boxes one after the other, in as many lines as they take."""
-        self.put(self._page(self.size.width))
-
-    def get_content_height(self, container: object, viewport: object, width: int) -> int:
-        """As many lines as the boxes take."""
-        return len(self._page(width))
 
     def _page(self, width: int) -> list[Content]:
         return flowing(map(self._box, STAGES), width)

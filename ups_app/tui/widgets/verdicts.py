@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from ups_app.tui.process import Done
-from ups_app.tui.widgets.rows import Rows
+from ups_app.tui.widgets.rows import Pages
 
 _SIGNS = {"bad": ("✗", "$error"), "warning": ("!", "$warning"), "good": ("✓", "$success")}
 _LEAST_WIDTH = 20
@@ -23,7 +23,7 @@ class Verdict:
     sentence: str
 
 
-class Verdicts(Rows):
+class Verdicts(Pages):
     """A sign, a name and a wrapped sentence for every check, what is bad first."""
 
     def __init__(self, *, id: str) -> None:
@@ -40,14 +40,6 @@ class Verdicts(Rows):
         """Show that something has changed since."""
         self._old = True
         self.draw()
-
-    def draw(self) -> None:
-        """Wrap the sentences anew."""
-        self.put(self._page(self.size.width))
-
-    def get_content_height(self, container: object, viewport: object, width: int) -> int:
-        """As many lines as the sentences take."""
-        return len(self._page(width))
 
     def _page(self, width: int) -> list[Content]:
         margin = max((len(verdict.name) for verdict in self._verdicts), default=0) + 4
