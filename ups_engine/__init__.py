@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ups_engine.config.layers import load_settings
-    from ups_engine.data.dataset import prepare_data
+    from ups_engine.data.prepare import prepare_data
     from ups_engine.data.sources import open_source
     from ups_engine.errors import UpsError
-    from ups_engine.observer import Observer
-    from ups_engine.pipeline import Outcome, run_pipeline, start_run
-    from ups_engine.revisit import evaluate_run, open_context
+    from ups_engine.pipeline.observer import Observer
+    from ups_engine.pipeline.reopen import evaluate_run, open_context
+    from ups_engine.pipeline.run import Outcome, run_pipeline, start_run
     from ups_engine.runs.directory import RunDirectory
 
 _HOMES = {
-    "Observer": "observer",
-    "Outcome": "pipeline",
+    "Observer": "pipeline.observer",
+    "Outcome": "pipeline.run",
     "RunDirectory": "runs.directory",
     "UpsError": "errors",
-    "evaluate_run": "revisit",
+    "evaluate_run": "pipeline.reopen",
     "load_settings": "config.layers",
-    "open_context": "revisit",
+    "open_context": "pipeline.reopen",
     "open_source": "data.sources",
-    "prepare_data": "data.dataset",
-    "run_pipeline": "pipeline",
-    "start_run": "pipeline",
+    "prepare_data": "data.prepare",
+    "run_pipeline": "pipeline.run",
+    "start_run": "pipeline.run",
 }
 
 __all__ = [

@@ -73,7 +73,7 @@ def test_preconditioning_is_that_of_karras(sigma):
     y, n = noise(2)
     x = y + sigma * n
     c_skip, c_out, c_in = 1 / (sigma**2 + 1), sigma / (sigma**2 + 1) ** 0.5, 1 / (sigma**2 + 1) ** 0.5
-    denoised = network.denoise(x, level, given)
+    denoised = network(x, level, given)
     assert torch.allclose(seen[0][..., :DIM], c_in * x, rtol=1e-5)
     assert torch.equal(seen[0][..., DIM:], torch.cat([given.prediction, given.z0], dim=-1))
     assert torch.allclose(denoised, c_skip * x + c_out * network.raw(x, level, given), rtol=1e-5, atol=1e-6)
@@ -88,8 +88,8 @@ def test_an_untrained_denoiser_is_the_best_one_of_standard_normal_residuals(sigm
     network, batch = model(DiffusionResidual), 4000
     y, n = torch.randn(2, batch, GRID.count, DIM, generator=torch.Generator().manual_seed(3))
     x, level = y + sigma * n, torch.full((batch,), sigma)
-    error = (network.denoise(x, level, context(batch)) - y).square().mean().item()
-    assert torch.allclose(network.denoise(x, level, context(batch)), x / (sigma**2 + 1), rtol=1e-5)
+    error = (network(x, level, context(batch)) - y).square().mean().item()
+    assert torch.allclose(network(x, level, context(batch)), x / (sigma**2 + 1), rtol=1e-5)
     assert error == pytest.approx(sigma**2 / (1 + sigma**2), rel=0.02)  # the posterior's variance
 
 
@@ -152,10 +152,10 @@ def test_temperature_scales_the_noise_of_a_sample(kind):
 @torch.no_grad()
 def test_the_consistency_function_is_the_identity_at_the_least_noise():
     network, x = model(ConsistencyResidual, scrambled=True), noise()[0]
-    assert torch.equal(network.consistency(x, torch.full((4,), NOISE.sigma_min), context()), x)
+    assert torch.equal(network(x, torch.full((4,), NOISE.sigma_min), context()), x)
     last = network.levels(18, x.device)[-1:].expand(4)
-    assert torch.allclose(network.consistency(x, last, context()), x, rtol=1e-6, atol=1e-7)
-    assert not torch.allclose(network.consistency(x, 2 * last, context()), x, rtol=1e-3)
+    assert torch.allclose(network(x, last, context()), x, rtol=1e-6, atol=1e-7)
+    assert not torch.allclose(network(x, 2 * last, context()), x, rtol=1e-3)
 
 
 @torch.no_grad()

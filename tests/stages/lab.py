@@ -6,8 +6,10 @@ from pathlib import Path
 import torch
 
 from ups_engine.config.layers import load_settings
-from ups_engine.data.dataset import FieldDataset, prepare_data
-from ups_engine.pipeline import Outcome, run_pipeline, start_run
+from ups_engine.data.collection import Collection
+from ups_engine.data.member import Member
+from ups_engine.data.prepare import prepare_data
+from ups_engine.pipeline.run import Outcome, run_pipeline, start_run
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.resume import ResumeStore
 from ups_engine.stages.base import StageTask
@@ -15,9 +17,10 @@ from ups_engine.stages.context import StageContext
 from ups_engine.stages.registry import TRAINING_STAGES
 from ups_engine.training.control import Action, StageEnd
 from ups_engine.training.loop import Trainer
-from ups_engine.training.task import Draw
+from ups_engine.training.randomness import keys
+from ups_engine.training.task import Batch, Inputs, Moment, Noise
 
-STAGES = {stage.name: stage for stage in TRAINING_STAGES}
+STAGES = TRAINING_STAGES
 CPU = torch.device("cpu")
 
 
@@ -27,7 +30,11 @@ class Lab:
 
     folder: Path
     run: RunDirectory
-    dataset: FieldDataset
+    collection: Collection
+
+    @property
+    def member(self) -> Member:
+        return self.collection.members[0]
 
     def settings(self, *overrides):
         base = (
@@ -45,7 +52,7 @@ class Lab:
 
     def context(self, *overrides):
         """A stage's workplace in the run, under other settings."""
-        return StageContext(self.settings(*overrides), self.run, self.dataset, CPU)
+        return StageContext(self.settings(*overrides), self.run, self.collection, CPU)
 
     def task(self, stage, *overrides) -> StageTask:
         return STAGES[stage].make(self.context(*overrides))
@@ -57,7 +64,7 @@ class Lab:
         trainer = Trainer(
             stage,
             task,
-            STAGES[stage].settings(context),
+            getattr(context.settings.stages, stage),
             context.settings.training,
             seed=context.settings.seed,
             device=CPU,
@@ -90,5 +97,19 @@ def make_lab(folder: Path) -> Lab:
     return Lab(folder, run, prepare_data(lab.settings(), run.data_record()))
 
 
-def draw(epoch=0, step=0, *, total_step=0, progress=0.0, first=0, stage="stage"):
-    return Draw(0, stage, epoch, step, total_step, progress, first, CPU)
+def noise(task, count, *, epoch=0, step=0, offset=0, stage="stage") -> Noise:
+    """The noise of a step's samples from `offset` on."""
+    drawn = {purpose: keys(0, stage, epoch, range(step, step + 1), purpose)[0] for purpose in task.purposes}
+    return Noise(drawn, torch.arange(offset, offset + count))
+
+
+def inputs(task, numbers, *, epoch=0, step=0, total_step=0, progress=0.0, member=0) -> Inputs:
+    """What the loss of some samples of a member depends on."""
+    everyone = [numbers if other == member else numbers[:0] for other in range(len(task.samples))]
+    task.begin_epoch(everyone)
+    moment = Moment(epoch, step, total_step, progress)
+    return task.prepare(Batch(numbers, member, 0, moment, noise(task, len(numbers), epoch=epoch, step=step)))
+
+
+def loss(task, numbers, **where):
+    return task.loss(inputs(task, numbers, **where))

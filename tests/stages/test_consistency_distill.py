@@ -11,7 +11,7 @@ from ups_engine.stages.consistency_distill import heun, num_taus
 
 def test_one_step_of_the_teacher_is_of_second_order(lab):
     """Untrained, D = x / (sigma^2 + 1) and the trajectory through x is x sqrt((1 + sigma^2) / (1 + high^2))."""
-    teacher = lab.context().fresh("diffusion_residual", DiffusionResidual)
+    teacher = lab.context().results.fresh("diffusion_residual", DiffusionResidual)
     x = torch.randn(3, 8, 8)
     parameters = torch.zeros(3, lab.context().plan.parameters)
     context = Context(x, x, parameters, torch.ones(3))
@@ -53,10 +53,11 @@ def test_the_schedule_is_walked_through_even_where_max_steps_cuts_the_stage(lab,
 
 def test_the_student_starts_as_its_teacher_and_the_target_as_the_student(lab):
     task = lab.task("consistency_distill")
-    states = [part.state_dict() for part in (task._teacher, task.network, task._target)]
+    teacher = lab.context().results.frozen("diffusion_residual_ema", DiffusionResidual)
+    states = [teacher.state_dict(), task.network.state_dict(), task.state()]
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]) and torch.equal(value, states[2][name])
-    assert task._target.scale.item() == task._teacher.scale.item() != 1
+    assert task.state()["scale"].item() == teacher.scale.item() != 1
 
 
 def test_the_target_follows_the_student_unless_the_step_was_skipped(lab):
@@ -68,8 +69,8 @@ def test_the_target_follows_the_student_unless_the_step_was_skipped(lab):
     task.after_step(torch.tensor(0.0))
     assert all(torch.equal(value, before[name]) for name, value in task.state().items())
     task.after_step(torch.tensor(1.0))
-    for name, parameter in task._target.named_parameters():
-        assert torch.allclose(parameter, before[name] + 0.25, atol=1e-6)
+    for name, _ in task.network.named_parameters():
+        assert torch.allclose(task.state()[name], before[name] + 0.25, atol=1e-6)
 
 
 @pytest.mark.parametrize("micro", [3, 8, 16])
@@ -98,10 +99,10 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(lab, tmp_path, micro
 def test_the_target_loss_ends_the_stage(lab, tmp_path):
     given = ("stages.consistency_distill.epochs=5", "stages.consistency_distill.target_loss=1000")
     _, end, _ = lab.train("consistency_distill", tmp_path / "a", *given)
-    assert (end.progress.epoch, end.reason) == (1, "target_loss 1000 reached")
+    assert (end.at.epoch, end.reason) == (1, "target_loss 1000 reached")
     given = ("stages.consistency_distill.epochs=2", "stages.consistency_distill.target_loss=1e-9")
     _, end, _ = lab.train("consistency_distill", tmp_path / "b", *given)
-    assert (end.progress.epoch, end.reason) == (2, None)
+    assert (end.at.epoch, end.reason) == (2, None)
 
 
 def test_validation_names_operator_and_teacher_beside_the_student(lab):

@@ -2,29 +2,46 @@
 
 import pytest
 import torch
-from lab import STAGES
 
 from ups_engine.errors import CheckpointError
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
-from ups_engine.stages.evaluation import NEEDS
-from ups_engine.stages.networks import DEPENDS_ON, build
+from ups_engine.runs.checkpoints import load_result
+from ups_engine.stages.networks import NETWORKS, build, network_of
+from ups_engine.stages.registry import STAGE_OF, VARIANTS, makers
 
 
-def test_every_result_that_a_stage_writes_or_needs_can_be_built(lab):
+def test_every_result_that_a_stage_leaves_or_loads_is_a_declared_networks(lab):
     context = lab.context()
-    writes = [name for stage in STAGES.values() for name in stage.writes]
-    assert sorted(writes) == sorted(DEPENDS_ON)
-    assert {*NEEDS}.union(*(stage.needs for stage in STAGES.values())) <= {*writes}
-    for name in writes:
-        assert isinstance(build(name, context.settings, context.plan), torch.nn.Module)
+    made = [result for stage in STAGE_OF.values() for result in stage.writes]
+    assert sorted(made) == sorted(result for network in NETWORKS.values() for result in network.results)
+    used = {result for stage in STAGE_OF.values() for result in stage.loads}
+    used |= {result for network in NETWORKS.values() for result in network.trained_on}
+    used |= {variant.corrector for variant in VARIANTS if variant.corrector}
+    assert used <= {*made}
+    for result in made:
+        assert isinstance(build(result, context.settings, context.plan), network_of(result).kind)
+        assert STAGE_OF[makers(result)[0]].writes.count(result) == 1
 
 
-def test_stages_need_only_what_those_before_them_write():
-    written = set()
-    for stage in STAGES.values():
-        assert {*stage.needs} <= written
-        written |= {*stage.writes}
+def test_a_name_that_is_no_result_is_no_network_either():
+    for name in ("encoder_ema", "oprator", "operator_ema_ema"):
+        with pytest.raises(KeyError, match=name):
+            network_of(name)
+
+
+def test_stages_load_only_what_those_before_them_leave():
+    left = set()
+    for stage in STAGE_OF.values():
+        assert {*stage.loads} <= left
+        left |= {*stage.results}
+
+
+def test_a_results_sidecar_names_what_it_was_trained_on_by_its_hash(lab):
+    for result in ("operator_ema", "consistency"):
+        named = load_result(lab.run, result)[1]["trained_on"]
+        assert named == {name: load_result(lab.run, name)[1]["sha256"] for name in network_of(result).trained_on}
+        assert "encoder" in named
 
 
 def test_initial_weights_are_a_pure_function_of_name_and_seed(lab):
@@ -51,17 +68,18 @@ def test_initial_weights_are_a_pure_function_of_name_and_seed(lab):
 )
 def test_a_result_of_other_settings_is_refused_by_the_key_that_differs(lab, override, named):
     with pytest.raises(CheckpointError, match=rf"operator_ema.safetensors was made with other .*{named}"):
-        lab.context(override).frozen("operator_ema", LatentOperator)
+        lab.context(override).results.frozen("operator_ema", LatentOperator)
 
 
 def test_settings_that_a_result_does_not_depend_on_may_change(lab):
-    encoder = lab.context("models.operator.hidden=32", "training.batch_size=3").frozen("encoder", GridEncoder)
+    encoder = lab.context("models.operator.hidden=32", "training.batch_size=3").results.frozen("encoder", GridEncoder)
     assert not encoder.training and not any(p.requires_grad for p in encoder.parameters())
 
 
 def test_surrogates_take_the_steps_and_temperature_of_their_settings(lab):
     context = lab.context("stages.diff_residual.temperature=0.5", "stages.consistency_distill.sampling_steps=2")
-    found = [context.surrogate(name) for name in (None, "diffusion_residual_ema", "consistency_ema")]
+    found = [context.results.surrogate(variant) for variant in VARIANTS]
+    assert [variant.name for variant in VARIANTS] == ["operator", "diffusion", "consistency"]
     assert [(s.steps, s.temperature, s.evaluations_per_step) for s in found] == [(0, 0, 1), (4, 0.5, 5), (2, 0.5, 3)]
 
 

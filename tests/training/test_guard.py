@@ -1,32 +1,42 @@
 """A loss that is not finite costs its step and nothing else, and is told with its batch; too many end the stage."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from toys import Asked, Events, Regression, same_bits, trainer, weights
+from toys import Asked, Events, Regression, same_bits, saved, trainer, weights
 
 from ups_engine.errors import TrainingError
 from ups_engine.losses import LossBundle
 from ups_engine.training.control import Action
-from ups_engine.training.state import pack_optimiser
-
-
-def everything(of, task):
-    moments = {name: value.clone() for name, value in pack_optimiser(of._optimiser).items()}
-    return {**weights(of), **moments, "task": task.followed.clone()}
+from ups_engine.training.task import Inputs
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("broken", [0, 4])
 def test_a_broken_step_leaves_weights_moments_and_averages_alone(tmp_path, optimiser, broken):
-    task, seen, events = Regression(broken=(broken,)), [], Events()
-    given = (f"training.optimizer.name={optimiser}", "training.optimizer.weight_decay=0.1", "training.accum_steps=2")
-    of = trainer(tmp_path, task, *given, events=events)
-    of._control = Asked(snapshot=lambda: seen.append(everything(of, task)))
-    of.run()
-    for name, before in seen[broken].items():
-        assert torch.equal(seen[broken + 1][name], before), name
-    assert not torch.equal(seen[broken + 2]["network.0.weight"], seen[broken + 1]["network.0.weight"])
-    assert all(torch.isfinite(value).all() for value in seen[-1].values())
+    """Looked at in the resumable states, one for every step boundary: they hold all that a step may change."""
+    seen, events, control = [], Events(), Asked()
+    given = (
+        f"training.optimizer.name={optimiser}",
+        "training.optimizer.weight_decay=0.1",
+        "training.accum_steps=2",
+        "training.checkpoint_interval=0",
+    )
+    control.snapshot = lambda: seen.append(None if (state := saved(tmp_path)) is None else state[0])
+    trainer(tmp_path, Regression(broken=(broken,)), *given, events=events, control=control).run()
+    boundaries = {step: state for step, state in enumerate(seen) if state is not None}
+    own = ("now/", "optimiser/", "task/")
+    if broken:
+        for name, before in boundaries[broken].items():
+            assert not name.startswith(own) or torch.equal(boundaries[broken + 1][name], before), name
+    else:
+        untouched = Regression().network.state_dict()
+        assert all(torch.equal(boundaries[1][f"now/network/{name}"], value) for name, value in untouched.items())
+        assert boundaries[1]["task/followed"] == 0
+    key = "now/network/0.weight"
+    assert not torch.equal(boundaries[broken + 2][key], boundaries[broken + 1][key])
+    assert all(torch.isfinite(value).all() for value in boundaries[max(boundaries)].values())
     assert all(data["loss"] == data["loss"] for *_, data in events.of("epoch"))  # the mean is of the finite ones
 
 
@@ -44,12 +54,13 @@ def test_a_broken_step_is_told_with_its_batch(tmp_path):
 
 def test_a_gradient_that_is_not_finite_is_a_broken_step_too(tmp_path):
     class Kink(Regression):
-        def loss(self, batch, draw):
-            bundle = super().loss(batch, draw)
-            kink = (0 * self.network[2].bias).sum().sqrt() if draw.total_step == 3 else 0.0
+        def loss(self, inputs):
+            sound = Inputs(inputs.tensors, inputs.noise)
+            bundle = super().loss(sound)
+            kink = (0 * self.network[2].bias).sum().sqrt() if inputs.form == "broken" else 0.0
             return LossBundle(bundle.total + kink, bundle.components)  # finite, its gradient is 0 * inf
 
-    task, events = Kink(), Events()
+    task, events = Kink(broken=(3,)), Events()
     of = trainer(tmp_path, task, events=events)
     of.run()
     assert [step for _, _, step, _ in events.of("warning")] == [3]
@@ -69,9 +80,8 @@ def test_broken_steps_in_a_row_are_counted_across_an_interruption(tmp_path):
     of = trainer(tmp_path, Regression(broken=(5, 6, 7)), *given, control=Asked({7: Action.LEAVE}), events=events)
     assert of.run().action is Action.LEAVE
     assert len(events.of("warning")) == 2
-    again = trainer(tmp_path, Regression(broken=(5, 6, 7)), *given)
     with pytest.raises(TrainingError, match="3 steps in a row"):
-        again.run(again._resume.load())
+        trainer(tmp_path, Regression(broken=(5, 6, 7)), *given).run(saved(tmp_path))
 
 
 def test_a_skipped_step_changes_nothing_later_either(tmp_path):
@@ -82,17 +92,13 @@ def test_a_skipped_step_changes_nothing_later_either(tmp_path):
     class Late(Regression):
         """Sees, at its steps 0 to 4, what the other saw at its steps 1 to 5."""
 
-        samples = 80
-
-        def loss(self, batch, draw):
-            real = Regression.loss
-            return real(self, self.later[draw.step], draw)
+        def prepare(self, batch):
+            return super().prepare(replace(batch, numbers=self.later[batch.moment.step]))
 
     full = Regression()
-    seen = trainer(tmp_path, full, "stages.autoencoder.epochs=1")
-    seen.run()
+    trainer(tmp_path, full, "stages.autoencoder.epochs=1").run()
     late = Late()
-    late.samples = 80
+    late.samples = (80,)
     late.later = [torch.tensor(batch) for _, _, batch, _ in full.batches[1:]]
     other = trainer(tmp_path, late, "training.scheduler.name=constant", "stages.autoencoder.epochs=1")
     other.run()

@@ -1,7 +1,7 @@
 """A stage interrupted anywhere, any number of times, ends with the bits of one that was not."""
 
 import pytest
-from toys import Asked, Events, Regression, same_bits, trainer, weights
+from toys import Asked, Events, Regression, same_bits, saved, trainer, weights
 
 from ups_engine.training.control import Action
 
@@ -23,9 +23,10 @@ def task(name):
 
 
 def whole(tmp_path, name):
-    of = trainer(tmp_path, task(name), *SETTINGS[name])
+    regression = task(name)
+    of = trainer(tmp_path, regression, *SETTINGS[name])
     end = of.run()
-    return weights(of), of._task.followed, end
+    return weights(of), regression.followed, end
 
 
 def told(events):
@@ -42,14 +43,15 @@ def test_leaving_and_going_on_changes_no_bit(tmp_path, name, leaving):
     expected, followed, expected_end = whole(tmp_path / "whole", name)
     for steps in (*leaving, None):
         control = Asked() if steps is None else Asked({steps: Action.LEAVE})
-        of = trainer(tmp_path, task(name), *SETTINGS[name], control=control)
-        end = of.run(of._resume.load())
-        assert end.action is Action.GO_ON or end.progress.total_step < expected_end.progress.total_step
+        regression = task(name)
+        of = trainer(tmp_path, regression, *SETTINGS[name], control=control)
+        end = of.run(saved(tmp_path))
+        assert end.action is Action.GO_ON or end.at.total_step < expected_end.at.total_step
         if end.action is Action.GO_ON:
             break
     assert same_bits(weights(of), expected)
-    assert of._task.followed == followed
-    one, other = end.progress, expected_end.progress
+    assert regression.followed == followed
+    one, other = end.at, expected_end.at
     assert (one.best, one.best_epoch, one.total_step, one.since_best) == (
         other.best, other.best_epoch, other.total_step, other.since_best
     )  # fmt: skip
@@ -65,11 +67,12 @@ def test_dying_at_any_step_and_going_on_from_the_newest_state_changes_no_bit(tmp
         for steps in deaths:
             of = trainer(folder, task(name), *SETTINGS[name], interval, control=Asked(crash_at=steps))
             with pytest.raises(KeyboardInterrupt):
-                of.run(of._resume.load())
-        of = trainer(folder, task(name), *SETTINGS[name], interval)
-        of.run(of._resume.load())
+                of.run(saved(folder))
+        regression = task(name)
+        of = trainer(folder, regression, *SETTINGS[name], interval)
+        of.run(saved(folder))
         assert same_bits(weights(of), expected)
-        assert of._task.followed == followed  # the weights after every step, also of epochs that were not the best
+        assert regression.followed == followed  # the weights after every step, also of epochs that were not the best
 
 
 def test_the_epochs_of_an_interrupted_stage_are_told_as_if_nothing_had_happened(tmp_path):
@@ -78,8 +81,8 @@ def test_the_epochs_of_an_interrupted_stage_are_told_as_if_nothing_had_happened(
     for steps in (3, 2, 10, None):
         control = Asked() if steps is None else Asked({steps: Action.LEAVE})
         of = trainer(tmp_path, task(""), control=control, events=interrupted)
-        end = of.run(of._resume.load())
-    assert end.progress.seconds >= 0
+        end = of.run(saved(tmp_path))
+    assert end.at.seconds >= 0
     assert told(interrupted) == told(events)
     assert [data["resume"] for *_, data in interrupted.of("checkpoint")] == [1, 2, 3]
 

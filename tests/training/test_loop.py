@@ -6,8 +6,8 @@ import pytest
 import torch
 from toys import Asked, Events, Regression, furthest, same_bits, settings, trainer, weights
 
-from ups_engine.data.pairs import order
 from ups_engine.training.control import Action
+from ups_engine.training.randomness import order
 
 PLAIN = ("training.optimizer.name=sgd", "training.optimizer.momentum=0", "training.scheduler.name=constant")
 
@@ -23,7 +23,7 @@ def test_a_stage_learns_and_tells_its_epochs(tmp_path):
     _, end = trained(
         tmp_path, Regression(), "stages.autoencoder.optimizer.lr=0.02", "stages.autoencoder.epochs=30", events=events
     )
-    assert (end.action, end.reason, end.progress.total_step) == (Action.GO_ON, None, 180)
+    assert (end.action, end.reason, end.at.total_step) == (Action.GO_ON, None, 180)
     epochs = events.of("epoch")
     assert [epoch for _, epoch, _, _ in epochs] == list(range(30))
     assert [step for _, _, step, _ in epochs] == [6 * (epoch + 1) for epoch in range(30)]
@@ -103,7 +103,7 @@ def test_max_steps_ends_the_stage_within_an_epoch_and_is_its_length(tmp_path):
         "training.log_interval=1e-9",
     )
     _, end = trained(tmp_path, task, *given, events=events)
-    assert (end.progress.total_step, end.reason) == (8, "8 steps done")
+    assert (end.at.total_step, end.reason) == (8, "8 steps done")
     rates = [data["lr"] / 1e-3 for *_, data in events.of("step")]
     assert rates == pytest.approx([(1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)])
     assert [progress for *_, progress in task.batches] == [step / 8 for step in range(8)]
@@ -114,7 +114,7 @@ def test_patience_ends_the_stage(tmp_path):
     task = Regression(scores=[3.0, 2.0, 2.5, 2.5, 1.0, 1.0])
     _, end = trained(tmp_path, task, "stages.autoencoder.patience=2", "stages.autoencoder.epochs=6")
     assert end.reason == "no better validation for 2 epochs"
-    assert (end.progress.epoch, end.progress.best, end.progress.best_epoch) == (4, 2.0, 1)
+    assert (end.at.epoch, end.at.best, end.at.best_epoch) == (4, 2.0, 1)
 
 
 def test_a_task_may_end_its_stage_by_the_epochs_loss(tmp_path):
@@ -127,37 +127,42 @@ def test_a_task_may_end_its_stage_by_the_epochs_loss(tmp_path):
     task.ends_early = ends_early
     events = Events()
     _, end = trained(tmp_path, task, events=events)
-    assert (end.reason, end.progress.epoch) == ("good enough", 2)
+    assert (end.reason, end.at.epoch) == ("good enough", 2)
     assert asked == [data["loss"] for *_, data in events.of("epoch")]
 
 
 def test_the_best_weights_by_validation_are_kept_not_the_last(tmp_path):
     task, events = Regression(scores=[3.0, 1.0, 2.0, 5.0]), Events()
     at_boundaries = []
-    of = trainer(tmp_path, task, events=events)
-    of._control = Asked(snapshot=lambda: at_boundaries.append(weights(of)))
+    control = Asked()
+    of = trainer(tmp_path, task, events=events, control=control)
+    control.snapshot = lambda: at_boundaries.append(weights(of))
     end = of.run()
     assert same_bits(weights(of), at_boundaries[12])  # before the first step of epoch 2
     assert same_bits(of.averaged.module.state_dict(), task.validated[1])
     assert not same_bits(of.averaged.module.state_dict(), task.validated[3])
-    assert (end.progress.best, end.progress.best_epoch, end.progress.best_metrics["other"]) == (1.0, 1, 7.0)
+    assert (end.at.best, end.at.best_epoch, end.at.best_metrics["other"]) == (1.0, 1, 7.0)
     assert [data["best"] for *_, data in events.of("validation")] == [3.0, 1.0, 1.0, 1.0]
     assert [data["since_best"] for *_, data in events.of("epoch")] == [0, 0, 1, 2]
 
 
 def test_a_validation_that_is_not_finite_is_never_best(tmp_path):
     _, end = trained(tmp_path, Regression(scores=[math.nan, math.inf, 4.0, math.nan]))
-    assert (end.progress.best, end.progress.best_epoch) == (4.0, 2)
+    assert (end.at.best, end.at.best_epoch) == (4.0, 2)
     _, end = trained(tmp_path, Regression(scores=[math.nan] * 4))
-    assert end.progress.best is None
+    assert end.at.best is None
 
 
 def test_the_moving_average_is_what_is_validated_and_kept(tmp_path):
     task, decay = Regression(), 0.9
     followed, steps = [], []
     given = (f"training.ema_decay={decay}", "stages.autoencoder.epochs=3", "stages.autoencoder.optimizer.lr=0.01")
-    of = trainer(tmp_path, task, *given)
-    of._control = Asked(snapshot=lambda: steps.append(task.network[0].weight.detach().clone()))
+    of = trainer(
+        tmp_path,
+        task,
+        *given,
+        control=Asked(snapshot=lambda: steps.append(task.network[0].weight.detach().clone())),
+    )
     expected = steps  # weights before each step; the average starts at the first of them
     of.run()
     average = expected[0]
@@ -179,10 +184,10 @@ def test_validation_waits_for_its_interval_and_always_sees_the_last_epoch(tmp_pa
 def test_a_stage_asked_to_finish_keeps_its_best_and_one_asked_to_skip_stops_at_once(tmp_path):
     task = Regression(scores=[1.0, 2.0])
     of, end = trained(tmp_path, task, control=Asked({9: Action.FINISH_STAGE}))
-    assert (end.action, end.reason, end.progress.total_step) == (Action.GO_ON, "asked to finish", 9)
+    assert (end.action, end.reason, end.at.total_step) == (Action.GO_ON, "asked to finish", 9)
     assert same_bits(of.averaged.module.state_dict(), task.validated[0])
     _, end = trained(tmp_path, Regression(), control=Asked({9: Action.SKIP_STAGE}))
-    assert (end.action, end.progress.total_step) == (Action.SKIP_STAGE, 9)
+    assert (end.action, end.at.total_step) == (Action.SKIP_STAGE, 9)
 
 
 def test_reading_the_metrics_often_changes_no_bit(tmp_path):
@@ -201,13 +206,31 @@ def test_every_stage_setting_of_the_loop_falls_back_to_training(tmp_path):
 
 
 def test_few_samples_are_gone_through_again_until_an_epoch_has_its_steps(tmp_path):
-    trainer_of_few = trainer(tmp_path, Regression(), "training.min_epoch_steps=10", "stages.autoencoder.epochs=1")
-    samples = trainer_of_few._task.samples
-    per_round = samples // 16
-    assert per_round < 10
-    end = trainer_of_few.run()
-    assert end.progress.total_step == 10
-    order = trainer_of_few._order(0)
-    assert len(order) >= 160
-    assert sorted(order[:samples].tolist()) == sorted(order[samples : 2 * samples].tolist()) == list(range(samples))
-    assert order[:samples].tolist() != order[samples : 2 * samples].tolist()
+    task = Regression()
+    _, end = trained(tmp_path, task, "training.min_epoch_steps=10", "stages.autoencoder.epochs=1")
+    samples, taken = task.samples[0], [number for _, _, batch, _ in task.batches for number in batch]
+    assert samples // 16 < 10 == end.at.total_step
+    assert len(taken) == 160
+    assert sorted(taken[:samples]) == list(range(samples))
+    assert len(set(taken[samples:])) == 160 - samples and taken[samples:] != taken[: 160 - samples]
+
+
+def test_every_step_takes_samples_of_one_member_and_members_take_part_by_their_sizes(tmp_path):
+    members = []
+
+    class Counting(Regression):
+        def prepare(self, batch):
+            members.append((batch.member, batch.first, batch.numbers.tolist()))
+            return super().prepare(batch)
+
+    counting = Counting()
+    counting.samples = (64, 32)
+    trained(tmp_path, counting, "stages.autoencoder.epochs=3")
+    for epoch in range(3):
+        steps = members[6 * epoch : 6 * epoch + 6]
+        assert sorted(member for member, *_ in steps) == [0, 0, 0, 0, 1, 1]
+        for member, samples in enumerate(counting.samples):
+            own = [step for step in steps if step[0] == member]
+            assert [first for _, first, _ in own] == [16 * turn for turn in range(len(own))]
+            assert sorted(number for *_, numbers in own for number in numbers) == list(range(samples))
+    assert len({tuple(member for member, *_ in members[6 * e : 6 * e + 6]) for e in range(3)}) > 1

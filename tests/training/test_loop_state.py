@@ -9,7 +9,7 @@ from torch import nn
 
 from ups_engine.config.training import OptimizerSettings
 from ups_engine.training.optimiser import build_optimiser
-from ups_engine.training.state import Progress, clone, pack_optimiser, prefixed, under, unpack_optimiser
+from ups_engine.training.state import LoopState, clone, pack_optimiser, prefixed, under, unpack_optimiser
 
 
 def stepped(name, momentum, steps):
@@ -36,11 +36,11 @@ def test_an_optimisers_moments_come_back(name, momentum, steps):
     assert all(torch.equal(back[key], packed[key]) for key in packed)
 
 
-def test_progress_is_plain_json():
-    progress = Progress(epoch=3, best=0.25, best_metrics={"score": 0.25}, best_epoch=2, loss_sum=3.0, loss_count=2)
-    assert Progress(**json.loads(json.dumps(asdict(progress), allow_nan=False))) == progress
+def test_the_state_is_plain_json():
+    progress = LoopState(epoch=3, best=0.25, best_metrics={"score": 0.25}, best_epoch=2, loss_sum=3.0, loss_count=2)
+    assert LoopState(**json.loads(json.dumps(asdict(progress), allow_nan=False))) == progress
     assert progress.mean_loss() == 1.5
-    assert Progress().mean_loss() != Progress().mean_loss()  # nan: there is none
+    assert LoopState().mean_loss() != LoopState().mean_loss()  # nan: there is none
 
 
 def test_prefixes_keep_tensors_apart():

@@ -8,7 +8,7 @@ from ups_engine.losses import LossBundle, mse
 from ups_engine.runs.resume import ResumeStore
 from ups_engine.training.control import Action
 from ups_engine.training.loop import Trainer
-from ups_engine.training.task import Task
+from ups_engine.training.task import Inputs, Task
 
 
 class Regression(Task):
@@ -21,24 +21,32 @@ class Regression(Task):
         broken: steps of the stage whose loss is NaN.
     """
 
+    purposes = ("input", "size")
+
     def __init__(self, samples=96, noise=0.0, scores=None, broken=(), micro_batch=None):
         torch.manual_seed(0)
         self.network = nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Linear(16, 1))
         self.network.register_buffer("unit", torch.full((), 2.0))
-        self.samples, self.micro_batch = samples, micro_batch
+        self.samples, self.micro_batch = (samples,), micro_batch
         self.x = torch.randn(samples, 4)
         self.y = self.x.prod(1, keepdim=True) + self.x[:, :1]
         self.noise, self.scores, self.broken = noise, scores, broken
         self.followed = torch.zeros(())
         self.batches, self.validated = [], []
 
-    def loss(self, batch, draw):
-        self.batches.append((draw.epoch, draw.step, batch.tolist(), draw.progress))
-        x = self.x[batch]
+    def prepare(self, batch):
+        at = batch.moment
+        self.batches.append((at.epoch, at.step, batch.numbers.tolist(), at.progress))
+        tensors = {"x": self.x[batch.numbers], "y": self.y[batch.numbers]}
+        return Inputs(tensors, batch.noise, form="broken" if at.total_step in self.broken else "sound")
+
+    def loss(self, inputs):
+        x = inputs["x"]
         if self.noise:
-            x = x + self.noise * draw.normal("input", tuple(x.shape)) * draw.uniform("size", (len(x),))[:, None]
-        loss = mse(self.network(x), self.y[batch])
-        if draw.total_step in self.broken:
+            drawn = inputs.noise
+            x = x + self.noise * drawn.normal("input", tuple(x.shape)) * drawn.uniform("size", (len(x),))[:, None]
+        loss = mse(self.network(x), inputs["y"])
+        if inputs.form == "broken":
             loss = loss * torch.nan
         return LossBundle(loss, {"L_fit": loss.detach()})
 
@@ -56,7 +64,7 @@ class Regression(Task):
 
 
 class Asked:
-    """Answers a step boundary by its number; `snapshot` is called at every one."""
+    """Answers a step boundary by its number; `snapshot`, which may be given later, is called at every one."""
 
     def __init__(self, answers=None, snapshot=lambda: None, crash_at=None):
         self.answers, self.snapshot, self.crash_at, self.count = answers or {}, snapshot, crash_at, 0
@@ -95,6 +103,11 @@ def settings(tmp_path, *overrides):
     ]
     found = load_settings(overrides=[*base, *overrides], folder=tmp_path, env={}, home=tmp_path).settings
     return found.stages.autoencoder, found.training
+
+
+def saved(tmp_path):
+    """The newest resumable state of the trainers of a folder."""
+    return ResumeStore(tmp_path / "resume").load()
 
 
 def trainer(tmp_path, task, *overrides, control=None, events=None, seed=0):

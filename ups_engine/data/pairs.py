@@ -1,35 +1,34 @@
-"""Training pairs of latents: from one frame to those after it, in an order that depends on nothing but the seed."""
+"""Training pairs of latents: from one frame to those after it."""
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ups_engine.data.arrays import Int64
-from ups_engine.data.dataset import FieldDataset
+from ups_engine.data.member import Member
 from ups_engine.data.splits import SplitName
 
-Index: TypeAlias = Int64 | torch.Tensor
+Index: TypeAlias = Int64 | Tensor
 
 
-class Sequential(Protocol):
-    """Batches of an announced sequence of samples; `latents.ahead.Ahead` has it."""
+class Sequence(Protocol):
+    """Batches of an announced sequence of samples; a reader of a latent cache gives it."""
 
-    def take(self, first: int, count: int, horizon: int) -> torch.Tensor:
+    def take(self, first: int, count: int, horizon: int) -> Tensor:
         """Samples `first` to `first + count` -> (count, 1 + horizon, tokens, dim) on the device."""
 
 
-class Gatherable(Protocol):
-    """What pairs need of a latent cache; `latents.readers.LatentReader` has it."""
+class Latents(Protocol):
+    """What pairs need of a latent cache; `latents.reading.readers.LatentReader` has it."""
 
-    def gather(self, rows: Index, frames: Index, horizon: int) -> torch.Tensor:
+    def gather(self, rows: Index, frames: Index, horizon: int) -> Tensor:
         """Rows (B,) as positions in the split, first frames (B,) -> (B, 1 + horizon, tokens, dim) on the device."""
 
-    def ahead(self, rows: Int64, frames: Int64) -> Sequential | None:
-        """A sequence of samples (n,), whose batches are made one ahead; None where that gains nothing."""
+    def sequence(self, rows: Int64, frames: Int64) -> Sequence:
+        """A sequence of samples (n,), to be taken in batches."""
 
 
 class PairIndex:
@@ -54,52 +53,33 @@ class PairIndex:
     def __len__(self) -> int:
         return len(self.trajectories) * self.starts
 
-    def positions(self, pairs: Index) -> tuple[Index, Index]:
-        """Positions in the split (B,) and start frames (B,) of pair numbers (B,); arrays or tensors, as given."""
+    def positions(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions in the split (B,) and start frames (B,) of pair numbers (B,)."""
         return pairs // self.starts, pairs % self.starts
 
-    def __getitem__(self, pairs: Int64) -> tuple[Int64, Int64]:
-        """Trajectories (B,) as numbered in the source, and start frames (B,), of pair numbers (B,)."""
-        return self.trajectories[pairs // self.starts], pairs % self.starts
-
-
-def order(n: int, *, seed: int, stage: str, epoch: int) -> Int64:
-    """A permutation of n samples: a pure function of its arguments, the same in every process.
-
-    The random words come from Philox, whose stream numpy keeps fixed, keyed by a hash of seed, stage and epoch.
-    """
-    key = hashlib.sha256(f"order/{seed}/{stage}/{epoch}".encode()).digest()[:16]
-    words = np.random.Philox(key=int.from_bytes(key, "little")).random_raw(n)
-    return np.argsort(words, kind="stable")
+    def describe(self, pairs: Tensor) -> str:
+        """Name the first pairs of some."""
+        rows, frames = (part.cpu().numpy() for part in self.positions(pairs[:8]))
+        named = zip(self.trajectories[rows], frames, strict=True)
+        return ", ".join(f"trajectory {trajectory} frame {frame}" for trajectory, frame in named)
 
 
 @dataclass(frozen=True, eq=False)
 class PairBatch:
     """A batch of pairs; B pairs, H the horizon."""
 
-    z0: torch.Tensor
+    z0: Tensor
     """(B, tokens, dim) latents to start from."""
-    future: torch.Tensor
+    future: Tensor
     """(B, H, tokens, dim) latents of the frames after."""
-    cond: torch.Tensor
+    cond: Tensor
     """(B, P) PDE parameters, standardised."""
-    dt: torch.Tensor
+    dt: Tensor
     """(B,) time between frames."""
-    trajectories: Index
+    rows: Tensor
     """(B,) positions in the split."""
-    frames: Index
+    frames: Tensor
     """(B,) start frames."""
-    input_fields: torch.Tensor | None = None
-    """(B, *space, C) normalised fields of the frame one step after the start, where asked for."""
-    coords: torch.Tensor | None = None
-    """(points, d) positions of the grid points, where fields were asked for."""
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    """What is the same for all pairs: task, split, horizon, grid shape."""
-
-    @property
-    def z1(self) -> torch.Tensor:
-        """(B, tokens, dim) latents one step after the start."""
-        return self.future[:, 0]
 
 
 class LatentPairs:
@@ -107,82 +87,51 @@ class LatentPairs:
 
     Args:
         latents: the split's cache.
-        dataset: for conditioning, time step and, on request, fields.
-        split: whose trajectories, in the order of `dataset.splits`, the cache's rows are.
+        member: for conditioning and time step.
+        split: whose trajectories, in the order of `member.splits`, the cache's rows are.
         horizon: frames predicted after the start.
+        device: where the cache's batches are.
     """
 
-    def __init__(self, latents: Gatherable, dataset: FieldDataset, split: SplitName, horizon: int) -> None:
-        self.index = PairIndex(dataset.splits.of(split), dataset.frames, horizon)
-        self._latents = latents
-        self._dataset = dataset
-        self._cond = torch.from_numpy(dataset.parameters(self.index.trajectories))  # (n, P)
-        self._announced: tuple[torch.Tensor, Sequential] | None = None
-        self._coords: torch.Tensor | None = None
-        self._meta = {"task": dataset.task, "split": split, "horizon": horizon, "shape": dataset.grid.shape}
+    def __init__(
+        self, latents: Latents, member: Member, split: SplitName, horizon: int, device: torch.device
+    ) -> None:
+        self.index = PairIndex(member.splits.of(split), member.frames, horizon)
+        self._latents, self._dt = latents, member.dt
+        self._cond = torch.from_numpy(member.parameters(self.index.trajectories)).to(device)  # (n, P)
+        self._rows = self._frames = torch.empty(0, dtype=torch.int64, device=device)
+        self._sequence: Sequence | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def announce(self, pairs: torch.Tensor) -> None:
-        """Say which pairs will be asked for, so that batches can be made one ahead: those that are slices of `pairs`.
+    def announce(self, pairs: Tensor) -> None:
+        """Say which pairs will be taken, in this order, so that batches can be made ahead.
 
         Args:
-            pairs: (n,) pair numbers on any device, in the order of the batches. Until the next announcement its
-                memory is held, by which a slice is known without looking at its numbers, which a GPU would have
-                to be waited for.
+            pairs: (n,) pair numbers on the device.
         """
-        positions, frames = self.index.positions(pairs.cpu().numpy())
-        assert isinstance(positions, np.ndarray) and isinstance(frames, np.ndarray)
-        ahead = self._latents.ahead(positions, frames)
-        self._announced = None if ahead is None else (pairs, ahead)
+        self._rows, self._frames = self.index.positions(pairs)
+        self._sequence = self._latents.sequence(self._rows.cpu().numpy(), self._frames.cpu().numpy())
 
-    def batch(self, pairs: Index, *, horizon: int | None = None, with_fields: bool = False) -> PairBatch:
-        """Gather pairs.
+    def take(self, first: int, count: int, horizon: int | None = None) -> PairBatch:
+        """The announced pairs `first` to `first + count`; nothing is copied to a GPU that holds the latents.
 
         Args:
-            pairs: (B,) pair numbers; where they are a tensor on the latents' device, nothing is copied to it.
+            first: place among them.
+            count: pairs.
             horizon: frames after the start, at most the horizon of these pairs; None for that.
-            with_fields: read the fields one step after the start too, for the losses that compare with them.
         """
-        positions, frames = self.index.positions(pairs)
-        latents = self._taken(pairs, horizon or self.index.horizon)
-        if latents is None:
-            latents = self._latents.gather(positions, frames, horizon or self.index.horizon)
-        device = latents.device
-        if self._cond.device != device:
-            self._cond = self._cond.to(device)
-        return PairBatch(
-            z0=latents[:, 0],
-            future=latents[:, 1:],
-            cond=self._cond[torch.as_tensor(positions, device=device)],
-            dt=torch.full((len(latents),), self._dataset.dt, device=device),
-            trajectories=positions,
-            frames=frames,
-            input_fields=self._fields(positions, frames + 1).to(device) if with_fields else None,
-            coords=self._grid_points(device) if with_fields else None,
-            meta=self._meta,
-        )
+        assert self._sequence is not None, "no pairs were announced"
+        part = slice(first, first + count)
+        latents = self._sequence.take(first, count, horizon or self.index.horizon)
+        return self._batch(latents, self._rows[part], self._frames[part])
 
-    def _taken(self, pairs: Index, horizon: int) -> torch.Tensor | None:
-        """The latents of a slice of the announced pairs; None for any other pairs."""
-        if self._announced is None or not isinstance(pairs, torch.Tensor):
-            return None
-        whole, ahead = self._announced
-        if pairs.untyped_storage().data_ptr() != whole.untyped_storage().data_ptr() or pairs.stride() != (1,):
-            return None
-        first = int(pairs.storage_offset()) - int(whole.storage_offset())
-        inside = first >= 0 and first + len(pairs) <= len(whole)
-        return ahead.take(first, len(pairs), horizon) if inside else None
+    def at(self, pairs: Tensor) -> PairBatch:
+        """Any pairs, by their numbers (B,) on the device."""
+        rows, frames = self.index.positions(pairs)
+        return self._batch(self._latents.gather(rows, frames, self.index.horizon), rows, frames)
 
-    def _fields(self, positions: Index, frames: Index) -> torch.Tensor:
-        rows, when = (np.asarray(torch.as_tensor(index).cpu()) for index in (positions, frames))
-        values = self._dataset.read(self.index.trajectories[rows], when[:, None])[:, 0]
-        return torch.from_numpy(self._dataset.normalisation.apply(values))
-
-    def _grid_points(self, device: torch.device) -> torch.Tensor:
-        if self._coords is None or self._coords.device != device:
-            axes = np.meshgrid(*self._dataset.grid.coordinates, indexing="ij")
-            points = np.stack([axis.ravel() for axis in axes], axis=1).astype(np.float32)
-            self._coords = torch.from_numpy(points).to(device)
-        return self._coords
+    def _batch(self, latents: Tensor, rows: Tensor, frames: Tensor) -> PairBatch:
+        dt = torch.full((len(latents),), self._dt, device=latents.device)
+        return PairBatch(latents[:, 0], latents[:, 1:], self._cond[rows], dt, rows, frames)

@@ -11,7 +11,6 @@ It is meant for the screen, so large data are thinned out: at most `MOST_FRAMES`
 axis of space every s-th point, s being the smallest stride that keeps both arrays within `MOST_BYTES`.
 """
 
-import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,9 +121,10 @@ class Examples:
         return examples
 
 
-def examples_path(report: Path) -> Path:
-    """Where the examples of a report are: `fields.npz` beside `evaluation.json`, and so on."""
-    return report.with_name(report.stem.replace("evaluation", "fields", 1) + ".npz")
+def examples_path(report: Path, member: str | None = None) -> Path:
+    """Where the examples of a report are: `fields.npz` beside `evaluation.json`, `fields-<member>.npz` of several."""
+    stem = report.stem.replace("evaluation", "fields", 1)
+    return report.with_name(f"{stem}.npz" if member is None else f"{stem}-{member}.npz")
 
 
 def kept_frames(frames: int) -> Int64:
@@ -132,11 +132,6 @@ def kept_frames(frames: int) -> Int64:
     return np.linspace(0, frames - 1, min(frames, MOST_FRAMES)).round().astype(np.int64)
 
 
-def space_stride(trajectories: int, frames: int, space: tuple[int, ...], channels: int) -> int:
-    """The smallest stride along every axis with which truth and prediction stay within `MOST_BYTES`."""
-    stride = 1
-    while 2 * 4 * trajectories * frames * channels * math.prod(
-        -(-points // stride) for points in space
-    ) > MOST_BYTES and stride < max(space):
-        stride += 1
-    return stride
+def kept_points(trajectories: int, frames: int, channels: int) -> int:
+    """Points of a frame with which truth and prediction stay within `MOST_BYTES`."""
+    return max(MOST_BYTES // (2 * 4 * trajectories * frames * channels), 1)

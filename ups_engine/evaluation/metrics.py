@@ -1,8 +1,8 @@
 """PDEBench's metrics (Takamoto et al. 2022), streamed over batches in float64.
 
-All functions take a prediction and its target, (B, T, *space, C), in physical units, on any device, and return what
-belongs to each trajectory, frame and channel. `MetricAccumulator` adds these up and takes the roots and means at the
-end, so that the result does not depend on how the trajectories were batched.
+Predictions and targets are (B, T, *space, C), in physical units, on any device. `MetricAccumulator` adds up what belongs
+to each trajectory, frame and channel and takes the roots and means at the end, so that the result does not depend on
+how the trajectories were batched. What depends on the kind of points, the discretisation knows.
 
 Definitions, with e = prediction - target, n = number of grid points, <.> the mean over grid points:
 
@@ -20,6 +20,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from ups_engine.discretisation.base import Discretisation
 
 LOW_BELOW, MID_BELOW = 4, 12
 
@@ -55,9 +57,14 @@ class Scores:
 
 
 class MetricAccumulator:
-    """Adds batches up and gives their common scores; batches of any size give the same result."""
+    """Adds batches up and gives their common scores; batches of any size give the same result.
 
-    def __init__(self) -> None:
+    Args:
+        discretisation: of the fields; it knows the points' shares of the domain, its edge and its spectrum.
+    """
+
+    def __init__(self, discretisation: Discretisation) -> None:
+        self._discretisation = discretisation
         self._trajectories = 0
         self._sums: dict[str, Tensor] = {}
 
@@ -67,14 +74,15 @@ class MetricAccumulator:
         Raises:
             ValueError: when the shapes differ from each other or from earlier batches.
         """
-        errors = relative_errors(predicted, target)
-        defined = _sizes(target) > 0
+        error, on = _error(predicted, target), self._discretisation
+        size = on.mean(target.double().square()).sqrt()  # (B, T, C)
+        defined = size > 0
         batch = {
-            "ratio": torch.where(defined, errors, 0.0).sum(0),
+            "ratio": torch.where(defined, on.mean(error.square()).sqrt() / size, 0.0).sum(0),
             "defined": defined.sum(0),
-            "conserved": conservation_errors(predicted, target).square().sum(0),
-            "boundary": boundary_errors(predicted, target).sum(0),
-            "spectrum": spectral_powers(predicted, target).sum(0),
+            "conserved": on.mean(error).square().sum(0),
+            "boundary": on.edge_rms(error).sum(0),
+            "spectrum": on.shell_powers(error).sum(0),
         }
         known = self._sums.get("spectrum", batch["spectrum"])
         if known.shape != batch["spectrum"].shape:
@@ -102,77 +110,17 @@ class MetricAccumulator:
         )
 
 
-def score(predicted: Tensor, target: Tensor) -> Scores:
+def score(predicted: Tensor, target: Tensor, discretisation: Discretisation) -> Scores:
     """All metrics of one batch, (B, T, *space, C) each."""
-    accumulator = MetricAccumulator()
+    accumulator = MetricAccumulator(discretisation)
     accumulator.update(predicted, target)
     return accumulator.scores()
-
-
-def nrmse_by_frame(predicted: Tensor, target: Tensor) -> Tensor:
-    """nRMSE of each frame, (T,) float64, means over trajectories and channels; nan where all targets are zero."""
-    errors = relative_errors(predicted, target)
-    defined = _sizes(target) > 0
-    return torch.where(defined, errors, 0.0).sum((0, 2)) / defined.sum((0, 2))
-
-
-def relative_errors(predicted: Tensor, target: Tensor) -> Tensor:
-    """RMSE over space divided by the target's RMS, (B, T, C) float64; nan where the target is zero everywhere."""
-    error = _error(predicted, target).flatten(2, -2)
-    size = _sizes(target)
-    return torch.where(size > 0, error.square().mean(2).sqrt() / size, torch.nan)
-
-
-def conservation_errors(predicted: Tensor, target: Tensor) -> Tensor:
-    """Error of the sum over space divided by the number of points, (B, T, C) float64, signed."""
-    return _error(predicted, target).flatten(2, -2).mean(2)
-
-
-def boundary_errors(predicted: Tensor, target: Tensor) -> Tensor:
-    """RMSE over the edge cells, (B, T, C) float64."""
-    error = _error(predicted, target).square()
-    edges = [
-        error.select(axis, end).flatten(2, -2) if error.ndim > 4 else error.select(axis, end).unsqueeze(2)
-        for axis in range(2, error.ndim - 1)
-        for end in (0, -1)
-    ]
-    return torch.cat(edges, dim=2).mean(2).sqrt()
-
-
-def spectral_powers(predicted: Tensor, target: Tensor) -> Tensor:
-    """Sum of |FFT(error) / n|^2 over each shell b <= |k| < b + 1, (B, T, shells, C) float64."""
-    error = _error(predicted, target)
-    space = error.shape[2:-1]
-    spectrum: Tensor = torch.fft.rfftn(error, dim=tuple(range(2, error.ndim - 1)), norm="forward")
-    shell, weight = _shells(tuple(space), error.device)
-    power = spectrum.abs().square().flatten(2, -2) * weight[:, None]
-    sums = power.new_zeros(*power.shape[:2], int(shell.max()) + 1, power.shape[-1])
-    return sums.index_add(2, shell, power)
-
-
-def _shells(space: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Shell number and weight of each mode of a real FFT, flattened; weights make a conjugate pair count once."""
-    waves = [torch.fft.fftfreq(n, 1 / n, device=device, dtype=torch.float64).round() for n in space[:-1]]
-    last = torch.arange(space[-1] // 2 + 1, device=device, dtype=torch.float64)
-    grids = torch.meshgrid(*waves, last, indexing="ij")
-    radius = torch.stack(grids).square().sum(0).sqrt()
-    # A mode k is its own partner where -k = k on the grid; in the columns 0 and n/2 of the last axis both partners
-    # of a pair are present, elsewhere only one.
-    alone = torch.stack([(2 * k) % n == 0 for k, n in zip(grids, space, strict=True)]).all(0)
-    both_present = (2 * grids[-1]) % space[-1] == 0
-    weight = torch.where(both_present & ~alone, 0.5, 1.0).double()
-    return (radius + 1e-9).floor().long().flatten(), weight.flatten()
 
 
 def _bands(errors: Tensor) -> Bands:
     """Means over the shells of each band of (T, shells, C)."""
     low, mid, high = errors[:, :LOW_BELOW], errors[:, LOW_BELOW:MID_BELOW], errors[:, MID_BELOW:]
     return Bands(float(low.mean()), float(mid.mean()), float(high.mean()))
-
-
-def _sizes(target: Tensor) -> Tensor:
-    """RMS over space, (B, T, C) float64."""
-    return target.double().flatten(2, -2).square().mean(2).sqrt()
 
 
 def _error(predicted: Tensor, target: Tensor) -> Tensor:

@@ -4,19 +4,20 @@ import json
 import math
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Annotated, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from ups_engine.errors import RunError
+from ups_engine.formats import require_known
 from ups_engine.runs import atomic
 
 if TYPE_CHECKING:  # metrics needs torch; whoever only reads a report does not
     from ups_engine.evaluation.metrics import Scores
 
 DEFINITION = "per-frame nRMSE, mean over trajectory, channel, frame"
-VariantName = Literal["persistence", "operator", "diffusion", "consistency"]
-VARIANTS: tuple[VariantName, ...] = get_args(VariantName)
+FORMAT = 1
+"""Version of the file."""
 
 Number: TypeAlias = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 """A figure; null in JSON stands for one that is not finite and is read back as nan."""
@@ -26,7 +27,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Protocol(_Part):
+class EvaluationProtocol(_Part):
     """What was evaluated and how."""
 
     split: str
@@ -92,13 +93,19 @@ class SteadyPriorScores(_Part):
 
 
 class EvaluationReport(_Part):
-    """All that an evaluation found, in physical units. Variants that were not trained are absent."""
+    """All that an evaluation found, in physical units. Variants that were not trained are absent.
 
-    protocol: Protocol
+    Of a collection of several members, the figures without a unit are means over them, and those with one are nan.
+    """
+
+    protocol: EvaluationProtocol
     reconstruction: Relative
-    variants: dict[VariantName, Variant]
-    selected: VariantName
+    variants: dict[str, Variant]
+    """By name, the simpler ones first."""
+    selected: str
     steady_prior: SteadyPriorScores | None = None
+    members: dict[str, "EvaluationReport"] = {}
+    """The same of each member of a collection of several."""
 
     @model_validator(mode="after")
     def _selected_was_evaluated(self) -> Self:
@@ -108,17 +115,20 @@ class EvaluationReport(_Part):
 
     def to_json(self) -> dict[str, object]:
         """Give the report as the object that `reports/evaluation.json` holds; figures may still be nan in it."""
-        dump = self.model_dump(mode="json", exclude={"steady_prior"} if self.steady_prior is None else None)
-        dump["variants"] = {name: dump["variants"][name] for name in VARIANTS if name in dump["variants"]}
-        return dump
+        absent = {key for key in ("steady_prior", "members") if not getattr(self, key)}
+        return {"format": FORMAT, **self.model_dump(mode="json", exclude=absent)}
 
     @classmethod
-    def from_json(cls, value: object) -> Self:
+    def from_json(cls, value: object, where: str = "the report") -> Self:
         """Read what `to_json` gave, nulls included.
 
         Raises:
             ValueError: a key is missing, unknown, or of the wrong type.
+            FormatError: a newer UPS wrote it.
         """
+        if isinstance(value, dict):
+            value = dict(value)
+            require_known("evaluation report", value.pop("format", None), FORMAT, where)
         return cls.model_validate(value)
 
     def write(self, path: Path) -> None:
@@ -138,7 +148,7 @@ class EvaluationReport(_Part):
             RunError: the file is missing or is no evaluation report.
         """
         try:
-            return cls.from_json(json.loads(path.read_bytes()))
+            return cls.from_json(json.loads(path.read_bytes()), str(path))
         except FileNotFoundError:
             raise RunError(f"there is no evaluation at {path}", "`ups evaluate RUN` makes one") from None
         except (OSError, ValueError) as error:  # json's and pydantic's errors are ValueErrors
@@ -202,7 +212,7 @@ def _absolute_rows(report: EvaluationReport) -> list[list[str]]:
 
 def _labelled(report: EvaluationReport) -> list[tuple[str, Variant]]:
     marks = {report.selected: " *"}
-    return [(name + marks.get(name, ""), report.variants[name]) for name in VARIANTS if name in report.variants]
+    return [(name + marks.get(name, ""), variant) for name, variant in report.variants.items()]
 
 
 _NOTES = (

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ups_engine.data.arrays import Int64
-from ups_engine.data.dataset import FieldDataset
+from ups_engine.data.member import Member
 from ups_engine.evaluation.metrics import MetricAccumulator, Scores
 from ups_engine.models.surrogate import Surrogate
+from ups_engine.training.randomness import keys, normal
 
 Noise = Callable[[int, Tensor, tuple[int, ...]], Tensor]
 """Standard normal noise of a predicted frame: (frame, trajectories (B,), shape) -> (B, *shape) on the device."""
@@ -35,7 +36,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class Rollouts:
     """What is rolled out.
 
     Attributes:
@@ -59,25 +60,25 @@ class TrueBatch:
     dt: Tensor
 
 
-def true_batches(dataset: FieldDataset, protocol: Protocol, device: torch.device) -> Iterator[TrueBatch]:
-    """Read the trajectories of a protocol, batch by batch."""
-    for start in range(0, len(protocol.rows), protocol.batch_size):
-        rows = protocol.rows[start : start + protocol.batch_size]
-        fields = torch.from_numpy(dataset.read(rows)).to(device)
-        cond = torch.from_numpy(dataset.parameters(rows)).to(device)
+def true_batches(member: Member, rollouts: Rollouts, device: torch.device) -> Iterator[TrueBatch]:
+    """Read the trajectories that are rolled out, batch by batch."""
+    for start in range(0, len(rollouts.rows), rollouts.batch_size):
+        rows = rollouts.rows[start : start + rollouts.batch_size]
+        fields = torch.from_numpy(member.read(rows)).to(device)
+        cond = torch.from_numpy(member.parameters(rows)).to(device)
         numbers = torch.tensor(rows, device=device)
-        yield TrueBatch(numbers, fields, cond, torch.full((len(rows),), dataset.dt, device=device))
+        yield TrueBatch(numbers, fields, cond, torch.full((len(rows),), member.dt, device=device))
 
 
 @torch.no_grad()
-def try_persistence(dataset: FieldDataset, protocol: Protocol, device: torch.device) -> Trial:
+def try_persistence(member: Member, rollouts: Rollouts, device: torch.device) -> Trial:
     """Score the forecast that nothing changes."""
-    one_step, rollout = MetricAccumulator(), MetricAccumulator()
+    one_step, rollout = MetricAccumulator(member.discretisation), MetricAccumulator(member.discretisation)
     seconds, frames = 0.0, 0
-    for batch in true_batches(dataset, protocol, device):
-        truth = batch.fields[:, protocol.initial_steps :]
+    for batch in true_batches(member, rollouts, device):
+        truth = batch.fields[:, rollouts.initial_steps :]
         began = time.perf_counter()
-        still = batch.fields[:, protocol.initial_steps - 1 : protocol.initial_steps].expand_as(truth).contiguous()
+        still = batch.fields[:, rollouts.initial_steps - 1 : rollouts.initial_steps].expand_as(truth).contiguous()
         seconds, frames = seconds + time.perf_counter() - began, frames + truth.shape[1]
         one_step.update(batch.fields[:, :-1], batch.fields[:, 1:])
         rollout.update(still, truth)
@@ -87,8 +88,8 @@ def try_persistence(dataset: FieldDataset, protocol: Protocol, device: torch.dev
 @torch.no_grad()
 def try_surrogate(
     surrogate: Surrogate,
-    dataset: FieldDataset,
-    protocol: Protocol,
+    member: Member,
+    rollouts: Rollouts,
     device: torch.device,
     noise: Noise,
     between: Between = lambda: None,
@@ -97,13 +98,13 @@ def try_surrogate(
 
     Args:
         surrogate: on the device, in evaluation mode.
-        dataset: of the trajectories.
-        protocol: which of them, and from where.
+        member: of the trajectories.
+        rollouts: which of them, and from where.
         device: where to compute.
         noise: of the corrector, if the surrogate has one.
         between: called between frames; may wait, or raise to stop.
     """
-    one_step, rollout = MetricAccumulator(), MetricAccumulator()
+    one_step, rollout = MetricAccumulator(member.discretisation), MetricAccumulator(member.discretisation)
     seconds, frames, waited = 0.0, 0, 0.0
 
     def wait() -> None:
@@ -112,25 +113,25 @@ def try_surrogate(
         between()
         waited += time.perf_counter() - began
 
-    for batch in true_batches(dataset, protocol, device):
+    for batch in true_batches(member, rollouts, device):
         began, waited = _now(device), 0.0
-        predicted = roll_out(surrogate, dataset, batch, protocol.initial_steps, noise, wait)
+        predicted = roll_out(surrogate, member, batch, rollouts.initial_steps, noise, wait)
         seconds, frames = seconds + _now(device) - began - waited, frames + predicted.shape[1]
-        rollout.update(predicted, batch.fields[:, protocol.initial_steps :])
-        one_step.update(single_steps(surrogate, dataset, batch, noise, wait), batch.fields[:, 1:])
+        rollout.update(predicted, batch.fields[:, rollouts.initial_steps :])
+        one_step.update(single_steps(surrogate, member, batch, noise, wait), batch.fields[:, 1:])
     return Trial(one_step.scores(), rollout.scores(), 1000 * seconds / frames)
 
 
 def roll_out(
     surrogate: Surrogate,
-    dataset: FieldDataset,
+    member: Member,
     batch: TrueBatch,
     initial_steps: int,
     noise: Noise,
     between: Between = lambda: None,
 ) -> Tensor:
     """Predict all frames after the given ones from the last given one: (B, T - initial_steps, *space, C), physical."""
-    normalisation = dataset.normalisation
+    normalisation = member.normalisation
     z = surrogate.encoder(normalisation.apply(batch.fields[:, initial_steps - 1]))
     predicted = []
     for frame in range(initial_steps, batch.fields.shape[1]):
@@ -141,10 +142,10 @@ def roll_out(
 
 
 def single_steps(
-    surrogate: Surrogate, dataset: FieldDataset, batch: TrueBatch, noise: Noise, between: Between = lambda: None
+    surrogate: Surrogate, member: Member, batch: TrueBatch, noise: Noise, between: Between = lambda: None
 ) -> Tensor:
     """Predict every frame but the first from the true frame before it: (B, T - 1, *space, C), physical."""
-    normalisation = dataset.normalisation
+    normalisation = member.normalisation
     predicted = []
     for frame in range(1, batch.fields.shape[1]):
         between()
@@ -155,18 +156,28 @@ def single_steps(
 
 
 @torch.no_grad()
-def reconstruction(surrogate: Surrogate, dataset: FieldDataset, protocol: Protocol, device: torch.device) -> Scores:
+def reconstruction(surrogate: Surrogate, member: Member, rollouts: Rollouts, device: torch.device) -> Scores:
     """Score D(E(u)) against u over all frames."""
-    scores = MetricAccumulator()
-    for batch in true_batches(dataset, protocol, device):
-        scores.update(reconstruct(surrogate.encoder, surrogate.decoder, dataset, batch.fields), batch.fields)
+    scores = MetricAccumulator(member.discretisation)
+    for batch in true_batches(member, rollouts, device):
+        scores.update(reconstruct(surrogate.encoder, surrogate.decoder, member, batch.fields), batch.fields)
     return scores.scores()
 
 
-def reconstruct(encoder: torch.nn.Module, decoder: torch.nn.Module, dataset: FieldDataset, fields: Tensor) -> Tensor:
+def reconstruct(encoder: torch.nn.Module, decoder: torch.nn.Module, member: Member, fields: Tensor) -> Tensor:
     """D(E(u)) of physical fields (B, T, *space, C), physical."""
-    flat = dataset.normalisation.apply(fields.flatten(0, 1))
-    return dataset.normalisation.invert(decoder(encoder(flat))).unflatten(0, fields.shape[:2])
+    flat = member.normalisation.apply(fields.flatten(0, 1))
+    return member.normalisation.invert(decoder(encoder(flat))).unflatten(0, fields.shape[:2])
+
+
+def frame_noise(seed: int, purpose: str, device: torch.device) -> Noise:
+    """Noise of predicted frames: a pure function of the seed, the purpose, the frame and the trajectory."""
+
+    def draw(frame: int, trajectories: Tensor, shape: tuple[int, ...]) -> Tensor:
+        key = keys(seed, "evaluation", 0, range(frame, frame + 1), purpose)[0]
+        return normal(key.to(device), (len(trajectories), *shape), trajectories)
+
+    return draw
 
 
 def spread(rows: Int64, most: int) -> Int64:

@@ -15,7 +15,7 @@ CONV_WIDTH = 5
 NOISE_FREQUENCIES = 16
 
 
-class Conditioning(nn.Module):
+class ConditionEmbedding(nn.Module):
     """Turns PDE parameters, the time step and a noise level into one vector that modulates every block.
 
     Args:
@@ -110,7 +110,7 @@ class Backbone(nn.Module):
         noise: bool = False,
     ) -> None:
         super().__init__()
-        self.condition = Conditioning(parameters, settings.hidden, reference_dt, noise)
+        self.condition = ConditionEmbedding(parameters, settings.hidden, reference_dt, noise)
         self.lift = nn.Linear(inputs, settings.hidden)
         self.blocks = nn.ModuleList(Block(grid, settings) for _ in range(settings.depth))
         self.head = nn.Linear(settings.hidden, outputs)

@@ -16,6 +16,7 @@ the consistency function of Song et al. (2023), "Consistency models", whose boun
 """
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -88,31 +89,30 @@ class ResidualModel(nn.Module):
         return self.level(torch.linspace(1.0, 0.0, count, device=device))
 
 
-class Context:
-    """What a correction is conditioned on.
+class Context(NamedTuple):
+    """What a correction is conditioned on."""
 
-    Args:
-        z0: latent the step started from (B, tokens, dim).
-        prediction: of the operator, as the encoding of a field (B, tokens, dim).
-        cond: PDE parameters (B, P).
-        dt: time step (B,).
-    """
-
-    def __init__(self, z0: Tensor, prediction: Tensor, cond: Tensor, dt: Tensor) -> None:
-        self.z0, self.prediction, self.cond, self.dt = z0, prediction, cond, dt
+    z0: Tensor
+    """Latent the step started from, (B, tokens, dim)."""
+    prediction: Tensor
+    """Of the operator, as the encoding of a field, (B, tokens, dim)."""
+    cond: Tensor
+    """PDE parameters (B, P)."""
+    dt: Tensor
+    """Time step (B,)."""
 
 
 class DiffusionResidual(ResidualModel):
     """The denoiser D, sampled along its probability-flow ODE."""
 
-    def denoise(self, x: Tensor, sigma: Tensor, context: Context) -> Tensor:
+    def forward(self, x: Tensor, sigma: Tensor, context: Context) -> Tensor:
         """D(x; sigma): x (B, tokens, dim) in units of the residual, sigma (B,) -> the same shape as x."""
         s = per_sample(sigma)
         return x / (s**2 + 1) + s / (s**2 + 1).sqrt() * self.raw(x, sigma, context)
 
     def slope(self, x: Tensor, sigma: Tensor, context: Context) -> Tensor:
         """dx/dsigma of the probability-flow ODE, Karras et al., equation 3."""
-        return (x - self.denoise(x, sigma, context)) / per_sample(sigma)
+        return (x - self(x, sigma, context)) / per_sample(sigma)
 
     def sample(self, context: Context, noise: Tensor, steps: int, temperature: float) -> Tensor:
         """A correction of the prediction by `steps` Euler steps from sigma_max to zero.
@@ -135,7 +135,7 @@ class DiffusionResidual(ResidualModel):
 class ConsistencyResidual(ResidualModel):
     """The consistency function f: from any point of the teacher's trajectory to its end in one evaluation."""
 
-    def consistency(self, x: Tensor, sigma: Tensor, context: Context) -> Tensor:
+    def forward(self, x: Tensor, sigma: Tensor, context: Context) -> Tensor:
         """f(x; sigma): x (B, tokens, dim) in units of the residual, sigma (B,) -> the same shape as x."""
         s = per_sample(sigma)
         above = s - self.noise.sigma_min
@@ -150,7 +150,7 @@ class ConsistencyResidual(ResidualModel):
         for i, sigma in enumerate(self.levels(steps + 1, noise.device)[:steps]):
             spread = sigma if i == 0 else (sigma**2 - self.noise.sigma_min**2).sqrt()
             x = x + temperature * spread * noise[i]
-            x = self.consistency(x, sigma.expand(len(x)), context)
+            x = self(x, sigma.expand(len(x)), context)
         return x * self.unit(context.prediction)
 
 

@@ -6,31 +6,27 @@ from pathlib import Path
 import torch
 
 from ups_engine.config.schema import Settings
-from ups_engine.data.foresee import Foreseen, foresee_data
+from ups_engine.data.survey import MemberSurvey, survey_data
 from ups_engine.errors import UpsError
 from ups_engine.latents.examine import RowState, examine
 from ups_engine.latents.layout import Layout
 from ups_engine.latents.location import cache_root
-from ups_engine.pipeline import run_settings
-from ups_engine.plan import Past, PlannedStage, check_fit, check_needs, make_plan
-from ups_engine.preflight.data import check_data, foreseen_of, size
+from ups_engine.pipeline.forecast import Forecast, cache_bytes
+from ups_engine.pipeline.plan import EVALUATION, Past, PlannedStage, check_needs, make_plan, running_stages
+from ups_engine.pipeline.reopen import open_context
+from ups_engine.pipeline.run import run_settings
+from ups_engine.preflight.data import check_data, size
 from ups_engine.preflight.machine import check_gpu, check_memory, check_others
 from ups_engine.preflight.places import Writing, check_disks, check_folder
-from ups_engine.preflight.sizes import cache_bytes, cache_layouts, checkpoint_bytes, network_plan
 from ups_engine.preflight.verdict import Check, Preflight, attempt, said
-from ups_engine.revisit import open_context
 from ups_engine.runs.checkpoints import has_result
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.lease import owner_of
-from ups_engine.stages.context import StageContext
-from ups_engine.stages.networks import NetworkPlan
-from ups_engine.stages.working import working_memory
+from ups_engine.stages.registry import TRAINING_STAGES
 from ups_engine.telemetry.gpu import gpu_devices
 from ups_engine.telemetry.memory import available_memory
 from ups_engine.telemetry.units import human_bytes
 from ups_engine.training.machine import pick_device
-
-_WITHOUT_LATENTS = {"autoencoder", "evaluation"}
 
 
 def preflight(
@@ -62,9 +58,9 @@ def preflight(
             return Preflight((Check("settings", "bad", said(problem)),))
         first, place = attempt("folder", lambda: _check_run(resume)), resume.path
     checks = [attempt("stages", lambda: looking.stages(only, skip)), attempt("data", looking.data)]
-    checks += [attempt("settings", looking.fit)] if looking.seen is not None else []
+    checks += [attempt("settings", looking.fit)] if looking.surveys else []
     checks += [first, attempt("gpu", looking.gpu)]
-    if looking.networks is not None:  # else sizes are anybody's guess
+    if looking.forecast is not None:  # else sizes are anybody's guess
         checks += [attempt("cache", looking.cache), attempt("disk", lambda: looking.disk(place))]
         checks += [attempt("memory", looking.memory)] if looking.device is not None else []
     checks += [attempt("others", lambda: looking.others(root))] if looking.device is not None else []
@@ -93,17 +89,16 @@ class _Looking:
     def __init__(self, settings: Settings, resume: RunDirectory | None = None) -> None:
         self._settings, self._resume = settings, resume
         self._plan: tuple[PlannedStage, ...] = ()
-        self._context: StageContext | None = None
         self._layouts: tuple[Layout, ...] = ()
         self._cached = 0
         self._gpus = gpu_devices()
-        self.seen: Foreseen | None = None
-        self.networks: NetworkPlan | None = None
+        self.surveys: tuple[MemberSurvey, ...] = ()
+        self.forecast: Forecast | None = None
         self.device: torch.device | None = None
 
     @property
     def _running(self) -> list[str]:
-        return [stage.name for stage in self._plan if stage.skip is None]
+        return running_stages(self._plan)
 
     def stages(self, only: Sequence[str], skip: Sequence[str]) -> Check:
         """Which stages will run, and whether each finds what it needs."""
@@ -114,9 +109,9 @@ class _Looking:
             return Check("stages", "warning", "the run is finished already, and nothing is left to do")
         done = [n for n in self._running if past is not None and past.done(n) and past.has_results(n)]
         if set(self._running) - set(done):
-            done = [name for name in done if name != "evaluation"]  # it is done again after any other stage
+            done = [name for name in done if name != EVALUATION]  # it is done again after any other stage
         left = [
-            stage.name if stage.name == "evaluation" else f"{stage.name} ({stage.epochs})"
+            stage.name if stage.name == EVALUATION else f"{stage.name} ({stage.epochs})"
             for stage in self._plan
             if stage.skip is None and stage.name not in done
         ]
@@ -126,26 +121,17 @@ class _Looking:
     def data(self) -> Check:
         """Whether the data are there, readable and as expected."""
         record = None if self._resume is None else self._resume.data_record()
-        if self._resume is not None and record is not None and all(Path(f).exists() for f in record["files"]):
-            # On the CPU: looking must not take GPU memory.
-            runtime = self._settings.runtime.model_copy(update={"device": "cpu"})
-            self._context = open_context(self._resume, self._settings.model_copy(update={"runtime": runtime}))
-            self.seen = foreseen_of(self._context.dataset)
-        else:
-            self.seen = foresee_data(self._settings)
-        return check_data(self.seen, self._settings.data.task, self._settings.data.root)
+        self.surveys = survey_data(self._settings, record)
+        checks = [check_data(survey, self._settings.data.root) for survey in self.surveys]
+        return Check("data", "good", "; ".join(check.sentence for check in checks))
 
     def fit(self) -> Check:
         """Whether the settings go with the data."""
-        assert self.seen is not None
-        check_fit(self._settings, self.seen)
-        self.networks = network_plan(self._settings, self.seen)
-        self._layouts = cache_layouts(self._settings, self.seen, self.networks)
-        grid = self.networks.grid
+        self.forecast = Forecast.of(self._settings, self.surveys)
+        self._layouts = self.forecast.layouts
+        dim, tokens = self._settings.latent.dim, self.forecast.plan.grid
         return Check(
-            "settings",
-            "good",
-            f"{size(grid.shape)} points become {grid.count} tokens of {self._settings.latent.dim} channels",
+            "settings", "good", f"{size(tokens.shape)} points become {tokens.count} tokens of {dim} channels"
         )
 
     def gpu(self) -> Check:
@@ -155,15 +141,18 @@ class _Looking:
 
     def cache(self) -> Check:
         """What state the latent caches are in."""
-        if _WITHOUT_LATENTS.issuperset(self._running):
+        if not any(TRAINING_STAGES[name].memory for name in self._running if name in TRAINING_STAGES):
             self._layouts = ()
             return Check("cache", "good", "none of the stages to run needs a latent cache")
         root, total = cache_root(self._settings), sum(layout.samples for layout in self._layouts)
-        if self._resume is None or self._context is None or not has_result(self._resume, "encoder"):
+        if self._resume is None or self._resume.data_record() is None or not has_result(self._resume, "encoder"):
             room = human_bytes(cache_bytes(self._layouts))
             sentence = f"made once the encoder is trained: {total} trajectories, {room} in {root}"
             return Check("cache", "good", sentence)
-        found = [examine(target) for target in self._context.cache_targets()]
+        # On the CPU: looking must not take GPU memory.
+        runtime = self._settings.runtime.model_copy(update={"device": "cpu"})
+        context = open_context(self._resume, self._settings.model_copy(update={"runtime": runtime}))
+        found = [examine(target) for target in context.caches.targets()]
         self._cached = sum(examination.bytes_on_disk for examination in found if examination.usable)
         complete = sum(examination.count(RowState.COMPLETE) for examination in found)
         if complete == total:
@@ -176,21 +165,19 @@ class _Looking:
 
     def disk(self, place: Path) -> Check:
         """Whether everything that the run writes has room, with its own folder at `place` or below."""
-        assert self.seen is not None and self.networks is not None
-        made, checkpoints = self.seen.to_make, checkpoint_bytes(self._settings, self.networks, self._running)
-        writings = [Writing("checkpoints", place, checkpoints)]
-        if made is not None:
-            writings.append(Writing("data", made.parent, self.seen.info.bytes))
+        assert self.forecast is not None
+        writings = [Writing("checkpoints", place, self.forecast.checkpoint_bytes(self._running))]
+        writings += [
+            Writing("data", survey.to_make.parent, survey.info.bytes) for survey in self.surveys if survey.to_make
+        ]
         latents = max(0, cache_bytes(self._layouts) - self._cached)
         return check_disks([*writings, Writing("latents", cache_root(self._settings), latents)])
 
     def memory(self) -> Check:
         """Where the latents will live."""
-        assert self.device is not None
+        assert self.device is not None and self.forecast is not None
         required = sum(layout.memory_bytes for layout in self._layouts)
-        step = self.networks if self.device.type == "cuda" else None
-        working = 0 if step is None else working_memory(self._settings, step).bytes
-        forced = self._settings.latent.residency
+        working, forced = self.forecast.working_bytes(self.device), self._settings.latent.residency
         return check_memory(required, available_memory(), self.device, self._gpus, forced, working)
 
     def others(self, root: Path) -> Check:

@@ -11,95 +11,96 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ups_engine.data.fields import TrainingFields
+from ups_engine.data.member import Member
 from ups_engine.evaluation.metrics import score
 from ups_engine.evaluation.rollout import reconstruct, spread
 from ups_engine.losses import LossBundle, inverse_decoding_loss, mse
+from ups_engine.models.autoencoder import Autoencoder
 from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.encoder import GridEncoder
-from ups_engine.stages.base import Stage, StageTask
+from ups_engine.stages.base import StageTask, TrainingStage
 from ups_engine.stages.context import StageContext
-from ups_engine.training.task import Draw
+from ups_engine.training.task import Batch, Inputs
 
 VALIDATED = 16
-"""Validation trajectories that an epoch is judged by, at most."""
+"""Validation trajectories of a member that an epoch is judged by, at most."""
 STANDARDISED_BY = 128
-"""Training trajectories that the latent's mean and standard deviation are measured on, at most."""
+"""Training trajectories of a member that the latent's mean and deviation are measured on, at most."""
 SMALLEST_SPREAD = 1e-3
 """Standard deviation of a latent channel that is divided by, at least, relative to the largest."""
-
-
-class Autoencoder(nn.Module):
-    """Encoder and decoder under one roof."""
-
-    def __init__(self, encoder: GridEncoder, decoder: GridDecoder) -> None:
-        super().__init__()
-        self.encoder, self.decoder = encoder, decoder
 
 
 class AutoencoderTask(StageTask):
     """Reconstruction of random frames of the training trajectories."""
 
-    def __init__(self, context: StageContext) -> None:
-        settings = context.settings.stages.autoencoder
-        self._context, self._dataset = context, context.dataset
-        self._rows = self._dataset.splits.train
-        self._lambda_inv_dec = settings.lambda_inv_dec
-        self.network: Autoencoder = Autoencoder(
-            context.fresh("encoder", GridEncoder), context.fresh("decoder", GridDecoder)
-        )
-        self.samples = len(self._rows) * settings.frames_per_trajectory
+    network: Autoencoder
+    purposes = ("frames",)
 
-    def loss(self, batch: Tensor, draw: Draw) -> LossBundle:
-        """Of the trajectories `batch` modulo their number, each at a frame drawn for this step."""
-        frames = (draw.uniform("frames", (len(batch),)) * self._dataset.frames).long().cpu().numpy()
-        rows = self._rows[batch.cpu().numpy() % len(self._rows)]
-        u = self._normalised(self._dataset.read(rows, frames[:, None])[:, 0])
-        z = self.network.encoder(u)
-        decoded = self.network.decoder(z)
+    def __init__(self, context: StageContext) -> None:
+        settings, members = context.settings.stages.autoencoder, context.collection.members
+        self._context, self._members = context, members
+        self._lambda_inv_dec = settings.lambda_inv_dec
+        self.network = Autoencoder(
+            context.results.fresh("encoder", GridEncoder),
+            context.results.fresh("decoder", GridDecoder),
+            cycle=bool(self._lambda_inv_dec),
+        )
+        self._fields = tuple(context.fields(member, "train") for member in members)
+        self.samples = tuple(len(fields) * settings.frames_per_trajectory for fields in self._fields)
+
+    def prepare(self, batch: Batch) -> Inputs:
+        """Fields of the trajectories that are the sample numbers modulo their number, each at a frame of its own."""
+        fields, frames = self._fields[batch.member], self._members[batch.member].frames
+        when = (batch.noise.uniform("frames", (len(batch),)) * frames).long()
+        return Inputs({"u": fields.gather(batch.numbers % len(fields), when)}, batch.noise)
+
+    def loss(self, inputs: Inputs) -> LossBundle:
+        """See the module's page."""
+        u = inputs["u"]
+        z, decoded, encoded = self.network(u)
         rec = mse(decoded, u)
-        if not self._lambda_inv_dec:
+        if encoded is None:
             return LossBundle(rec, {"L_rec": rec.detach()})
-        inv_dec = inverse_decoding_loss(self.network.encoder(decoded), z)
+        inv_dec = inverse_decoding_loss(encoded, z)
         return LossBundle(rec + self._lambda_inv_dec * inv_dec, {"L_rec": rec.detach(), "L_inv_dec": inv_dec.detach()})
 
-    def describe(self, batch: Tensor) -> str:
+    def describe(self, member: int, numbers: Tensor) -> str:
         """See `Task.describe`."""
-        rows = self._rows[batch.cpu().numpy() % len(self._rows)]
-        return f"trajectories {', '.join(map(str, rows[:8].tolist()))}" + (" ..." if len(rows) > 8 else "")
+        return self._fields[member].describe(numbers % len(self._fields[member]))
 
     def validate(self, network: nn.Module) -> Mapping[str, float]:
-        """Reconstruction nRMSE in physical units, every fourth frame."""
+        """Reconstruction nRMSE in physical units, every fourth frame, mean over members."""
         assert isinstance(network, Autoencoder)
-        rows = spread(self._dataset.splits.val, VALIDATED)
-        frames = np.arange(0, self._dataset.frames, 4)
-        fields = torch.from_numpy(self._dataset.read(rows, frames)).to(self._context.device)
-        return {"score": score(reconstruct(network.encoder, network.decoder, self._dataset, fields), fields).nrmse}
+        return {"score": float(np.mean([self._error(network, member) for member in self._members]))}
+
+    def _error(self, network: Autoencoder, member: Member) -> float:
+        rows, frames = spread(member.splits.val, VALIDATED), np.arange(0, member.frames, 4)
+        fields = torch.from_numpy(member.read(rows, frames)).to(self._context.device)
+        found = reconstruct(network.encoder, network.decoder, member, fields)
+        return score(found, fields, member.discretisation).nrmse
 
     @torch.no_grad()
     def results(self, network: nn.Module, averaged: nn.Module) -> Mapping[str, nn.Module]:
         """The averaged pair, its latent standardised per channel with training statistics."""
         assert isinstance(averaged, Autoencoder)
-        encoder, decoder = averaged.encoder, averaged.decoder
-        rows, moments = spread(self._rows, STANDARDISED_BY), []
-        for row in rows:
-            z = encoder(self._normalised(self._dataset.read(np.array([row]))[0])).double()  # (T, tokens, dim)
-            moments.append(torch.stack([z.mean((0, 1)), z.square().mean((0, 1))]))
-        mean, square = torch.stack(moments).mean(0)
-        std = (square - mean**2).clamp_min(0).sqrt()
-        std = std.clamp_min(SMALLEST_SPREAD * float(std.max()))
-        for part in (encoder, decoder):
+        mean, std = latent_moments(averaged.encoder, self._fields)
+        for part in (averaged.encoder, averaged.decoder):
             part.mean.copy_(mean)
             part.std.copy_(std)
-        return {"encoder": encoder, "decoder": decoder}
-
-    def _normalised(self, fields: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Tensor:
-        return self._dataset.normalisation.apply(torch.from_numpy(fields).to(self._context.device))
+        return {"encoder": averaged.encoder, "decoder": averaged.decoder}
 
 
-STAGE = Stage(
-    name="autoencoder",
-    needs=(),
-    writes=("encoder", "decoder"),
-    make=AutoencoderTask,
-    settings=lambda context: context.settings.stages.autoencoder,
-)
+def latent_moments(encoder: GridEncoder, parts: tuple[TrainingFields, ...]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (dim,) of an encoder's latents over a sample of training trajectories."""
+    moments = []
+    for fields in parts:
+        for row in spread(np.arange(len(fields)), STANDARDISED_BY).tolist():
+            z = encoder(fields.trajectory(row)).double()  # (T, tokens, dim)
+            moments.append(torch.stack([z.mean((0, 1)), z.square().mean((0, 1))]))
+    mean, square = torch.stack(moments).mean(0)
+    std = (square - mean**2).clamp_min(0).sqrt()
+    return mean, std.clamp_min(SMALLEST_SPREAD * float(std.max()))
+
+
+STAGE = TrainingStage(name="autoencoder", needs=(), writes=("encoder", "decoder"), make=AutoencoderTask)

@@ -1,4 +1,4 @@
-"""The shape of a training stage."""
+"""The shape of a stage. Each is declared once, as `STAGE` of a module that is called like its settings."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ups_engine.config.schema import StageName
-from ups_engine.config.stages import StageSettings
+from ups_engine.config.schema import Settings
 from ups_engine.stages.context import StageContext
+from ups_engine.stages.memory import Probe
+from ups_engine.stages.variant import Variant
 from ups_engine.training.task import Task
 
 
@@ -17,7 +18,7 @@ class StageTask(Task):
 
     @abstractmethod
     def results(self, network: nn.Module, averaged: nn.Module) -> Mapping[str, nn.Module]:
-        """The networks to save, by the names in `Stage.writes`.
+        """The networks to save, by the names in `Stage.results`.
 
         Args:
             network: `self.network` with its best weights.
@@ -29,20 +30,49 @@ class StageTask(Task):
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A training stage.
+    """A stage of a run.
 
     Attributes:
-        name: its key under `stages`.
-        needs: results of earlier stages it loads.
-        writes: results it saves.
-        make: builds its task; networks and caches are loaded here.
-        settings: the stage's settings as the step loop gets them.
+        name: its key under `stages` of the settings.
+        needs: results of earlier stages that it loads.
+        writes: results that it makes.
+        continues: results of earlier stages that it trains further and puts in their place.
+        variant: the way to predict that its results add, if they add one.
     """
 
-    name: StageName
+    name: str
     needs: tuple[str, ...]
-    writes: tuple[str, ...]
+    writes: tuple[str, ...] = ()
+    continues: tuple[str, ...] = ()
+    variant: Variant | None = None
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Everything that it leaves."""
+        return (*self.continues, *self.writes)
+
+    @property
+    def loads(self) -> tuple[str, ...]:
+        """Everything that must be there before it."""
+        return (*self.needs, *self.continues)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingStage(Stage):
+    """A stage that trains.
+
+    Attributes:
+        make: builds its task; networks and caches are loaded here.
+        memory: bytes that a step takes beside the latents, by a probe; None for a stage that reads no latents.
+    """
+
     make: Callable[[StageContext], StageTask]
-    settings: Callable[[StageContext], StageSettings]
+    memory: Callable[[Probe], int] | None = None
+
+
+def stage_epochs(settings: Settings, name: str) -> int:
+    """Epochs of a stage by its name; 0 leaves it out."""
+    epochs: int = getattr(settings.stages, name).epochs
+    return epochs

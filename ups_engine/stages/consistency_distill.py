@@ -10,6 +10,7 @@ between 0 and 1, and the student must know the trajectories that begin there.
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -17,43 +18,49 @@ from torch import Tensor, nn
 from ups_engine.config.stages import ConsistencySettings
 from ups_engine.losses import LossBundle, mse
 from ups_engine.models.diffusion import ConsistencyResidual, Context, DiffusionResidual, per_sample
-from ups_engine.stages.base import Stage, StageTask
+from ups_engine.stages.base import TrainingStage
 from ups_engine.stages.context import StageContext
-from ups_engine.stages.diff_residual import ResidualWork, no_help
-from ups_engine.training.task import Draw
+from ups_engine.stages.diff_residual import ResidualTask, no_help, residual_memory
+from ups_engine.stages.memory import Probe, weight_bytes
+from ups_engine.stages.variant import Variant
+from ups_engine.training.task import Batch, Inputs
 
 
-class ConsistencyTask(StageTask):
+class ConsistencyTask(ResidualTask):
     """Agreement of neighbouring noise levels."""
 
     network: ConsistencyResidual
+    purposes = ("level", "spread", "noise")
 
     def __init__(self, context: StageContext) -> None:
-        self._work = ResidualWork(context)
+        super().__init__(context)
         stages = context.settings.stages
         self._settings = stages.consistency_distill
-        self._teacher = context.frozen("diffusion_residual_ema", DiffusionResidual)
-        self.network = context.fresh("consistency", ConsistencyResidual)
+        self._teacher = context.results.frozen("diffusion_residual_ema", DiffusionResidual)
+        self.network = context.results.fresh("consistency", ConsistencyResidual)
         self.network.load_state_dict(self._teacher.state_dict())
         self._target = copy.deepcopy(self.network).requires_grad_(False)
-        self.samples = len(self._work.pairs)
         self.micro_batch = self._settings.distill_micro_batch
-        self._baseline = self._work.one_step_error(None, 0)
-        self._teacher_error = self._work.one_step_error(self._teacher, stages.diff_residual.sampling_steps)
+        self._baseline = self.one_step_error(None, 0)
+        self._teacher_error = self.one_step_error(self._teacher, stages.diff_residual.sampling_steps)
 
-    def loss(self, batch: Tensor, draw: Draw) -> LossBundle:
-        """Of pair numbers; see the module's page."""
-        residual, context = self._work.residual(batch)
-        y = residual / self.network.unit(context.prediction)
-        count = num_taus(self._settings, draw.progress)
-        levels = self.network.levels(count, y.device)
-        place = (draw.uniform("level", (len(batch),)) * (count - 1)).long()
+    def prepare(self, batch: Batch) -> Inputs:
+        """Latents of pairs, and the noise levels of this share of the stage."""
+        inputs = super().prepare(batch)
+        levels = self.network.levels(num_taus(self._settings, batch.moment.progress), inputs["z0"].device)
+        return replace(inputs, tensors={**inputs.tensors, "levels": levels})
+
+    def loss(self, inputs: Inputs) -> LossBundle:
+        """See the module's page."""
+        residual, context = self.residual(inputs["z0"], inputs["z1"], inputs["cond"], inputs["dt"])
+        y, levels, noise = residual / self.network.unit(context.prediction), inputs["levels"], inputs.noise
+        place = (noise.uniform("level", (len(y),)) * (len(levels) - 1)).long()
         high, low = levels[place], levels[place + 1]
-        spread = high * draw.uniform("spread", (len(batch),))
-        x = y + per_sample(spread) * draw.normal("noise", tuple(y.shape))
+        spread = high * noise.uniform("spread", (len(y),))
+        x = y + per_sample(spread) * noise.normal("noise", tuple(y.shape))
         with torch.no_grad():
-            target = self._target.consistency(heun(self._teacher, x, high, low, context), low, context)
-        loss = mse(self.network.consistency(x, high, context), target)
+            target = self._target(heun(self._teacher, x, high, low, context), low, context)
+        loss = mse(self.network(x, high, context), target)
         return LossBundle(loss, {"L_distill": loss.detach()})
 
     @torch.no_grad()
@@ -73,18 +80,10 @@ class ConsistencyTask(StageTask):
         wanted = self._settings.target_loss
         return f"target_loss {wanted:g} reached" if wanted is not None and epoch_loss <= wanted else None
 
-    def announce(self, numbers: Tensor) -> None:
-        """See `Task.announce`."""
-        self._work.pairs.announce(numbers)
-
-    def describe(self, batch: Tensor) -> str:
-        """See `Task.describe`."""
-        return self._work.describe(batch)
-
     def validate(self, network: nn.Module) -> Mapping[str, float]:
         """Single-step nRMSE with the student, beside those of the operator alone and with the teacher."""
         assert isinstance(network, ConsistencyResidual)
-        error = self._work.one_step_error(network, self._settings.sampling_steps)
+        error = self.one_step_error(network, self._settings.sampling_steps)
         return {"score": error, "operator_nrmse": self._baseline, "teacher_nrmse": self._teacher_error}
 
     def verdict(self, metrics: Mapping[str, float]) -> str | None:
@@ -111,10 +110,23 @@ def heun(teacher: DiffusionResidual, x: Tensor, high: Tensor, low: Tensor, conte
     return x + step * (first + second) / 2
 
 
-STAGE = Stage(
+def memory(probe: Probe) -> int:
+    """See `TrainingStage.memory`."""
+    stage = probe.settings.stages.consistency_distill
+    size = min(stage.batch_size, stage.distill_micro_batch or stage.batch_size)
+    companions = 2 * weight_bytes(probe.network("consistency"))  # the teacher and the target network
+    return residual_memory(probe, "consistency", size) + companions
+
+
+STAGE = TrainingStage(
     name="consistency_distill",
     needs=("encoder", "decoder", "operator_ema", "diffusion_residual_ema"),
     writes=("consistency", "consistency_ema"),
     make=ConsistencyTask,
-    settings=lambda context: context.settings.stages.consistency_distill,
+    memory=memory,
+    variant=Variant(
+        name="consistency",
+        corrector="consistency_ema",
+        steps=lambda settings: settings.stages.consistency_distill.sampling_steps,
+    ),
 )

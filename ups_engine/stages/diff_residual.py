@@ -5,49 +5,61 @@ The residual is measured in a unit that makes its mean square 1 and follows its 
 equation 8, with their weighting (sigma^2 + 1) / sigma^2.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from scipy.special import betaincinv
 from torch import Tensor, nn
 
 from ups_engine.config.training import TauSettings
-from ups_engine.data.pairs import LatentPairs, PairBatch
 from ups_engine.evaluation.metrics import MetricAccumulator
-from ups_engine.evaluation.rollout import Protocol, single_steps, spread, true_batches
+from ups_engine.evaluation.rollout import Rollouts, single_steps, spread, true_batches
 from ups_engine.losses import LossBundle
 from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.diffusion import Context, DiffusionResidual, ResidualModel, per_sample
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Corrector, Surrogate
-from ups_engine.stages.base import Stage, StageTask
+from ups_engine.stages.base import StageTask, TrainingStage
 from ups_engine.stages.context import StageContext
-from ups_engine.training.task import Draw
+from ups_engine.stages.memory import Probe
+from ups_engine.stages.variant import Variant
+from ups_engine.training.task import Batch, Inputs
 
 VALIDATED = 8
-"""Validation trajectories that an epoch is judged by, at most."""
+"""Validation trajectories of a member that an epoch is judged by, at most."""
 SCALED_BY = 2048
-"""Training pairs that the residual's size is measured on, at most."""
+"""Training pairs of a member that the residual's size is measured on, at most."""
 QUANTILES = 1025
 
 
-class ResidualWork:
+class ResidualTask(StageTask):
     """What teacher and student share: frozen networks, pairs, the residual, and their validation."""
 
     def __init__(self, context: StageContext) -> None:
-        self.context = context
-        self.encoder = context.frozen("encoder", GridEncoder)
-        self.decoder = context.frozen("decoder", GridDecoder)
-        self.operator = context.frozen("operator_ema", LatentOperator)
-        self.pairs: LatentPairs = context.pairs("train", 1)
+        self._context, self._members = context, context.collection.members
+        self.encoder = context.results.frozen("encoder", GridEncoder)
+        self.decoder = context.results.frozen("decoder", GridDecoder)
+        self.operator = context.results.frozen("operator_ema", LatentOperator)
+        self._pairs = context.pairs("train", 1)
+        self.samples = tuple(len(pairs) for pairs in self._pairs)
+
+    def begin_epoch(self, numbers: Sequence[Tensor]) -> None:
+        """See `Task.begin_epoch`."""
+        for pairs, own in zip(self._pairs, numbers, strict=True):
+            pairs.announce(own)
+
+    def prepare(self, batch: Batch) -> Inputs:
+        """Latents of pairs."""
+        pairs = self._pairs[batch.member].take(batch.first, len(batch))
+        return Inputs({"z0": pairs.z0, "z1": pairs.z1, "cond": pairs.cond, "dt": pairs.dt}, batch.noise)
 
     @torch.no_grad()
-    def residual(self, batch: Tensor) -> tuple[Tensor, Context]:
+    def residual(self, z0: Tensor, z1: Tensor, cond: Tensor, dt: Tensor) -> tuple[Tensor, Context]:
         """True residuals (B, tokens, dim) in latent units, and what they are conditioned on."""
-        pairs: PairBatch = self.pairs.batch(batch)
-        prediction = self.encoder(self.decoder(self.operator(pairs.z0, pairs.cond, pairs.dt)))
-        return pairs.z1 - prediction, Context(pairs.z0, prediction, pairs.cond, pairs.dt)
+        prediction = self.encoder(self.decoder(self.operator(z0, cond, dt)))
+        return z1 - prediction, Context(z0, prediction, cond, dt)
 
     @torch.no_grad()
     def fit_unit(self, network: ResidualModel) -> None:
@@ -55,72 +67,72 @@ class ResidualWork:
         network.mean.copy_(self.encoder.mean)
         network.std.copy_(self.encoder.std)
         network.scale.fill_(1.0)
-        count = min(SCALED_BY, len(self.pairs))
-        numbers = torch.linspace(0, len(self.pairs) - 1, count).round().long().to(self.context.device)
         squares = []
-        for part in numbers.split(256):
-            residual, context = self.residual(part)
-            squares.append((residual / network.unit(context.prediction)).square().mean())
+        for pairs in self._pairs:
+            count = min(SCALED_BY, len(pairs))
+            numbers = torch.linspace(0, len(pairs) - 1, count).round().long().to(self._context.device)
+            for part in numbers.split(256):
+                batch = pairs.at(part)
+                residual, context = self.residual(batch.z0, batch.z1, batch.cond, batch.dt)
+                squares.append((residual / network.unit(context.prediction)).square().mean())
         network.scale.copy_(torch.stack(squares).mean().sqrt().clamp_min(1e-12))
 
     @torch.no_grad()
     def one_step_error(self, corrector: Corrector | None, steps: int) -> float:
-        """nRMSE of single steps over validation trajectories, in physical units."""
-        stages, dataset = self.context.settings.stages, self.context.dataset
-        temperature = stages.diff_residual.temperature
+        """nRMSE of single steps over validation trajectories, in physical units, mean over members."""
+        stages, context = self._context.settings.stages, self._context
         surrogate = Surrogate(
-            self.encoder, self.decoder, self.operator, corrector, steps=steps, temperature=temperature
+            self.encoder,
+            self.decoder,
+            self.operator,
+            corrector,
+            steps=steps,
+            temperature=stages.diff_residual.temperature,
         ).eval()
-        protocol = Protocol(spread(dataset.splits.val, VALIDATED), 1, stages.evaluation.batch_size)
-        scores = MetricAccumulator()
-        for batch in true_batches(dataset, protocol, self.context.device):
-            noise, between = self.context.noise("validation"), self.context.between
-            scores.update(single_steps(surrogate, dataset, batch, noise, between), batch.fields[:, 1:])
-        return scores.scores().nrmse
+        errors = []
+        for member in self._members:
+            rollouts = Rollouts(spread(member.splits.val, VALIDATED), 1, stages.evaluation.batch_size)
+            scores = MetricAccumulator(member.discretisation)
+            for batch in true_batches(member, rollouts, context.device):
+                noise = context.noise("validation")
+                found = single_steps(surrogate, member, batch, noise, context.host.between)
+                scores.update(found, batch.fields[:, 1:])
+            errors.append(scores.scores().nrmse)
+        return float(np.mean(errors))
 
-    def describe(self, batch: Tensor) -> str:
-        """Name a batch's pairs."""
-        trajectories, frames = self.pairs.index[batch[:8].cpu().numpy()]
-        return ", ".join(f"trajectory {t} frame {f}" for t, f in zip(trajectories, frames, strict=True))
+    def describe(self, member: int, numbers: Tensor) -> str:
+        """See `Task.describe`."""
+        return self._pairs[member].index.describe(numbers)
 
 
-class DiffResidualTask(StageTask):
+class DiffResidualTask(ResidualTask):
     """Denoising of scaled residuals."""
 
     network: DiffusionResidual
+    purposes = ("tau", "noise")
 
     def __init__(self, context: StageContext) -> None:
-        self._work = ResidualWork(context)
+        super().__init__(context)
         self._settings = context.settings.stages.diff_residual
-        self.network = context.fresh("diffusion_residual", DiffusionResidual)
-        self._work.fit_unit(self.network)
-        self.samples = len(self._work.pairs)
+        self.network = context.results.fresh("diffusion_residual", DiffusionResidual)
+        self.fit_unit(self.network)
         self._quantiles = tau_quantiles(self._settings.tau_distribution).to(context.device)
-        self._baseline = self._work.one_step_error(None, 0)
+        self._baseline = self.one_step_error(None, 0)
 
-    def loss(self, batch: Tensor, draw: Draw) -> LossBundle:
-        """Of pair numbers; see the module's page."""
-        residual, context = self._work.residual(batch)
-        y = residual / self.network.unit(context.prediction)
-        sigma = self.network.level(draw_tau(self._quantiles, draw.uniform("tau", (len(batch),))))
-        noise = draw.normal("noise", tuple(y.shape))
-        denoised = self.network.denoise(y + per_sample(sigma) * noise, sigma, context)
+    def loss(self, inputs: Inputs) -> LossBundle:
+        """See the module's page."""
+        residual, context = self.residual(inputs["z0"], inputs["z1"], inputs["cond"], inputs["dt"])
+        y, noise = residual / self.network.unit(context.prediction), inputs.noise
+        sigma = self.network.level(draw_tau(self._quantiles, noise.uniform("tau", (len(y),))))
+        denoised = self.network(y + per_sample(sigma) * noise.normal("noise", tuple(y.shape)), sigma, context)
         weight = per_sample((sigma**2 + 1) / sigma**2)
         loss = (weight * (denoised - y).square()).mean()
         return LossBundle(loss, {"L_denoise": loss.detach()})
 
-    def announce(self, numbers: Tensor) -> None:
-        """See `Task.announce`."""
-        self._work.pairs.announce(numbers)
-
-    def describe(self, batch: Tensor) -> str:
-        """See `Task.describe`."""
-        return self._work.describe(batch)
-
     def validate(self, network: nn.Module) -> Mapping[str, float]:
         """Single-step nRMSE of the corrected operator, beside that of the operator alone."""
         assert isinstance(network, DiffusionResidual)
-        error = self._work.one_step_error(network, self._settings.sampling_steps)
+        error = self.one_step_error(network, self._settings.sampling_steps)
         return {"score": error, "operator_nrmse": self._baseline}
 
     def verdict(self, metrics: Mapping[str, float]) -> str | None:
@@ -158,10 +170,28 @@ def draw_tau(quantiles: Tensor, uniform: Tensor) -> Tensor:
     return torch.lerp(quantiles[below], quantiles[below + 1], place - below)
 
 
-STAGE = Stage(
+def residual_memory(probe: Probe, result: str, size: int) -> int:
+    """Bytes that a step on `size` residuals takes with the network of a result."""
+    frozen = tuple(probe.network(part) for part in ("encoder", "decoder", "operator"))
+    network = probe.network(result)
+    assert isinstance(network, ResidualModel)
+    z, cond, dt = probe.batch(size)
+    maps = size * probe.settings.models.diffusion.heads
+    kept = probe.kept((network,), maps, lambda: (network.raw(z, dt, Context(z, z, cond, dt)),))
+    return probe.total(network, frozen, kept + probe.decoded_bytes(size))
+
+
+STAGE = TrainingStage(
     name="diff_residual",
     needs=("encoder", "decoder", "operator_ema"),
     writes=("diffusion_residual", "diffusion_residual_ema"),
     make=DiffResidualTask,
-    settings=lambda context: context.settings.stages.diff_residual,
+    memory=lambda probe: residual_memory(
+        probe, "diffusion_residual", probe.settings.stages.diff_residual.batch_size
+    ),
+    variant=Variant(
+        name="diffusion",
+        corrector="diffusion_residual_ema",
+        steps=lambda settings: settings.stages.diff_residual.sampling_steps,
+    ),
 )

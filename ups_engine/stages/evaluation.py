@@ -1,32 +1,33 @@
 """Stage `evaluation`: every trained variant in physical units, over whole rollouts, beside persistence.
 
 The variant to use is selected on the validation split, by the rollout nRMSE under the same protocol; the figures
-reported are those of the evaluated split.
+reported are those of the evaluated split. Every member of the collection is scored by itself, then all together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ups_engine.data.member import Member
 from ups_engine.data.splits import SplitName
 from ups_engine.errors import SettingsError, TrainingError
-from ups_engine.evaluation.examples import MOST_TRAJECTORIES, Examples, examples_path, kept_frames, space_stride
+from ups_engine.evaluation.examples import MOST_TRAJECTORIES, Examples, examples_path, kept_frames, kept_points
 from ups_engine.evaluation.report import (
+    EvaluationProtocol,
     EvaluationReport,
-    Protocol,
+    FrequencyBands,
     Relative,
     Rollout,
     SteadyPriorScores,
-    Variant,
-    VariantName,
     definition,
 )
-from ups_engine.evaluation.rollout import Protocol as Trajectories
+from ups_engine.evaluation.report import Variant as VariantScores
 from ups_engine.evaluation.rollout import (
+    Rollouts,
     Trial,
     reconstruction,
     roll_out,
@@ -40,24 +41,23 @@ from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Surrogate
 from ups_engine.runs.checkpoints import has_result
+from ups_engine.stages.base import Stage
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.steady_prior import steady_errors
+from ups_engine.stages.variant import PERSISTENCE, Variant
 
-NEEDS = ("encoder", "decoder", "operator_ema")
 SELECTED_BY = 64
-"""Validation trajectories that the variant is selected on, at most."""
-CORRECTORS: Mapping[VariantName, str] = {
-    "diffusion": "diffusion_residual_ema",
-    "consistency": "consistency_ema",
-}
+"""Validation trajectories of a member that the variant is selected on, at most."""
+
+STAGE = Stage(name="evaluation", needs=("encoder", "decoder", "operator_ema"))
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found, in figures and to look at."""
+    """What an evaluation found, in figures and, by member, to look at."""
 
     report: EvaluationReport
-    examples: Examples
+    examples: Mapping[str, Examples]
 
     def write(self, path: Path) -> None:
         """Write the report, and the examples beside it; the report last, so that where one is there are examples.
@@ -65,15 +65,29 @@ class Evaluation:
         Raises:
             RunError: the disk is full or refuses the write.
         """
-        self.examples.write(examples_path(path))
+        for name, examples in self.examples.items():
+            examples.write(examples_path(path, None if len(self.examples) == 1 else name))
         self.report.write(path)
 
 
-def evaluate(context: StageContext, *, split: SplitName, initial_steps: int) -> Evaluation:
+@dataclass(frozen=True)
+class _Tried:
+    """A member with its trials on the evaluated split and its rollout errors on the validation split, by variant."""
+
+    member: Member
+    reported: Rollouts
+    trials: Mapping[str, Trial]
+    validation: Mapping[str, float]
+
+
+def evaluate(
+    context: StageContext, variants: Sequence[Variant], *, split: SplitName, initial_steps: int
+) -> Evaluation:
     """Evaluate a run's results.
 
     Args:
         context: of the run; its results need not all be there.
+        variants: to be scored as far as they were trained.
         split: trajectories to report on.
         initial_steps: frames given.
 
@@ -82,40 +96,23 @@ def evaluate(context: StageContext, *, split: SplitName, initial_steps: int) -> 
         TrainingError: the operator's own predictions are not finite.
         CheckpointError: encoder, decoder or operator is missing, or a result is damaged.
     """
-    dataset, device, between = context.dataset, context.device, context.between
-    batch_size = context.settings.stages.evaluation.batch_size
-    require_frames(dataset.frames, initial_steps)
-    reported = Trajectories(dataset.splits.of(split), initial_steps, batch_size)
-    selecting = Trajectories(spread(dataset.splits.val, SELECTED_BY), initial_steps, batch_size)
-    surrogates = _surrogates(context)
-    trials: dict[VariantName, Trial] = {"persistence": try_persistence(dataset, reported, device)}
-    validation: dict[VariantName, float] = {"persistence": try_persistence(dataset, selecting, device).rollout.nrmse}
-    for number, (name, surrogate) in enumerate(surrogates.items()):
-        context.progress(f"evaluating {name}", number, len(surrogates))
-        noise = context.noise(f"rollout/{split}")
-        trials[name] = try_surrogate(surrogate, dataset, reported, device, noise, between)
-        same = split == "val" and np.array_equal(selecting.rows, reported.rows)
-        trial = trials[name] if same else try_surrogate(surrogate, dataset, selecting, device, noise, between)
-        validation[name] = trial.rollout.nrmse
-    _require_finite(trials["operator"])
+    for member in context.collection.members:
+        require_frames(member.frames, initial_steps)
+    surrogates = {
+        variant.name: context.results.surrogate(variant)
+        for variant in variants
+        if variant.corrector is None or has_result(context.run, variant.corrector)
+    }
+    tried = [_try(context, member, surrogates, split, initial_steps) for member in context.collection.members]
+    validation = {name: float(np.mean([one.validation[name] for one in tried])) for name in tried[0].validation}
     selected = select(validation)
-    shown = Trajectories(spread(reported.rows, MOST_TRAJECTORIES), initial_steps, batch_size=MOST_TRAJECTORIES)
-    between()
-    report = EvaluationReport(
-        protocol=Protocol(
-            split=split,
-            trajectories=len(reported.rows),
-            frames=dataset.frames,
-            initial_steps=initial_steps,
-            resolution=dataset.grid.shape,
-            definition=definition(trials["persistence"].rollout.zero_targets),
-        ),
-        reconstruction=Relative(nrmse=reconstruction(surrogates["operator"], dataset, reported, device).nrmse),
-        variants={name: _variant(trial, surrogates.get(name)) for name, trial in trials.items()},
-        selected=selected,
-        steady_prior=_steady(context, split),
-    )
-    return Evaluation(report, _examples(context, split, shown, selected, surrogates.get(selected)))
+    context.host.between()
+    reports = {one.member.name: _report(context, one, surrogates, split, initial_steps, selected) for one in tried}
+    examples = {
+        one.member.name: _examples(context, one, split, initial_steps, selected, surrogates.get(selected))
+        for one in tried
+    }
+    return Evaluation(together(reports), examples)
 
 
 def require_frames(frames: int, initial_steps: int) -> None:
@@ -131,76 +128,160 @@ def require_frames(frames: int, initial_steps: int) -> None:
         )
 
 
-def select(validation: Mapping[VariantName, float]) -> VariantName:
+def select(validation: Mapping[str, float]) -> str:
     """The variant of the lowest finite validation error; the simpler one where two agree."""
     finite = {name: error for name, error in validation.items() if isfinite(error)}
     return min(finite, key=lambda name: finite[name])
 
 
-def _surrogates(context: StageContext) -> dict[VariantName, Surrogate]:
-    found: dict[VariantName, Surrogate] = {"operator": context.surrogate()}
-    for name, result in CORRECTORS.items():
-        if has_result(context.run, result):
-            found[name] = context.surrogate(result)
-    return found
+def together(reports: Mapping[str, EvaluationReport]) -> EvaluationReport:
+    """The report of a collection: a sole member's own, or what may be averaged of several."""
+    first, *others = reports.values()
+    if not others:
+        return first
+    priors = [report.steady_prior for report in reports.values()]
+    return EvaluationReport(
+        protocol=first.protocol.model_copy(
+            update={
+                "trajectories": sum(report.protocol.trajectories for report in reports.values()),
+                "frames": max(report.protocol.frames for report in reports.values()),
+                "resolution": (),
+            }
+        ),
+        reconstruction=Relative(nrmse=_mean(report.reconstruction.nrmse for report in reports.values())),
+        variants={
+            name: _averaged([report.variants[name] for report in reports.values()]) for name in first.variants
+        },
+        selected=first.selected,
+        steady_prior=SteadyPriorScores(
+            nrmse=_mean(prior.nrmse for prior in priors if prior is not None),
+            persistence=Relative(nrmse=_mean(prior.persistence.nrmse for prior in priors if prior is not None)),
+        )
+        if None not in priors
+        else None,
+        members=dict(reports),
+    )
 
 
-def _require_finite(trial: Trial) -> None:
-    if not isfinite(trial.one_step.nrmse):
+def _averaged(scores: Sequence[VariantScores]) -> VariantScores:
+    return scores[0].model_copy(
+        update={
+            "one_step": Relative(nrmse=_mean(one.one_step.nrmse for one in scores)),
+            "rollout": Rollout(
+                nrmse=_mean(one.rollout.nrmse for one in scores),
+                crmse=nan,
+                brmse=nan,
+                frmse=FrequencyBands(low=nan, mid=nan, high=nan),
+                nrmse_by_frame=(),
+            ),
+            "milliseconds_per_step": _mean(one.milliseconds_per_step for one in scores),
+        }
+    )
+
+
+def _mean(values: object) -> float:
+    return float(np.mean(list(values)))  # type: ignore[call-overload]
+
+
+def _try(
+    context: StageContext, member: Member, surrogates: Mapping[str, Surrogate], split: SplitName, initial_steps: int
+) -> _Tried:
+    device, between = context.device, context.host.between
+    batch_size = context.settings.stages.evaluation.batch_size
+    reported = Rollouts(member.splits.of(split), initial_steps, batch_size)
+    selecting = Rollouts(spread(member.splits.val, SELECTED_BY), initial_steps, batch_size)
+    trials = {PERSISTENCE: try_persistence(member, reported, device)}
+    validation = {PERSISTENCE: try_persistence(member, selecting, device).rollout.nrmse}
+    for number, (name, surrogate) in enumerate(surrogates.items()):
+        context.host.advance(f"evaluating {name}", number, len(surrogates))
+        noise = context.noise(f"rollout/{split}")
+        trials[name] = try_surrogate(surrogate, member, reported, device, noise, between)
+        same = split == "val" and np.array_equal(selecting.rows, reported.rows)
+        trial = trials[name] if same else try_surrogate(surrogate, member, selecting, device, noise, between)
+        validation[name] = trial.rollout.nrmse
+    if not isfinite(trials["operator"].one_step.nrmse):
         raise TrainingError(
             "the operator's single-step predictions are not finite",
             "train the operator again with a lower learning rate",
         )
+    return _Tried(member, reported, trials, validation)
 
 
-def _variant(trial: Trial, surrogate: Surrogate | None) -> Variant:
-    return Variant(
-        one_step=Relative(nrmse=trial.one_step.nrmse),
-        rollout=Rollout.of(trial.rollout),
-        evaluations_per_step=0 if surrogate is None else surrogate.evaluations_per_step,
-        milliseconds_per_step=trial.milliseconds_per_step,
+def _report(
+    context: StageContext,
+    tried: _Tried,
+    surrogates: Mapping[str, Surrogate],
+    split: SplitName,
+    initial_steps: int,
+    selected: str,
+) -> EvaluationReport:
+    member, trials = tried.member, tried.trials
+    reconstructed = reconstruction(surrogates["operator"], member, tried.reported, context.device)
+    return EvaluationReport(
+        protocol=EvaluationProtocol(
+            split=split,
+            trajectories=len(tried.reported.rows),
+            frames=member.frames,
+            initial_steps=initial_steps,
+            resolution=member.discretisation.shape,
+            definition=definition(trials[PERSISTENCE].rollout.zero_targets),
+        ),
+        reconstruction=Relative(nrmse=reconstructed.nrmse),
+        variants={
+            name: VariantScores(
+                one_step=Relative(nrmse=trial.one_step.nrmse),
+                rollout=Rollout.of(trial.rollout),
+                evaluations_per_step=0 if name == PERSISTENCE else surrogates[name].evaluations_per_step,
+                milliseconds_per_step=trial.milliseconds_per_step,
+            )
+            for name, trial in trials.items()
+        },
+        selected=selected,
+        steady_prior=_steady(context, member, split),
     )
 
 
 @torch.no_grad()
 def _examples(
-    context: StageContext, split: SplitName, shown: Trajectories, variant: VariantName, surrogate: Surrogate | None
+    context: StageContext, tried: _Tried, split: SplitName, given: int, variant: str, surrogate: Surrogate | None
 ) -> Examples:
     """Predict a few trajectories once more, with the noise that they were scored with."""
-    dataset, given = context.dataset, shown.initial_steps
-    [batch] = true_batches(dataset, shown, context.device)
+    member = tried.member
+    shown = Rollouts(spread(tried.reported.rows, MOST_TRAJECTORIES), given, batch_size=MOST_TRAJECTORIES)
+    [batch] = true_batches(member, shown, context.device)
     prediction = batch.fields.clone()
     if surrogate is None:
         prediction[:, given:] = prediction[:, given - 1 : given]
     else:
-        prediction[:, given:] = roll_out(surrogate, dataset, batch, given, context.noise(f"rollout/{split}"))
-    frames, grid = kept_frames(dataset.frames), dataset.grid
-    stride = space_stride(len(shown.rows), len(frames), grid.shape, dataset.channels)
-    part = (slice(None), slice(None), *(slice(None, None, stride) for _ in grid.shape))
-    start = float(dataset.source.info.time[0])
+        prediction[:, given:] = roll_out(surrogate, member, batch, given, context.noise(f"rollout/{split}"))
+    frames = kept_frames(member.frames)
+    points, coordinates = member.discretisation.thinned(kept_points(len(shown.rows), len(frames), member.channels))
+    part = (slice(None), slice(None), *points)
+    start = float(member.source.info.time[0])
     return Examples(
         truth=np.ascontiguousarray(batch.fields[:, frames].cpu().numpy()[part]),
         prediction=np.ascontiguousarray(prediction[:, frames].cpu().numpy()[part]),
         frames=frames,
-        time=start + dataset.dt * frames.astype(np.float64),
-        coordinates=tuple(positions[::stride] for positions in grid.coordinates),
+        time=start + member.dt * frames.astype(np.float64),
+        coordinates=coordinates,
         trajectories=shown.rows,
         fields=tuple(
             spec.name if spec.channels == 1 else f"{spec.name}[{channel}]"
-            for spec in dataset.specs
+            for spec in member.specs
             for channel in range(spec.channels)
         ),
-        units=tuple(spec.unit or "" for spec in dataset.specs for _ in range(spec.channels)),
+        units=tuple(spec.unit or "" for spec in member.specs for _ in range(spec.channels)),
         given=given,
         variant=variant,
         split=split,
     )
 
 
-def _steady(context: StageContext, split: SplitName) -> SteadyPriorScores | None:
+def _steady(context: StageContext, member: Member, split: SplitName) -> SteadyPriorScores | None:
     if not has_result(context.run, "steady_prior"):
         return None
-    prior = context.frozen("steady_prior", LatentOperator)
-    encoder, decoder = context.frozen("encoder", GridEncoder), context.frozen("decoder", GridDecoder)
-    error, persistence = steady_errors(prior, encoder, decoder, context.dataset, split)
+    results = context.results
+    prior = results.frozen("steady_prior", LatentOperator)
+    encoder, decoder = results.frozen("encoder", GridEncoder), results.frozen("decoder", GridDecoder)
+    error, persistence = steady_errors(prior, encoder, decoder, member, split)
     return SteadyPriorScores(nrmse=error, persistence=Relative(nrmse=persistence))

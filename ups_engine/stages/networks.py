@@ -1,54 +1,60 @@
-"""Which network is saved under which name, and which settings it depends on."""
+"""Every network that is trained, declared once: its class, how it is built, what it depends on.
 
-from collections.abc import Mapping
+A network's result is saved under its name; of one that is `averaged`, the moving average too, as `<name>_ema`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import torch
 from torch import nn
 
 from ups_engine.config.archive import value_at
 from ups_engine.config.schema import Settings
-from ups_engine.data.dataset import FieldDataset
+from ups_engine.data.splits import Splits
+from ups_engine.discretisation.base import Discretisation
+from ups_engine.errors import SettingsError
 from ups_engine.models.decoder import GridDecoder
-from ups_engine.models.diffusion import ConsistencyResidual, DiffusionResidual
+from ups_engine.models.diffusion import ConsistencyResidual, DiffusionResidual, ResidualModel
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
 from ups_engine.models.tokens import TokenGrid
 from ups_engine.training.randomness import seed_of
 
-_LATENT = ("data.fields", "data.patch_size", "data.spatial_stride", "latent.dim", "models.encoder", "models.decoder")
-_OPERATOR = (*_LATENT, "data.time_stride", "models.operator")
-_DIFFUSION = (*_OPERATOR, "models.diffusion", "stages.diff_residual.noise")
-
-DEPENDS_ON: dict[str, tuple[str, ...]] = {
-    "encoder": _LATENT,
-    "decoder": _LATENT,
-    "operator": _OPERATOR,
-    "operator_ema": _OPERATOR,
-    "diffusion_residual": _DIFFUSION,
-    "diffusion_residual_ema": _DIFFUSION,
-    "consistency": _DIFFUSION,
-    "consistency_ema": _DIFFUSION,
-    "steady_prior": (*_LATENT, "models.steady_prior"),
-}
-"""Results by name, with the settings that their shape and meaning depend on."""
+_EMA = "_ema"
 
 
-def described(settings: Settings, name: str) -> dict[str, object]:
-    """The settings that a result's shape and meaning depend on, with their values."""
-    return {key: value_at(settings, key) for key in DEPENDS_ON[name]}
+class Described(Protocol):
+    """What is known of a member of a collection, be it surveyed or prepared."""
 
+    @property
+    def name(self) -> str:
+        """Unique in the collection."""
 
-def differences(was: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """Keys of `described` settings that are not the same in both, sorted; of tables, those that differ in them."""
-    found = []
-    for key in sorted({*was, *now}):
-        one, other = was.get(key), now.get(key)
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            found += [f"{key}.{inner}" for inner in differences(one, other)]
-        elif one != other:
-            found.append(key)
-    return found
+    @property
+    def discretisation(self) -> Discretisation:
+        """Of its fields, after striding."""
+
+    @property
+    def channels(self) -> int:
+        """Of its fields together."""
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Of its PDE."""
+
+    @property
+    def dt(self) -> float:
+        """Time between frames, after striding."""
+
+    @property
+    def frames(self) -> int:
+        """Of a trajectory, after striding."""
+
+    @property
+    def splits(self) -> Splits:
+        """Trajectories by use."""
 
 
 @dataclass(frozen=True)
@@ -70,38 +76,171 @@ class NetworkPlan:
     frames: int
 
     @classmethod
-    def of(cls, settings: Settings, dataset: FieldDataset) -> "NetworkPlan":
+    def of(cls, settings: Settings, members: Sequence[Described]) -> Self:
         """Fit the settings to the data.
 
         Raises:
-            SettingsError: the tokens do not fit the grid.
+            SettingsError: the tokens do not fit a grid, or members differ in what the networks share.
         """
-        grid = TokenGrid.fit(
-            dataset.grid.shape, settings.data.patch_size, dataset.grid.periodic, settings.latent.tokens
-        )
-        return cls(grid, dataset.channels, len(dataset.parameter_names), dataset.dt, dataset.frames)
+        first, *others = members
+        tokens = _arrangement(settings, first)
+        for other in others:
+            pairs = {
+                "tokens": (tokens, _arrangement(settings, other)),
+                "channels": (first.channels, other.channels),
+                "PDE parameters": (first.parameter_names, other.parameter_names),
+            }
+            for what, (ours, theirs) in pairs.items():
+                if ours != theirs:
+                    raise SettingsError(
+                        f"{other.name} does not go with {first.name}: {what} {theirs} against {ours}",
+                        "one set of networks is trained on all members, so they must agree in these",
+                    )
+        return cls(tokens, first.channels, len(first.parameter_names), first.dt, first.frames)
 
 
-def build(name: str, settings: Settings, plan: NetworkPlan) -> nn.Module:
-    """A fresh network of a result's name; its weights are a pure function of the name and the seed."""
-    models, dim = settings.models, settings.latent.dim
-    stem = name.removesuffix("_ema")
+def _arrangement(settings: Settings, member: Described) -> TokenGrid:
+    return member.discretisation.tokens(settings.data.patch_size, settings.latent.tokens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network that a stage trains.
+
+    Attributes:
+        name: of its result.
+        kind: its class.
+        build: makes it, with fresh weights.
+        depends_on: dotted paths of the settings that its shape and meaning depend on.
+        trained_on: results that it was trained on; their hashes go into its sidecar.
+        averaged: whether its moving average is a result too, which is then the one that others use.
+    """
+
+    name: str
+    kind: type[nn.Module]
+    build: Callable[[Settings, NetworkPlan], nn.Module]
+    depends_on: tuple[str, ...]
+    trained_on: tuple[str, ...] = ()
+    averaged: bool = True
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Names of its results."""
+        return (self.name, self.name + _EMA) if self.averaged else (self.name,)
+
+
+def _operator(settings: Settings, plan: NetworkPlan) -> nn.Module:
+    return LatentOperator(
+        plan.grid, settings.latent.dim, settings.models.operator, parameters=plan.parameters, reference_dt=plan.dt
+    )
+
+
+def _steady_prior(settings: Settings, plan: NetworkPlan) -> nn.Module:
+    span = plan.dt * (plan.frames - 1)
+    return LatentOperator(
+        plan.grid, settings.latent.dim, settings.models.steady_prior, parameters=plan.parameters, reference_dt=span
+    )
+
+
+def _residual(kind: type[ResidualModel]) -> Callable[[Settings, NetworkPlan], nn.Module]:
+    return lambda settings, plan: kind(
+        plan.grid,
+        settings.latent.dim,
+        settings.models.diffusion,
+        settings.stages.diff_residual.noise,
+        parameters=plan.parameters,
+        reference_dt=plan.dt,
+    )
+
+
+_LATENT = ("data.fields", "data.patch_size", "data.spatial_stride", "latent.dim", "models.encoder", "models.decoder")
+_OPERATOR = (*_LATENT, "data.time_stride", "models.operator")
+_DIFFUSION = (*_OPERATOR, "models.diffusion", "stages.diff_residual.noise")
+_CODEC = ("encoder", "decoder")
+
+NETWORKS: Mapping[str, Network] = {
+    network.name: network
+    for network in (
+        Network(
+            name="encoder",
+            kind=GridEncoder,
+            build=lambda settings, plan: GridEncoder(
+                plan.grid, plan.channels, settings.latent.dim, settings.models.encoder
+            ),
+            depends_on=_LATENT,
+            averaged=False,
+        ),
+        Network(
+            name="decoder",
+            kind=GridDecoder,
+            build=lambda settings, plan: GridDecoder(
+                plan.grid, plan.channels, settings.latent.dim, settings.models.decoder
+            ),
+            depends_on=_LATENT,
+            averaged=False,
+        ),
+        Network(
+            name="operator", kind=LatentOperator, build=_operator, depends_on=_OPERATOR, trained_on=_CODEC
+        ),
+        Network(
+            name="diffusion_residual",
+            kind=DiffusionResidual,
+            build=_residual(DiffusionResidual),
+            depends_on=_DIFFUSION,
+            trained_on=(*_CODEC, "operator_ema"),
+        ),
+        Network(
+            name="consistency",
+            kind=ConsistencyResidual,
+            build=_residual(ConsistencyResidual),
+            depends_on=_DIFFUSION,
+            trained_on=(*_CODEC, "operator_ema", "diffusion_residual_ema"),
+        ),
+        Network(
+            name="steady_prior",
+            kind=LatentOperator,
+            build=_steady_prior,
+            depends_on=(*_LATENT, "models.steady_prior"),
+            trained_on=_CODEC,
+            averaged=False,
+        ),
+    )
+}
+"""Every network by its name."""
+
+
+def network_of(result: str) -> Network:
+    """The network that a result is the weights, or the moving average, of.
+
+    Raises:
+        KeyError: there is no such result.
+    """
+    stem = result.removesuffix(_EMA)
+    if stem not in NETWORKS or result not in NETWORKS[stem].results:
+        raise KeyError(f"there is no result {result!r}")
+    return NETWORKS[stem]
+
+
+def build(result: str, settings: Settings, plan: NetworkPlan) -> nn.Module:
+    """A fresh network for a result; its weights are a pure function of the network's name and the seed."""
+    network = network_of(result)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(settings.seed, stem, 0, 0, "weights"))
-        if stem == "encoder":
-            return GridEncoder(plan.grid, plan.channels, dim, models.encoder)
-        if stem == "decoder":
-            return GridDecoder(plan.grid, plan.channels, dim, models.decoder)
-        if stem in ("operator", "steady_prior"):
-            span = plan.dt if stem == "operator" else plan.dt * (plan.frames - 1)
-            backbone = models.operator if stem == "operator" else models.steady_prior
-            return LatentOperator(plan.grid, dim, backbone, parameters=plan.parameters, reference_dt=span)
-        kind = DiffusionResidual if stem == "diffusion_residual" else ConsistencyResidual
-        noise = settings.stages.diff_residual.noise
-        return kind(plan.grid, dim, models.diffusion, noise, parameters=plan.parameters, reference_dt=plan.dt)
+        torch.manual_seed(seed_of(settings.seed, network.name, 0, 0, "weights"))
+        return network.build(settings, plan)
 
 
-def max_horizon(settings: Settings) -> int:
-    """The most steps that the operator is unrolled over, at any epoch of its stage."""
-    steps = settings.stages.operator.curriculum
-    return max([settings.training.rollout_horizon, *(step.rollout_horizon for step in steps)])
+def dependencies(settings: Settings, result: str) -> dict[str, object]:
+    """The settings that a result's shape and meaning depend on, with their values."""
+    return {key: value_at(settings, key) for key in network_of(result).depends_on}
+
+
+def differences(was: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """Keys of settings that are not the same in both, sorted; of tables, those that differ in them."""
+    found = []
+    for key in sorted({*was, *now}):
+        one, other = was.get(key), now.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += [f"{key}.{inner}" for inner in differences(one, other)]
+        elif one != other:
+            found.append(key)
+    return found

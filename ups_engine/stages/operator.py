@@ -5,32 +5,36 @@ decoded and encoded again, exactly as in a rollout. The relative and decoded ter
 latent errors by what they do to the field, and by the field's own size, as the metric does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ups_engine.config.schema import Settings
-from ups_engine.data.normalisation import Normalisation
-from ups_engine.data.pairs import PairBatch
-from ups_engine.evaluation.rollout import Protocol, spread, try_surrogate
-from ups_engine.losses import (
-    LossBundle,
-    LossWeights,
-    compute_inverse_loss_curriculum_weight,
-    compute_operator_loss_bundle,
-)
+from ups_engine.evaluation.rollout import Rollouts, spread, try_surrogate
+from ups_engine.losses import LossBundle, Prediction, prediction_loss
 from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Surrogate
-from ups_engine.stages.base import Stage, StageTask
+from ups_engine.stages.base import StageTask, TrainingStage
 from ups_engine.stages.context import StageContext
-from ups_engine.stages.networks import max_horizon
-from ups_engine.training.task import Draw
+from ups_engine.stages.memory import Probe
+from ups_engine.stages.objective import Objective, needs
+from ups_engine.stages.variant import Variant
+from ups_engine.training.task import Batch, Inputs
 
 VALIDATED = 32
-"""Validation trajectories that an epoch is judged by, at most."""
+"""Validation trajectories of a member that an epoch is judged by, at most."""
+
+
+class Form(NamedTuple):
+    """What a step computes: a loss of these terms over so many unrolled steps."""
+
+    terms: tuple[str, ...]
+    horizon: int
 
 
 class OperatorTask(StageTask):
@@ -39,78 +43,85 @@ class OperatorTask(StageTask):
     network: LatentOperator
 
     def __init__(self, context: StageContext) -> None:
-        self._context, self._settings = context, context.settings
-        self._encoder = context.frozen("encoder", GridEncoder)
-        self._decoder = context.frozen("decoder", GridDecoder)
-        self.network = context.fresh("operator", LatentOperator)
+        self._context, self._settings, self._members = context, context.settings, context.collection.members
+        self._encoder = context.results.frozen("encoder", GridEncoder)
+        self._decoder = context.results.frozen("decoder", GridDecoder)
+        self.network = self._initial(context)
         self._pairs = context.pairs("train", max_horizon(self._settings))
-        self.samples = len(self._pairs)
+        judged = self._members if self._settings.training.use_inverse_losses else ()
+        self._fields = tuple(context.fields(member, "train") for member in judged)
+        self._objective = Objective(self._settings.training, context.device, inverse=True)
+        self.samples = tuple(len(pairs) for pairs in self._pairs)
 
-    def loss(self, batch: Tensor, draw: Draw) -> LossBundle:
-        """Of pair numbers; see the module's page."""
-        weights = loss_weights(self._settings, draw)
-        inverse = bool(weights.inv_enc or weights.inv_dec)
-        pairs = self._pairs.batch(batch, horizon=horizon_at(self._settings, draw.epoch), with_fields=inverse)
-        predicted, decoded = self._unroll(pairs, weights)
-        first = predicted[:, 0]
-        spectral = (predicted.flatten(0, 1), pairs.future.flatten(0, 1))
-        truth = self._decoder(pairs.future.flatten(0, 1)) if decoded is not None else None
-        fields = None if decoded is None or truth is None else (decoded.flatten(0, 1), truth)
-        again = self._encoder(decoded[:, 0]) if weights.inv_dec and decoded is not None else None
-        return compute_operator_loss_bundle(
-            forward=(first, pairs.z1),
-            rollout=(predicted[:, 1:], pairs.future[:, 1:]) if predicted.shape[1] > 1 else None,
-            spectral=spectral,
-            relative=physical(fields, self._context.dataset.normalisation) if weights.relative else None,
-            decoded=fields,
-            inv_enc=(decoded[:, 0], pairs.input_fields)
-            if decoded is not None and pairs.input_fields is not None
-            else None,
-            inv_dec=(again, first) if again is not None else None,
-            weights=weights,
+    def _initial(self, context: StageContext) -> LatentOperator:
+        """The network that training begins with."""
+        return context.results.fresh("operator", LatentOperator)
+
+    def begin_epoch(self, numbers: Sequence[Tensor]) -> None:
+        """See `Task.begin_epoch`."""
+        for pairs, own in zip(self._pairs, numbers, strict=True):
+            pairs.announce(own)
+
+    def prepare(self, batch: Batch) -> Inputs:
+        """Latents of pairs, and how they are judged at this moment."""
+        terms, weights = self._objective.at(batch.moment)
+        horizon = horizon_at(self._settings, batch.moment.epoch)
+        pairs = self._pairs[batch.member].take(batch.first, len(batch), horizon)
+        mean, std = self._members[batch.member].normalisation.tensors(pairs.z0)
+        tensors = {"z0": pairs.z0, "future": pairs.future, "cond": pairs.cond, "dt": pairs.dt}
+        tensors |= {"weights": weights, "mean": mean, "std": std}
+        if "fields" in needs(terms):
+            tensors["fields"] = self._fields[batch.member].gather(pairs.rows, pairs.frames + 1)
+        return Inputs(tensors, batch.noise, Form(terms, horizon))
+
+    def loss(self, inputs: Inputs) -> LossBundle:
+        """See the module's page."""
+        form = inputs.form
+        assert isinstance(form, Form)
+        wanted, future = needs(form.terms), inputs["future"]
+        predicted, decoded = self._unroll(inputs, form.horizon, fields=bool(wanted))
+        truth = self._decoder(future.flatten(0, 1)).unflatten(0, future.shape[:2]) if wanted else None
+        prediction = Prediction(
+            latents=(predicted, future),
+            decoded=None if decoded is None or truth is None else (decoded, truth),
+            fields=inputs.tensors.get("fields"),
+            encoded=self._encoder(decoded[:, 0]) if decoded is not None and "encoded" in wanted else None,
+            physical=lambda u: u * inputs["std"] + inputs["mean"],
         )
+        return prediction_loss(prediction, dict(zip(form.terms, inputs["weights"], strict=True)))
 
-    def _unroll(self, pairs: PairBatch, weights: LossWeights) -> tuple[Tensor, Tensor | None]:
+    def _unroll(self, inputs: Inputs, horizon: int, *, fields: bool) -> tuple[Tensor, Tensor | None]:
         """Predicted latents (B, H, tokens, dim) and, where a term or the next step needs them, decoded fields."""
-        steps = pairs.future.shape[1]
-        needed = steps > 1 or any((weights.relative, weights.decoded, weights.inv_enc, weights.inv_dec))
-        z, predicted, decoded = pairs.z0, [], []
-        for step in range(steps):
-            predicted.append(self.network(z, pairs.cond, pairs.dt))
-            if needed:
+        z, predicted, decoded = inputs["z0"], [], []
+        for step in range(horizon):
+            predicted.append(self.network(z, inputs["cond"], inputs["dt"]))
+            if fields or horizon > 1:
                 decoded.append(self._decoder(predicted[-1]))
-            if step + 1 < steps:
+            if step + 1 < horizon:
                 z = self._encoder(decoded[-1])
         return torch.stack(predicted, dim=1), torch.stack(decoded, dim=1) if decoded else None
 
-    def announce(self, numbers: Tensor) -> None:
-        """See `Task.announce`."""
-        self._pairs.announce(numbers)
-
-    def describe(self, batch: Tensor) -> str:
+    def describe(self, member: int, numbers: Tensor) -> str:
         """See `Task.describe`."""
-        trajectories, frames = self._pairs.index[batch[:8].cpu().numpy()]
-        return ", ".join(f"trajectory {t} frame {f}" for t, f in zip(trajectories, frames, strict=True))
+        return self._pairs[member].index.describe(numbers)
 
     def validate(self, network: nn.Module) -> Mapping[str, float]:
-        """Rollout nRMSE from frame 0 in physical units decides; the single-step nRMSE is told too."""
+        """Rollout nRMSE from frame 0 in physical units decides; the single-step nRMSE is told too. Means over members.
+        """
         assert isinstance(network, LatentOperator)
         surrogate = Surrogate(self._encoder, self._decoder, network).eval()
-        dataset, evaluation = self._context.dataset, self._settings.stages.evaluation
-        protocol = Protocol(spread(dataset.splits.val, VALIDATED), 1, evaluation.batch_size)
-        context = self._context
-        noise = context.noise("validation")
-        trial = try_surrogate(surrogate, dataset, protocol, context.device, noise, context.between)
-        return {"score": trial.rollout.nrmse, "one_step_nrmse": trial.one_step.nrmse}
+        context, size, errors = self._context, self._settings.stages.evaluation.batch_size, []
+        for member in self._members:
+            rollouts = Rollouts(spread(member.splits.val, VALIDATED), 1, size)
+            noise = context.noise("validation")
+            trial = try_surrogate(surrogate, member, rollouts, context.device, noise, context.host.between)
+            errors.append((trial.rollout.nrmse, trial.one_step.nrmse))
+        rollout, one_step = np.mean(errors, axis=0).tolist()
+        return {"score": rollout, "one_step_nrmse": one_step}
 
     def results(self, network: nn.Module, averaged: nn.Module) -> Mapping[str, nn.Module]:
         """The operator and its moving average."""
         return {"operator": network, "operator_ema": averaged}
-
-
-def physical(pair: tuple[Tensor, Tensor] | None, normalisation: Normalisation) -> tuple[Tensor, Tensor] | None:
-    """Normalised fields in physical units, in which relative errors are meant."""
-    return None if pair is None else (normalisation.invert(pair[0]), normalisation.invert(pair[1]))
 
 
 def horizon_at(settings: Settings, epoch: int) -> int:
@@ -122,32 +133,34 @@ def horizon_at(settings: Settings, epoch: int) -> int:
     return horizon
 
 
-def loss_weights(settings: Settings, draw: Draw) -> LossWeights:
-    """The settings' weights at a step; the inverse losses follow their curriculum and frequency."""
-    training = settings.training
-    inverse = training.use_inverse_losses and draw.total_step % training.inverse_loss_frequency == 0
-
-    def grown(base: float) -> float:
-        if not inverse:
-            return 0.0
-        warmup, most = training.inverse_loss_warmup_epochs, training.inverse_loss_max_weight
-        return compute_inverse_loss_curriculum_weight(draw.epoch, base, warmup, most)
-
-    return LossWeights(
-        forward=training.lambda_forward,
-        rollout=training.lambda_rollout,
-        spectral=training.lambda_spectral,
-        relative=training.lambda_relative,
-        decoded=training.lambda_decoded,
-        inv_enc=grown(training.lambda_inv_enc),
-        inv_dec=grown(training.lambda_inv_dec),
-    )
+def max_horizon(settings: Settings) -> int:
+    """The most steps that the operator is unrolled over, at any epoch of its stage."""
+    steps = settings.stages.operator.curriculum
+    return max([settings.training.rollout_horizon, *(step.rollout_horizon for step in steps)])
 
 
-STAGE = Stage(
+def memory(probe: Probe) -> int:
+    """See `TrainingStage.memory`."""
+    operator, decoder, encoder = (probe.network(name) for name in ("operator", "decoder", "encoder"))
+    z0, cond, dt = probe.batch(probe.settings.stages.operator.batch_size)
+
+    def step() -> tuple[Tensor, ...]:
+        z, kept = z0, []
+        for _ in range(max_horizon(probe.settings)):
+            fields = decoder(operator(z, cond, dt))
+            kept += [fields.square() for _ in range(3)]  # the terms of the loss keep differences of fields
+            z = encoder(fields)
+        return tuple(kept)
+
+    maps = len(z0) * probe.settings.models.operator.heads
+    return probe.total(operator, (decoder, encoder), probe.kept((operator, decoder, encoder), maps, step))
+
+
+STAGE = TrainingStage(
     name="operator",
     needs=("encoder", "decoder"),
     writes=("operator", "operator_ema"),
     make=OperatorTask,
-    settings=lambda context: context.settings.stages.operator,
+    memory=memory,
+    variant=Variant(name="operator"),
 )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from ups_engine.training.state import Progress
+from ups_engine.training.state import LoopState
 
 
 class Action(Enum):
@@ -46,9 +46,10 @@ class StageEnd:
 
     Attributes:
         action: GO_ON at its natural end, else what was asked for.
+        at: where the stage was then.
         reason: why it ended before its last epoch, if it did.
     """
 
     action: Action
-    progress: Progress
+    at: LoopState
     reason: str | None = None

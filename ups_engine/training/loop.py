@@ -11,16 +11,15 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ups_engine.config.stages import StageSettings
 from ups_engine.config.training import TrainingSettings
-from ups_engine.data.pairs import order
 from ups_engine.losses import LossBundle
 from ups_engine.runs.events import Kind
 from ups_engine.runs.resume import ResumeStore
+from ups_engine.training.batches import Batches
 from ups_engine.training.control import Action, Control, StageEnd
 from ups_engine.training.ema import EMA
 from ups_engine.training.guard import NonFiniteGuard
@@ -28,8 +27,8 @@ from ups_engine.training.machine import prepare_network, undo_compilation
 from ups_engine.training.optimiser import build_optimiser
 from ups_engine.training.readings import Readings
 from ups_engine.training.schedule import build_scheduler
-from ups_engine.training.state import Progress, clone, pack_optimiser, prefixed, under, unpack_optimiser
-from ups_engine.training.task import Draw, Task
+from ups_engine.training.state import LoopState, clone, pack_optimiser, prefixed, under, unpack_optimiser
+from ups_engine.training.task import Batch, Moment, Task
 
 
 class Emit(Protocol):
@@ -75,17 +74,25 @@ class Trainer:
         self.averaged = EMA(self.network, stage.ema_decay)
         prepare_network(self.network, training, device)
         self._optimiser = build_optimiser(stage.optimizer, self.network.parameters())
-        self._per_step = stage.batch_size * stage.accum_steps
-        self._steps_per_epoch = max(training.min_epoch_steps, task.samples // self._per_step)
+        self._batches = Batches(
+            name,
+            task,
+            seed=seed,
+            size=stage.batch_size,
+            accumulated=stage.accum_steps,
+            least_steps=training.min_epoch_steps,
+            device=device,
+        )
+        self._steps_per_epoch = self._batches.steps
         self._steps = stage.epochs * self._steps_per_epoch
         if stage.max_steps is not None:
             self._steps = min(self._steps, stage.max_steps)
         epochs = self._steps / self._steps_per_epoch
         self._rate = build_scheduler(stage.scheduler, self._optimiser, epochs, self._steps_per_epoch)
-        self._guard = NonFiniteGuard(self._optimiser, training.nonfinite_limit)
-        self._progress = Progress()
+        self._guard = NonFiniteGuard(self._optimiser, training.nonfinite_limit, device)
+        self._at = LoopState()
         self._best: dict[str, Tensor] = {}
-        self._readings = Readings(self._now)
+        self._readings = Readings(self._now, device)
         self._began = self._saved = self._now()
 
     def run(self, state: tuple[dict[str, Tensor], dict[str, Any]] | None = None) -> StageEnd:
@@ -100,7 +107,7 @@ class Trainer:
         """
         if state is not None:
             self._load(*state)
-        p, reason = self._progress, None
+        p, reason = self._at, None
         while p.epoch < self._stage.epochs and reason is None:
             action = self._epoch()
             if action in (Action.LEAVE, Action.SKIP_STAGE):
@@ -120,13 +127,12 @@ class Trainer:
 
     def _count_time(self) -> None:
         now = self._now()
-        self._progress.seconds, self._began = self._progress.seconds + now - self._began, now
+        self._at.seconds, self._began = self._at.seconds + now - self._began, now
 
     def _epoch(self) -> Action:
         """Take the epoch's remaining steps."""
-        p = self._progress
-        numbers = self._order(p.epoch).to(self._device)
-        self._task.announce(numbers)
+        p = self._at
+        self._batches.begin_epoch(p.epoch)
         while p.step < self._steps_per_epoch and not self._out_of_steps():
             action = self._control.next_action(p.epoch, p.total_step)
             if action in (Action.SAVE, Action.LEAVE):
@@ -135,56 +141,54 @@ class Trainer:
                 continue
             if action is not Action.GO_ON:
                 return action
-            self._step(numbers)
+            self._step()
             if self._now() - self._readings.since >= self._training.log_interval:
                 self._log_step()
+            elif self._readings.full:
+                self._read()
             if self._now() - self._saved >= self._training.checkpoint_interval:
                 self._save()
         return Action.GO_ON
 
-    def _order(self, epoch: int) -> Tensor:
-        """Sample numbers of an epoch; few samples go round in a new order each time."""
-        rounds = -(-self._steps_per_epoch * self._per_step // self._task.samples) if self._steps_per_epoch > 1 else 1
-        names = [self._name, *(f"{self._name}/{again}" for again in range(1, rounds))]
-        orders = [order(self._task.samples, seed=self._seed, stage=name, epoch=epoch) for name in names]
-        return torch.from_numpy(np.concatenate(orders))
-
     def _out_of_steps(self) -> bool:
-        return self._stage.max_steps is not None and self._progress.total_step >= self._stage.max_steps
+        return self._stage.max_steps is not None and self._at.total_step >= self._stage.max_steps
 
-    def _step(self, numbers: Tensor) -> None:
-        p = self._progress
+    def _step(self) -> None:
+        p = self._at
         self._rate.step(p.total_step)
         self._optimiser.zero_grad(set_to_none=True)
-        loss, components = self._accumulate(numbers[p.step * self._per_step : (p.step + 1) * self._per_step])
+        loss, components, samples = self._accumulate()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._stage.grad_clip or float("inf"))
-        taken = self._guard.watch(p.epoch, p.step, loss, norm)
+        taken = self._guard.watch(loss, norm)
         self._optimiser.step()
         self.averaged.update(taken)
         self._task.after_step(taken)
-        self._readings.add(loss, norm, components, min(self._per_step, len(numbers)))
+        self._readings.write(loss, norm, self._guard.skipped, components)
+        self._readings.count(p.epoch, p.step, samples)
         p.step, p.total_step = p.step + 1, p.total_step + 1
 
-    def _accumulate(self, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Add up the gradient of the mean loss over a step's samples, batch by batch; gives loss and components."""
-        p, size = self._progress, min(self._stage.batch_size, self._task.micro_batch or self._stage.batch_size)
-        bundles, shares = [], []
-        for first in range(0, len(samples), size):
-            batch = samples[first : first + size]
-            done = p.total_step / self._steps
-            draw = Draw(self._seed, self._name, p.epoch, p.step, p.total_step, done, first, self._device)
-            shares.append(len(batch) / len(samples))
-            bundles.append(self._backward(batch, draw, shares[-1]))
-        parts = list(zip(shares, bundles, strict=True))
+    def _accumulate(self) -> tuple[Tensor, dict[str, Tensor], int]:
+        """Add up the gradient of the mean loss over a step's samples, batch by batch.
+
+        Returns:
+            The loss, its components, and the number of samples.
+        """
+        p = self._at
+        parts, samples = [], 0
+        for share, batch in self._batches.of_step(Moment(p.epoch, p.step, p.total_step, p.total_step / self._steps)):
+            parts.append((share, self._backward(batch, share)))
+            samples += len(batch)
         loss = torch.stack([share * bundle.total.detach() for share, bundle in parts]).sum()
-        names = bundles[0].components
-        return loss, {
+        names = parts[0][1].components
+        components = {
             name: torch.stack([share * bundle.components[name] for share, bundle in parts]).sum() for name in names
         }
+        return loss, components, samples
 
-    def _backward(self, batch: Tensor, draw: Draw, share: float) -> LossBundle:
+    def _backward(self, batch: Batch, share: float) -> LossBundle:
+        inputs = self._task.prepare(batch)
         try:
-            bundle = self._task.loss(batch, draw)
+            bundle = self._task.loss(inputs)
         except Exception as error:
             if not self._training.compile or not type(error).__module__.startswith(
                 ("torch._dynamo", "torch._inductor")
@@ -193,35 +197,33 @@ class Trainer:
             reason = str(error).strip().splitlines()[0]
             self._emit("warning", data={"message": f"compiling failed, going on without: {reason}"})
             undo_compilation(self.network)
-            bundle = self._task.loss(batch, draw)
+            bundle = self._task.loss(inputs)
         (share * bundle.total).backward()
         return bundle
 
     def _read(self) -> None:
-        """Bring the losses since the last reading from the device into the progress; report skipped steps."""
-        p = self._progress
-        for loss in self._readings.take():
-            if isfinite(loss):
-                p.loss_sum, p.loss_count = p.loss_sum + loss, p.loss_count + 1
-        self._guard.in_a_row = p.in_a_row
-        self._guard.read(self._report_skipped)
-        p.in_a_row = self._guard.in_a_row
+        """Bring the losses since the last reading from the device into the state; report skipped steps."""
+        p, taken = self._at, self._readings.take()
+        for reading in taken:
+            if isfinite(reading.loss):
+                p.loss_sum, p.loss_count = p.loss_sum + reading.loss, p.loss_count + 1
+        p.in_a_row = self._guard.judge(taken, p.in_a_row, self._report_skipped)
 
     def _report_skipped(self, epoch: int, step: int) -> None:
-        batch = self._task.describe(self._order(epoch)[step * self._per_step : (step + 1) * self._per_step])
-        message = f"the loss of epoch {epoch} step {step} was not finite, the step was skipped; its batch: {batch}"
+        samples = self._batches.describe(epoch, step)
+        message = f"the loss of epoch {epoch} step {step} was not finite, the step was skipped; its batch: {samples}"
         self._emit("warning", epoch=epoch, step=epoch * self._steps_per_epoch + step, data={"message": message})
 
     def _log_step(self) -> None:
         latest = self._readings.latest()
         self._read()
-        p = self._progress
+        p = self._at
         data = {**latest, "lr": self._rate.current, "epoch_steps": self._steps_per_epoch}
         self._emit("step", epoch=p.epoch, step=p.total_step, data=data)
 
     def _close_epoch(self, reason: str | None) -> str | None:
         """Validate, keep the best, tell; returns why the stage ends here, if it does."""
-        p = self._progress
+        p = self._at
         latest = self._readings.latest()
         self._read()
         last = reason is not None or p.epoch + 1 == self._stage.epochs or self._out_of_steps()
@@ -244,7 +246,7 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self) -> None:
-        p = self._progress
+        p = self._at
         metrics = dict(self._task.validate(self.averaged.module))
         score = metrics["score"]
         if isfinite(score) and (p.best is None or score < p.best):
@@ -265,7 +267,7 @@ class Trainer:
 
     def _save(self) -> None:
         self._read()
-        p = self._progress
+        p = self._at
         self._count_time()
         tensors = {
             **prefixed("now", self._weights()),
@@ -287,5 +289,5 @@ class Trainer:
         own = self._task.state()
         for name, value in under("task", tensors).items():
             own[name].copy_(value)
-        self._progress = Progress(**state["progress"])
+        self._at = LoopState(**state["progress"])
         self._rate.load_state_dict(state["rate"])

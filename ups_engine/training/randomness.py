@@ -1,8 +1,9 @@
 """Randomness as a pure function of (seed, stage, epoch, step, purpose), so that a resumed run draws what it would have.
 
-Two kinds, both keyed by the same hash:
+Three kinds, each keyed by a hash of where it is used:
 
-- `generator`: PyTorch's own generator on the CPU, for what happens once: initial weights, orders, splits.
+- `seed_of`: a seed for PyTorch's own generator, for what happens once, such as initial weights.
+- `order`: permutations of samples.
 - `keys`, `uniform` and `normal`: noise inside a training step. Each number is a hash of its key and its position,
   computed where the key lies, so a GPU needs neither a generator's state nor a copy from the host, and sees the same
   draws as a CPU (uniform ones to the bit, normal ones to the rounding of log, sqrt and cos). A position is a row's
@@ -18,7 +19,9 @@ import hashlib
 import json
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -27,9 +30,14 @@ def seed_of(seed: int, stage: str, epoch: int, step: int, purpose: str) -> int:
     return int.from_bytes(_digest(seed, stage, epoch, step, purpose)[:8]) >> 1
 
 
-def generator(seed: int, stage: str, epoch: int, step: int, purpose: str) -> torch.Generator:
-    """A fresh CPU generator for one use; the same arguments give the same draws, whatever was drawn before."""
-    return torch.Generator().manual_seed(seed_of(seed, stage, epoch, step, purpose))
+def order(n: int, *, seed: int, stage: str, epoch: int) -> NDArray[np.int64]:
+    """A permutation of n samples: a pure function of its arguments, the same in every process.
+
+    The random words come from Philox, whose stream numpy keeps fixed, keyed by a hash of seed, stage and epoch.
+    """
+    key = hashlib.sha256(f"order/{seed}/{stage}/{epoch}".encode()).digest()[:16]
+    words = np.random.Philox(key=int.from_bytes(key, "little")).random_raw(n)
+    return np.argsort(words, kind="stable")
 
 
 def keys(seed: int, stage: str, epoch: int, steps: range, purpose: str) -> Tensor:

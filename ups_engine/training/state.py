@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass
-class Progress:
+class LoopState:
     """Where a stage is. All of it is plain JSON.
 
     Attributes:

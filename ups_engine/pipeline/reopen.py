@@ -6,19 +6,21 @@ from pathlib import Path
 
 from ups_engine.config.anchor import anchored
 from ups_engine.config.schema import Settings
-from ups_engine.data.dataset import prepare_data
+from ups_engine.data.prepare import prepare_data
 from ups_engine.data.splits import SplitName
 from ups_engine.errors import CheckpointError, UpsError
 from ups_engine.evaluation.report import EvaluationReport
 from ups_engine.latents.fingerprint import hash_tensors
 from ups_engine.latents.target import CacheContext
-from ups_engine.pipeline import run_settings
-from ups_engine.plan import EVALUATION_FILE
+from ups_engine.pipeline.forecast import Forecast
+from ups_engine.pipeline.plan import EVALUATION_FILE
+from ups_engine.pipeline.run import run_settings
 from ups_engine.runs.checkpoints import has_result, load_result
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.evaluation import evaluate
-from ups_engine.stages.networks import described
+from ups_engine.stages.networks import dependencies
+from ups_engine.stages.registry import VARIANTS
 from ups_engine.training.machine import pick_device, set_precision
 
 
@@ -39,7 +41,9 @@ def open_context(run: RunDirectory, settings: Settings | None = None) -> StageCo
         raise CheckpointError(f"run {run.name} has not looked at its data yet", "let it train first")
     device = pick_device(settings.runtime)
     set_precision(settings.training, device)
-    return StageContext(settings, run, prepare_data(settings, record), device)
+    collection = prepare_data(settings, record)
+    working = Forecast.of(settings, collection.members).working_bytes(device)
+    return StageContext(settings, run, collection, device, working=working)
 
 
 def evaluate_run(
@@ -63,7 +67,7 @@ def evaluate_run(
     context = open_context(run)
     own = context.settings.stages.evaluation
     split, initial_steps = split or own.split, initial_steps or own.initial_steps
-    found = evaluate(context, split=split, initial_steps=initial_steps)
+    found = evaluate(context, VARIANTS, split=split, initial_steps=initial_steps)
     ours = (split, initial_steps) == (own.split, own.initial_steps)
     path = run.reports / (EVALUATION_FILE if ours else f"evaluation-{split}-{initial_steps}.json")
     found.write(path)
@@ -88,7 +92,7 @@ def cache_context(settings: Settings, reference: str | None) -> CacheContext:
         run, chosen = _newest_fitting(settings, root), settings
     context = open_context(run, chosen)
     return CacheContext(
-        targets=context.cache_targets(),
+        targets=context.caches.targets(),
         note=f"caches of the encoder of run {run.name} ({run.path})",
         device=str(context.device),
         residency=context.settings.latent.residency,
@@ -124,7 +128,7 @@ def wanted_caches(root: Path) -> WantedCaches:
         try:
             settings = run_settings(run)
             runtime = settings.runtime.model_copy(update={"device": "cpu"})  # looking must not take GPU memory
-            targets = open_context(run, settings.model_copy(update={"runtime": runtime})).cache_targets()
+            targets = open_context(run, settings.model_copy(update={"runtime": runtime})).caches.targets()
             fingerprints |= {target.fingerprint.digest for target in targets}
         except UpsError:
             with suppress(UpsError):
@@ -133,7 +137,7 @@ def wanted_caches(root: Path) -> WantedCaches:
 
 
 def _newest_fitting(settings: Settings, root: Path) -> RunDirectory:
-    wanted, current = described(settings, "encoder"), anchored(settings, Path.cwd())
+    wanted, current = dependencies(settings, "encoder"), anchored(settings, Path.cwd())
     for run in RunDirectory.list_runs(root):
         try:
             if (

@@ -9,8 +9,6 @@ stage it is made by the encoder and decoder that are trained. Made from the stor
 trained parameter.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
@@ -18,9 +16,6 @@ from torch import Tensor
 
 Pair: TypeAlias = tuple[Tensor, Tensor]
 """A prediction and its target, of one shape."""
-
-Weight: TypeAlias = float | Tensor
-"""A term's weight; a tensor when it changes inside a captured CUDA graph."""
 
 
 def mse(predicted: Tensor, target: Tensor) -> Tensor:
@@ -107,111 +102,6 @@ def relative_loss(predicted: Tensor, target: Tensor, floor: float = 1e-6) -> Ten
     size: Tensor = torch.linalg.vector_norm(target.flatten(1), dim=1)
     smallest = floor * target[0].numel() ** 0.5
     return (error / size.clamp_min(smallest)).mean()
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """The weight of each term; the settings' `lambda_*` without their prefix. A term of weight 0.0 is not computed."""
-
-    forward: Weight = 1.0
-    rollout: Weight = 1.0
-    spectral: Weight = 0.0
-    relative: Weight = 0.0
-    decoded: Weight = 0.0
-    inv_enc: Weight = 0.0
-    inv_dec: Weight = 0.0
-    consistency: Weight = 0.0
-    edge_tv: Weight = 0.0
-
-
-@dataclass(frozen=True)
-class LossBundle:
-    """A loss and what it is made of.
-
-    Args:
-        total: scalar with gradients, the weighted sum.
-        components: scalars by name, unweighted and detached.
-    """
-
-    total: Tensor
-    components: Mapping[str, Tensor]
-
-
-def compute_operator_loss_bundle(
-    *,
-    forward: Pair | None = None,
-    rollout: Pair | None = None,
-    spectral: Pair | None = None,
-    relative: Pair | None = None,
-    decoded: Pair | None = None,
-    inv_enc: Pair | None = None,
-    inv_dec: Pair | None = None,
-    consistency: Pair | None = None,
-    edge_tv: Pair | None = None,
-    weights: LossWeights | None = None,
-    axes: tuple[int, ...] = (-2,),
-) -> LossBundle:
-    """Sum the operator's loss terms that were given, each a (prediction, target) pair, times their weights.
-
-    Args:
-        forward: z1 predicted and true, (B, N, C) each.
-        rollout: later unrolled steps, (B, H, N, C) each.
-        spectral: latents or fields whose spectra are compared along `axes`.
-        relative: latents or fields whose relative error counts.
-        decoded: D(z1 predicted) and the fields at that time, (B, *space, C) each.
-        inv_enc: the same, for the inverse loss with its own curriculum.
-        inv_dec: E(D(z1 predicted)) and z1 predicted, (B, N, C) each.
-        consistency: latents or fields whose means along `axes` are compared.
-        edge_tv: values (..., N, C) and edges (E, 2).
-        weights: of the terms; None means those of `LossWeights`.
-        axes: of tokens or space in `spectral` and `consistency`.
-
-    Returns:
-        The total, and the components `L_forward`, `L_rollout`, `L_spec`, `L_relative`, `L_decoded`, `L_inv_enc`,
-        `L_inv_dec`, `L_consistency`, `L_edge_tv` as far as given and of non-zero weight.
-
-    Raises:
-        ValueError: when no term is given with a weight, or a pair's shapes differ.
-    """
-    use = weights if weights is not None else LossWeights()
-    terms: list[tuple[str, Pair | None, Weight, Callable[[Tensor, Tensor], Tensor]]] = [
-        ("L_forward", forward, use.forward, one_step_loss),
-        ("L_rollout", rollout, use.rollout, rollout_loss),
-        ("L_spec", spectral, use.spectral, lambda p, t: spectral_loss(p, t, axes)),
-        ("L_relative", relative, use.relative, relative_loss),
-        ("L_decoded", decoded, use.decoded, mse),
-        ("L_inv_enc", inv_enc, use.inv_enc, inverse_encoding_loss),
-        ("L_inv_dec", inv_dec, use.inv_dec, inverse_decoding_loss),
-        ("L_consistency", consistency, use.consistency, lambda p, t: consistency_loss(p, t, axes)),
-        ("L_edge_tv", edge_tv, use.edge_tv, edge_total_variation),
-    ]
-    total: Tensor | None = None
-    components: dict[str, Tensor] = {}
-    for name, pair, weight, loss in terms:
-        if pair is None or (isinstance(weight, float | int) and weight == 0):
-            continue
-        value = loss(*pair)
-        components[name] = value.detach()
-        total = weight * value if total is None else total + weight * value
-    if total is None:
-        raise ValueError("no loss term was given with a weight other than 0")
-    return LossBundle(total, components)
-
-
-def compute_inverse_loss_curriculum_weight(
-    epoch: int, base_weight: float, warmup_epochs: int = 15, max_weight: float = 0.05
-) -> float:
-    """Weight of an inverse loss at an epoch, counted from 0.
-
-    Returns:
-        0 before `warmup_epochs`, then a linear ramp over as many epochs, then min(base_weight, max_weight).
-    """
-    full = min(base_weight, max_weight)
-    if epoch < warmup_epochs:
-        return 0.0
-    if epoch < 2 * warmup_epochs:
-        return full * (epoch - warmup_epochs) / warmup_epochs
-    return full
 
 
 def _magnitudes(x: Tensor, axes: tuple[int, ...]) -> Tensor:

@@ -1,12 +1,11 @@
 """What a run still has to do: its plan, as commands change it while the run goes on."""
 
 from collections.abc import Sequence
-from typing import cast
 
 from ups_engine.config.schema import STAGES, Settings, StageName
-from ups_engine.plan import NEEDS, WRITES, Past, PlannedStage
-from ups_engine.runs.checkpoints import has_result
+from ups_engine.pipeline.plan import EVALUATION, Past, PlannedStage, lacking, running_stages
 from ups_engine.runs.directory import RunDirectory
+from ups_engine.stages.base import stage_epochs
 
 
 class Agenda:
@@ -21,7 +20,7 @@ class Agenda:
 
     def __init__(self, plan: Sequence[PlannedStage], run: RunDirectory, past: Past, settings: Settings) -> None:
         self._run, self._settings = run, settings
-        self._waiting = [stage.name for stage in plan if stage.skip is None]
+        self._waiting = running_stages(plan)
         self._done = {name for name in self._waiting if past.done(name) and past.has_results(name)}
         self.running: StageName | None = None
 
@@ -47,14 +46,14 @@ class Agenda:
             return _unknown(name)
         if name != self.running and name not in self._waiting:
             return f"stage {name} is {'done already' if name in self._done else 'not going to run anyway'}"
-        if name in self._done and name != self.running and name != "evaluation":
+        if name in self._done and name != self.running and name != EVALUATION:
             return f"stage {name} is done already"
         order = ([self.running] if self.running else []) + self._waiting
         return self._lacking([stage for stage in order if stage != name])
 
     def skip(self, name: str) -> None:
         """Leave out a waiting stage that `refuse_skip` has nothing against."""
-        self._waiting.remove(cast(StageName, name))
+        self._waiting.remove(name)
 
     def refuse_start(self, name: str) -> str | None:
         """Why a stage cannot run next, or None."""
@@ -62,9 +61,9 @@ class Agenda:
             return _unknown(name)
         if name == self.running:
             return f"stage {name} is running already"
-        if name in self._done and name != "evaluation":
+        if name in self._done and name != EVALUATION:
             return f"stage {name} is done; start a new run to train it again"
-        if getattr(self._settings.stages, name).epochs == 0:
+        if stage_epochs(self._settings, name) == 0:
             return f"stages.{name}.epochs = 0"
         return self._lacking(([self.running] if self.running else []) + self._first(name))
 
@@ -73,18 +72,12 @@ class Agenda:
         self._waiting = self._first(name)
 
     def _first(self, name: str) -> list[StageName]:
-        chosen = cast(StageName, name)
-        return [chosen, *(stage for stage in self._waiting if stage != chosen)]
+        return [name, *(stage for stage in self._waiting if stage != name)]
 
-    def _lacking(self, order: Sequence[StageName]) -> str | None:
+    def _lacking(self, order: Sequence[str]) -> str | None:
         """Why stages in this order would not all find what they need, or None."""
-        made: set[str] = set()
-        for name in order:
-            for need in NEEDS[name]:
-                if need not in made and not has_result(self._run, need):
-                    return f"stage {name} needs {need}, which the run would not have"
-            made |= {*WRITES[name]}
-        return None
+        found = lacking(order, self._run)
+        return None if found is None else f"stage {found[0]} needs {found[1][0]}, which the run would not have"
 
 
 def _unknown(name: str) -> str:

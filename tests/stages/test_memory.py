@@ -8,8 +8,8 @@ import torch
 from ups_engine.config.layers import load_settings
 from ups_engine.latents.residency import choose, gpu_sufficient
 from ups_engine.models.tokens import TokenGrid
+from ups_engine.pipeline.forecast import working_memory
 from ups_engine.stages.networks import NetworkPlan, build
-from ups_engine.stages.working import working_memory
 from ups_engine.telemetry.memory import MemoryBudget
 
 GIB = 1 << 30

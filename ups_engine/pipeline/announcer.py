@@ -1,15 +1,15 @@
 """What a run says about itself: the one voice of its events and sentences, and what it has to say."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import torch
 
-from ups_engine.data.dataset import FieldDataset
+from ups_engine.data.member import Member
 from ups_engine.errors import RunError
 from ups_engine.evaluation.report import EvaluationReport
-from ups_engine.observer import Observer
+from ups_engine.pipeline.observer import Observer
 from ups_engine.runs.events import EventWriter, Kind
 from ups_engine.telemetry.gpu import gpu_devices
 from ups_engine.telemetry.memory import available_memory, process_memory
@@ -19,15 +19,15 @@ _CPU = CpuMeter()
 
 
 class Announcer:
-    """Writes events and tells the observer.
+    """Writes events and tells the observers.
 
     Args:
         events: of the run.
-        observer: hears every event, sentence and progress.
+        observers: each hears every event, sentence and progress.
     """
 
-    def __init__(self, events: EventWriter, observer: Observer) -> None:
-        self._events, self._observer = events, observer
+    def __init__(self, events: EventWriter, observers: Sequence[Observer]) -> None:
+        self._events, self._observers = events, tuple(observers)
         self.stage: str | None = None
         """The stage that warnings and failures belong to."""
         self._cache: Mapping[str, object] | None = None
@@ -52,7 +52,8 @@ class Announcer:
         elif kind in ("stage_started", "run_paused"):
             self._throughput = None
         self._events.emit(kind, stage=stage, epoch=epoch, step=step, data=data)
-        self._observer.event(kind, stage, epoch, step, data)
+        for observer in self._observers:
+            observer.event(kind, stage, epoch, step, data)
 
     def warn(self, message: str) -> None:
         """Write a warning."""
@@ -60,12 +61,14 @@ class Announcer:
 
     def notice(self, sentence: str) -> None:
         """Say what was found, chosen or made."""
-        self._observer.notice(sentence)
+        for observer in self._observers:
+            observer.notice(sentence)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Say how far work outside the step loop is."""
         self._activity = {"what": what, "done": done, "total": total}
-        self._observer.progress(what, done, total)
+        for observer in self._observers:
+            observer.progress(what, done, total)
 
     def last_word(self, kind: Kind, data: Mapping[str, object]) -> None:
         """Write how the run ended, if that is possible still."""
@@ -91,14 +94,14 @@ def device_sentence(device: torch.device) -> str:
     return f"computing on the CPU with {threads} thread{'' if threads == 1 else 's'}"
 
 
-def data_sentence(dataset: FieldDataset) -> str:
-    """What the run learns from."""
-    files = [path.name for path in dataset.source.info.files]
+def data_sentence(member: Member) -> str:
+    """What the run learns from a member of its collection."""
+    files = [path.name for path in member.source.info.files]
     more = f" and {len(files) - 1} more files" if len(files) > 1 else ""
-    splits = dataset.splits
+    splits = member.splits
     return (
-        f"data {files[0]}{more}: {'/'.join(dataset.fields)} on {'x'.join(map(str, dataset.grid.shape))} points,"
-        f" {dataset.frames} frames, dt {dataset.dt:g};"
+        f"data {files[0]}{more}: {'/'.join(member.fields)} on {'x'.join(map(str, member.discretisation.shape))} points,"
+        f" {member.frames} frames, dt {member.dt:g};"
         f" {len(splits.train)} trajectories train, {len(splits.val)} validate, {len(splits.test)} test"
     )
 

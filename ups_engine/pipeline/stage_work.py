@@ -5,20 +5,20 @@ from typing import Any
 
 from torch import Tensor
 
-from ups_engine.announcer import Announcer, evaluation_summary
 from ups_engine.config.schema import StageName
-from ups_engine.desk import Desk
 from ups_engine.errors import CheckpointError, TrainingError
-from ups_engine.plan import EVALUATION_FILE
+from ups_engine.pipeline.announcer import Announcer, evaluation_summary
+from ups_engine.pipeline.commands import CommandDesk
+from ups_engine.pipeline.plan import EVALUATION, EVALUATION_FILE
 from ups_engine.runs.resume import ResumeStore
-from ups_engine.stages.base import Stage, StageTask
+from ups_engine.stages.base import StageTask, TrainingStage
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.evaluation import evaluate
-from ups_engine.stages.networks import described, differences
-from ups_engine.stages.registry import TRAINING_STAGES
+from ups_engine.stages.networks import dependencies, differences
+from ups_engine.stages.registry import TRAINING_STAGES, VARIANTS
 from ups_engine.training.control import Action, StageEnd
 from ups_engine.training.loop import Trainer
-from ups_engine.training.state import Progress
+from ups_engine.training.state import LoopState
 
 Saved = tuple[dict[str, Tensor], dict[str, Any]]
 """A resumable state: tensors and JSON; see `runs.resume`."""
@@ -34,9 +34,8 @@ class StageWork:
         announcer: of events.
     """
 
-    def __init__(self, context: StageContext, resume: ResumeStore, desk: Desk, announcer: Announcer) -> None:
+    def __init__(self, context: StageContext, resume: ResumeStore, desk: CommandDesk, announcer: Announcer) -> None:
         self._context, self._resume, self._desk, self._announcer = context, resume, desk, announcer
-        self._stages = {stage.name: stage for stage in TRAINING_STAGES}
 
     def train(self, name: StageName, state: Saved | None) -> Action:
         """Train a stage, from a resumable state if there is one.
@@ -49,10 +48,10 @@ class StageWork:
             TrainingError: nothing worth keeping came out of it.
             LeaveError, SkipError: asked for before its first step.
         """
-        stage, context = self._stages[name], self._context
-        at = Progress(**state[1]["progress"]) if state is not None else Progress()
+        stage, context = TRAINING_STAGES[name], self._context
+        at = LoopState(**state[1]["progress"]) if state is not None else LoopState()
         self._stamp(stage, state)
-        settings = stage.settings(context)
+        settings = getattr(context.settings.stages, name)
         self._desk.begin(at.epoch, at.total_step)
         data = {"epochs": settings.epochs}
         self._announcer.emit("stage_started", stage=name, epoch=at.epoch, step=at.total_step, data=data)
@@ -86,26 +85,26 @@ class StageWork:
         """
         context, say = self._context, self._announcer
         self._desk.begin(0, 0)
-        say.emit("stage_started", stage="evaluation", data={"epochs": 1})
+        say.emit("stage_started", stage=EVALUATION, data={"epochs": 1})
         began, settings = self._now(), context.settings.stages.evaluation
-        evaluation = evaluate(context, split=settings.split, initial_steps=settings.initial_steps)
+        evaluation = evaluate(context, VARIANTS, split=settings.split, initial_steps=settings.initial_steps)
         evaluation.write(context.run.reports / EVALUATION_FILE)
         report = evaluation.report
-        say.emit("evaluation", stage="evaluation", data=evaluation_summary(report))
+        say.emit("evaluation", stage=EVALUATION, data=evaluation_summary(report))
         if report.selected == "persistence":
             say.warn("on the validation split nothing that was trained predicts better than persistence")
         context.release()
         data = {"best": report.variants[report.selected].rollout.nrmse, "seconds": self._now() - began}
-        say.emit("stage_finished", stage="evaluation", data=data)
+        say.emit("stage_finished", stage=EVALUATION, data=data)
         return Action.GO_ON
 
     def _now(self) -> float:
         """A clock that stands still while the run is paused."""
         return time.monotonic() - self._desk.held
 
-    def _stamp(self, stage: Stage, state: Saved | None) -> None:
+    def _stamp(self, stage: TrainingStage, state: Saved | None) -> None:
         """Mark resumable states with the settings they depend on, and refuse one that was made with others."""
-        made_with = described(self._context.settings, stage.writes[0])
+        made_with = dependencies(self._context.settings, stage.results[0])
         if state is not None and (differing := differences(state[1]["settings"], made_with)):
             raise CheckpointError(
                 f"the resumable state of stage {stage.name} was made with other {', '.join(differing)}",
@@ -113,18 +112,18 @@ class StageWork:
             )
         self._resume.stamp = {"settings": made_with}
 
-    def _keep(self, stage: Stage, task: StageTask, trainer: Trainer, end: StageEnd, seconds: float) -> None:
+    def _keep(self, stage: TrainingStage, task: StageTask, trainer: Trainer, end: StageEnd, seconds: float) -> None:
         """Save a stage's results and say so."""
-        say, best = self._announcer, end.progress.best
+        say, best = self._announcer, end.at.best
         if best is None:
             raise TrainingError(
                 f"stage {stage.name}: no validation gave a finite score, so there are no weights worth keeping",
                 "lower the learning rate, or look at the warnings of this stage in the run's log",
             )
         for name, network in task.results(trainer.network, trainer.averaged.module).items():
-            self._context.save(name, network, stage.name, {"score": best, **end.progress.best_metrics})
-        say.emit("checkpoint", stage=stage.name, data={"files": list(stage.writes)})
-        if verdict := task.verdict(end.progress.best_metrics):
+            self._context.results.save(name, network, stage.name, {"score": best, **end.at.best_metrics})
+        say.emit("checkpoint", stage=stage.name, data={"files": list(stage.results)})
+        if verdict := task.verdict(end.at.best_metrics):
             say.warn(verdict)
         self._resume.clear()
         self._context.release()

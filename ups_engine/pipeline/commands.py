@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
-from ups_engine.agenda import Agenda
-from ups_engine.announcer import Announcer
+from ups_engine.pipeline.agenda import Agenda
+from ups_engine.pipeline.announcer import Announcer
+from ups_engine.pipeline.plan import EVALUATION
 from ups_engine.runs.commands import Command, CommandKind, Inbox
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.signals import StopRequest
@@ -40,7 +41,7 @@ class SkipError(Exception):
     """The running stage is to be skipped, which came up outside the step loop."""
 
 
-class Desk(Control):
+class CommandDesk(Control):
     """Answers commands, and holds the run up while it is paused.
 
     Args:
@@ -171,7 +172,7 @@ class Desk(Control):
     def _refuse_finish(self, stage: str | None) -> str | None:
         if stage is None or stage != self._agenda.running:
             return "no stage is running yet" if stage is None else f"stage {stage} is not running"
-        if stage == "evaluation":
+        if stage == EVALUATION:
             return "an evaluation has no weights to keep; skip it, or let it come to its end"
         if not self.stepping or self._step == 0:
             return f"stage {stage} has not taken a step yet; skip it instead"

@@ -10,24 +10,27 @@ from typing import Any
 
 import torch
 
-from ups_engine.agenda import Agenda
-from ups_engine.announcer import Announcer, data_sentence, device_sentence
 from ups_engine.config.anchor import anchored
 from ups_engine.config.archive import settings_from_toml, settings_to_toml
 from ups_engine.config.schema import Settings
-from ups_engine.data.dataset import prepare_data
-from ups_engine.desk import SKIPPED, Desk, LeaveError, Outcome, SkipError
+from ups_engine.data.prepare import prepare_data
 from ups_engine.errors import UpsError
-from ups_engine.observer import Observer
-from ups_engine.plan import WRITES, Past, PlannedStage, check_ahead, check_needs, make_plan
-from ups_engine.runs.checkpoints import load_result, settle_results
+from ups_engine.pipeline.agenda import Agenda
+from ups_engine.pipeline.announcer import Announcer, data_sentence, device_sentence
+from ups_engine.pipeline.commands import SKIPPED, CommandDesk, LeaveError, Outcome, SkipError
+from ups_engine.pipeline.forecast import Forecast, forecast
+from ups_engine.pipeline.observer import Observer
+from ups_engine.pipeline.plan import EVALUATION, Past, PlannedStage, check_needs, make_plan
+from ups_engine.pipeline.stage_work import Saved, StageWork
+from ups_engine.runs.checkpoints import read_sidecar, settle_results
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.events import EventWriter, Heartbeat
 from ups_engine.runs.lease import Lease
 from ups_engine.runs.resume import ResumeStore
 from ups_engine.runs.signals import StopRequest
-from ups_engine.stage_work import Saved, StageWork
 from ups_engine.stages.context import StageContext
+from ups_engine.stages.host import Host
+from ups_engine.stages.registry import STAGE_OF
 from ups_engine.training.control import Action
 from ups_engine.training.machine import pick_device, set_precision
 
@@ -47,9 +50,9 @@ def start_run(
 
     Raises:
         RunError: the folder is taken, or the disk refuses.
-        DataError, SettingsError: the run could not come to its end; nothing was made (see `plan.check_ahead`).
+        DataError, SettingsError: the run could not come to its end; nothing was made (see `forecast.forecast`).
     """
-    check_ahead(settings)
+    forecast(settings)
     archived: dict[str, Any] = {"settings_toml": settings_to_toml(settings), "origins": origins, "argv": argv}
     if folder is not None:
         return RunDirectory.create_at(folder, task=settings.data.task, **archived)
@@ -62,7 +65,7 @@ def run_settings(run: RunDirectory) -> Settings:
 
 
 def run_pipeline(
-    run: RunDirectory, *, only: Sequence[str] = (), skip: Sequence[str] = (), observer: Observer | None = None
+    run: RunDirectory, *, only: Sequence[str] = (), skip: Sequence[str] = (), observers: Sequence[Observer] = ()
 ) -> Outcome:
     """Start or resume a run and work through its stages in this process.
 
@@ -70,13 +73,12 @@ def run_pipeline(
         run: made by `start_run`, now or earlier.
         only: stages to run; none means all, or on resumption those planned before.
         skip: stages to leave out.
-        observer: hears every event.
+        observers: hear every event.
 
     Raises:
         UpsError: whatever the user can mend; the run is marked as failed.
         KeyboardInterrupt: interrupted a second time; the run can be resumed.
     """
-    observer = observer or Observer()
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
         stack.enter_context(Lease.acquire(run))
@@ -86,13 +88,48 @@ def run_pipeline(
         plan = make_plan(settings, only=only, skip=skip, earlier=past.planned)
         check_needs(plan, run)
         if past.nothing_left(plan, only):
-            observer.notice(f"run {run.name} is finished already; nothing is left to do")
+            for observer in observers:
+                observer.notice(f"run {run.name} is finished already; nothing is left to do")
             return Outcome.FINISHED
         events = stack.enter_context(EventWriter(run.events))
-        announcer = Announcer(events, observer)
+        announcer = Announcer(events, observers)
         agenda = Agenda(plan, run, past, settings)
-        desk = Desk(run, agenda, stop, announcer, comeback=past.planned is not None)
+        desk = CommandDesk(run, agenda, stop, announcer, comeback=past.planned is not None)
         return _Pipeline(run, settings, plan, past, agenda, desk, events, announcer).run(stack, asked=only)
+
+
+class RunHost(Host):
+    """A run as the host of its stages: what they say is announced, and commands may hold them up.
+
+    Args:
+        announcer: of the run.
+        desk: asked wherever work may be held up.
+    """
+
+    def __init__(self, announcer: Announcer, desk: CommandDesk) -> None:
+        self._announcer, self._desk = announcer, desk
+
+    def between(self) -> None:
+        """See `Host.between`."""
+        self._desk.between()
+
+    def warn(self, sentence: str) -> None:
+        """See `Host.warn`."""
+        self._announcer.warn(sentence)
+
+    def caches(self, facts: Mapping[str, object]) -> None:
+        """See `Host.caches`."""
+        self._announcer.caches(facts)
+
+    def tell(self, sentence: str) -> None:
+        """See `Host.tell`."""
+        self.between()
+        self._announcer.notice(sentence)
+
+    def advance(self, what: str, done: int, total: int) -> None:
+        """See `Host.advance`."""
+        self.between()
+        self._announcer.progress(what, done, total)
 
 
 class _Pipeline:
@@ -105,7 +142,7 @@ class _Pipeline:
         plan: Sequence[PlannedStage],
         past: Past,
         agenda: Agenda,
-        desk: Desk,
+        desk: CommandDesk,
         events: EventWriter,
         announcer: Announcer,
     ) -> None:
@@ -121,8 +158,7 @@ class _Pipeline:
             set_precision(self._settings.training, device)
             saved = self._announce(device)
             stack.enter_context(Heartbeat(self._events, say.heartbeat))
-            context = self._prepare(device)
-            outcome = self._stages(context, saved, asked)
+            outcome = self._stages(self._prepare(device), saved, asked)
         except LeaveError:
             outcome = self._desk.leaving or Outcome.STOPPED
         except KeyboardInterrupt:
@@ -166,32 +202,14 @@ class _Pipeline:
 
     def _prepare(self, device: torch.device) -> StageContext:
         """Open the data and lay out the workplace of the stages."""
-        say, desk = self._announcer, self._desk
-
-        def notice(sentence: str) -> None:
-            desk.between()
-            say.notice(sentence)
-
-        def progress(what: str, done: int, total: int) -> None:
-            desk.between()
-            say.progress(what, done, total)
-
-        record = self._run.data_record()
-        dataset = prepare_data(self._settings, record, notice, progress)
+        host, record = RunHost(self._announcer, self._desk), self._run.data_record()
+        collection = prepare_data(self._settings, record, host.tell, host.advance)
         if record is None:
-            self._run.write_data_record(dataset.record())
-        notice(data_sentence(dataset))
-        return StageContext(
-            self._settings,
-            self._run,
-            dataset,
-            device,
-            notify=notice,
-            warn=say.warn,
-            progress=progress,
-            between=desk.between,
-            cached=say.caches,
-        )
+            self._run.write_data_record(collection.record())
+        for member in collection.members:
+            host.tell(data_sentence(member))
+        working = Forecast.of(self._settings, collection.members).working_bytes(device)
+        return StageContext(self._settings, self._run, collection, device, host=host, working=working)
 
     def _stages(self, context: StageContext, saved: Saved | None, asked: Collection[str]) -> Outcome:
         agenda, past, say = self._agenda, self._past, self._announcer
@@ -203,17 +221,17 @@ class _Pipeline:
             if name is None:  # what waited was skipped
                 break
             state = saved if saved is not None and saved[1]["stage"] == name else None
-            settled = past.done(name) if name == "evaluation" else state is None
-            if settled and past.has_results(name) and not (name == "evaluation" and (changed or name in asked)):
+            settled = past.done(name) if name == EVALUATION else state is None
+            if settled and past.has_results(name) and not (name == EVALUATION and (changed or name in asked)):
                 say.notice(f"{name}: done already")
                 if not past.done(name):  # killed between the last result and the word about it
-                    metrics = load_result(self._run, WRITES[name][0])[1]["metrics"]
+                    metrics = read_sidecar(self._run, STAGE_OF[name].results[0])["metrics"]
                     data = {"best": metrics["score"], "seconds": past.seconds(name)}
                     say.emit("stage_finished", stage=name, data=data)
                 agenda.end(done=True)
                 continue
             try:
-                action = work.evaluate() if name == "evaluation" else work.train(name, state)
+                action = work.evaluate() if name == EVALUATION else work.train(name, state)
             except SkipError:
                 action = Action.SKIP_STAGE
             if action is Action.LEAVE:
@@ -223,7 +241,7 @@ class _Pipeline:
                 if (left := self._resume.load()) is not None and left[1]["stage"] == name:
                     self._resume.clear()
                 context.release()
-            changed = changed or (action is Action.GO_ON and name != "evaluation")
+            changed = changed or (action is Action.GO_ON and name != EVALUATION)
             agenda.end(done=action is Action.GO_ON)
         say.stage = None
         return Outcome.FINISHED

@@ -1,0 +1,97 @@
+"""The networks of a run: fresh ones to train, trained ones to use, and results to keep."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from ups_engine.config.archive import settings_fingerprint
+from ups_engine.config.schema import Settings
+from ups_engine.errors import CheckpointError
+from ups_engine.models.surrogate import Surrogate
+from ups_engine.runs.checkpoints import load_result, result_hash, save_result
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.stages.networks import NetworkPlan, build, dependencies, differences, network_of
+from ups_engine.stages.variant import Variant
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class Results:
+    """What a run's stages make and find.
+
+    Args:
+        settings: of the run.
+        run: whose checkpoints they are.
+        plan: what the networks' shapes follow from.
+        normalisation: of the data, JSON-able; a result belongs to one.
+        device: where networks live.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        run: RunDirectory,
+        plan: NetworkPlan,
+        normalisation: Mapping[str, Any],
+        device: torch.device,
+    ) -> None:
+        self._settings, self._run, self._plan = settings, run, plan
+        self._normalisation, self._device = normalisation, device
+
+    def fresh(self, result: str, kind: type[Module]) -> Module:
+        """A new network on the device, by the name of its result."""
+        network = build(result, self._settings, self._plan)
+        assert isinstance(network, kind), f"{result} is no {kind.__name__}"
+        return network.to(self._device)
+
+    def trained(self, result: str, kind: type[Module]) -> Module:
+        """A network with the weights of a result, to be trained further.
+
+        Raises:
+            CheckpointError: it is missing, damaged, or was made with other settings.
+        """
+        network = self.fresh(result, kind)
+        tensors, sidecar = load_result(self._run, result)
+        differing = differences(sidecar.get("settings", {}), dependencies(self._settings, result))
+        if differing or sidecar.get("normalisation") != self._normalisation:
+            raise CheckpointError(
+                f"{self._run.checkpoints / result}.safetensors was made with other"
+                f" {', '.join(differing) or 'normalisation of the data'}",
+                "put the settings back, or train that stage again in a new run",
+            )
+        network.load_state_dict(tensors)
+        return network
+
+    def frozen(self, result: str, kind: type[Module]) -> Module:
+        """A trained network, not to be trained further; raises as `trained`."""
+        return self.trained(result, kind).requires_grad_(False).eval()
+
+    def save(self, result: str, network: nn.Module, stage: str, metrics: Mapping[str, float]) -> None:
+        """Store a stage's result, replacing an earlier one; its sidecar names the results that it was trained on."""
+        declared = network_of(result)
+        sidecar = {
+            "stage": stage,
+            "settings_fingerprint": settings_fingerprint(self._settings, declared.depends_on),
+            "settings": dependencies(self._settings, result),
+            "normalisation": self._normalisation,
+            "trained_on": {name: result_hash(self._run, name) for name in declared.trained_on},
+            "metrics": dict(metrics),
+        }
+        save_result(self._run, result, network.state_dict(), sidecar)
+
+    def surrogate(self, variant: Variant | None = None) -> Surrogate:
+        """The trained surrogate as a variant predicts; None is the operator alone.
+
+        Raises:
+            CheckpointError: as `trained`.
+        """
+        parts: list[Any] = [
+            self.frozen(result, network_of(result).kind) for result in ("encoder", "decoder", "operator_ema")
+        ]
+        if variant is None or variant.corrector is None:
+            return Surrogate(*parts).eval()
+        corrector: Any = self.frozen(variant.corrector, network_of(variant.corrector).kind)
+        temperature = self._settings.stages.diff_residual.temperature
+        return Surrogate(*parts, corrector, steps=variant.steps(self._settings), temperature=temperature).eval()
