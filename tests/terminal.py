@@ -21,7 +21,7 @@ _server.set_forkserver_preload(
         "ups_app.cli.main",
         "ups_app.cli.progress",
         "ups_engine.config.layers",
-        "ups_engine.revisit",
+        "ups_engine.pipeline.reopen",
         "torch._dynamo",
     ]
 )

@@ -26,7 +26,7 @@ def test_a_pipeline_runs_from_python_and_tells_an_observer_what_it_does(tiny_fol
     resolved = load_settings(preset="smoke", env={}, home=tiny_folder.folder)
     run = start_run(resolved.settings, origins=resolved.origins, argv=["notebook"])
     listener = Listener()
-    assert run_pipeline(run, only=["autoencoder", "operator"], observer=listener) is Outcome.FINISHED
+    assert run_pipeline(run, only=["autoencoder", "operator"], observers=[listener]) is Outcome.FINISHED
     assert listener.kinds[0] == ("run_started", None) and listener.kinds[-1] == ("run_finished", None)
     assert [stage for kind, stage in listener.kinds if kind == "stage_finished"] == ["autoencoder", "operator"]
     said = "\n".join(listener.sentences)
@@ -55,7 +55,7 @@ def test_importing_the_engine_costs_nothing_and_an_unknown_name_is_an_attribute_
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]" and "AttributeError" in done.stderr
     done = subprocess.run(
-        [sys.executable, "-c", "import sys, ups_engine.pipeline; print('typer' in sys.modules, 'rich' in sys.modules)"],
+        [sys.executable, "-c", "import sys, ups_engine.pipeline.run; print('typer' in sys.modules, 'rich' in sys.modules)"],
         capture_output=True,
         text=True,
     )

@@ -53,7 +53,7 @@ def test_a_run_on_an_empty_machine_is_ready_and_every_sentence_is_one(settings, 
 
 def test_what_is_estimated_is_about_what_a_run_leaves(finished, monkeypatch):
     from ups_engine.data.foresee import foresee_data
-    from ups_engine.pipeline import run_settings
+    from ups_engine.pipeline.run import run_settings
     from ups_engine.preflight.sizes import cache_bytes, cache_layouts, checkpoint_bytes, network_plan
 
     monkeypatch.chdir(finished.terminal.folder)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_run import TINY, train_tiny, working_folder
 
-from ups_engine.revisit import cache_context
+from ups_engine.pipeline.reopen import cache_context
 from ups_engine.runs.checkpoints import load_result, save_result
 
 

@@ -16,7 +16,7 @@ from ups_engine.evaluation.examples import (
     kept_frames,
     space_stride,
 )
-from ups_engine.revisit import evaluate_run
+from ups_engine.pipeline.reopen import evaluate_run
 
 
 def examples(space=(8,), trajectories=2, frames=5, channels=1):

@@ -3,9 +3,11 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from ups_engine.discretisation.grid import RegularGrid
 from ups_engine.errors import RunError
 from ups_engine.evaluation.metrics import score
 from ups_engine.evaluation.report import EvaluationReport, Rollout, definition, render
@@ -94,7 +96,8 @@ def test_a_missing_or_damaged_file_is_one_clear_error(tmp_path):
 
 def test_the_accumulators_scores_go_into_the_report():
     target = torch.full((2, 3, 32, 1), 4.0)
-    rollout = Rollout.of(score(target + 1, target))
+    grid = RegularGrid((32,), (1.0,), ((np.arange(32) + 0.5) / 32,), (True,))
+    rollout = Rollout.of(score(target + 1, target, grid))
     assert rollout.nrmse == pytest.approx(0.25)
     assert rollout.frmse.low == pytest.approx(0.25)
     assert len(rollout.nrmse_by_frame) == 3

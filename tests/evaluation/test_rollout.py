@@ -9,9 +9,9 @@ from torch import nn
 from ups_engine.config.layers import load_settings
 from ups_engine.config.models import BackboneSettings, ConvSettings
 from ups_engine.config.stages import NoiseSettings
-from ups_engine.data.dataset import prepare_data
+from ups_engine.data.prepare import prepare_data
 from ups_engine.evaluation.rollout import (
-    Protocol,
+    Rollouts,
     reconstruction,
     roll_out,
     single_steps,
@@ -35,7 +35,7 @@ POINTS, FRAMES, PATCH, TRAJECTORIES = 32, 9, 4, 13
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
+def member(tmp_path_factory):
     """Smooth waves about a mean of 3, carried by exactly one patch a frame, in PDEBench's layout."""
     folder = tmp_path_factory.mktemp("waves")
     generator = np.random.default_rng(0)
@@ -64,11 +64,11 @@ class Carry(nn.Module):
         return z.roll(1, 1)
 
 
-def surrogate(dataset, operator="network", corrector=None, temperature=1.0, scrambled=True):
+def surrogate(member, operator="network", corrector=None, temperature=1.0, scrambled=True):
     torch.manual_seed(0)
-    grid = TokenGrid.fit(dataset.grid.shape, PATCH, dataset.grid.periodic)
+    grid = TokenGrid.fit(member.discretisation.shape, PATCH, member.discretisation.periodic)
     parts = [GridEncoder(grid, 1, 6, CONV), GridDecoder(grid, 1, 6, CONV)]
-    shared = {"parameters": len(dataset.parameter_names), "reference_dt": dataset.dt}
+    shared = {"parameters": len(member.parameter_names), "reference_dt": member.dt}
     parts.append(Carry() if operator == "carry" else LatentOperator(grid, 6, BACKBONE, **shared))
     steps = 0
     if corrector is not None:
@@ -87,8 +87,8 @@ def noise(frame, rows, shape):
     return normal(keys(0, "test", 0, range(frame, frame + 1), "noise")[0], (len(rows), *shape), rows)
 
 
-def protocol(dataset, initial_steps=1, batch_size=64):
-    return Protocol(dataset.splits.all(), initial_steps, batch_size)
+def rollouts(member, initial_steps=1, batch_size=64):
+    return Rollouts(member.splits.all(), initial_steps, batch_size)
 
 
 def nrmse(predicted, truth):
@@ -98,9 +98,9 @@ def nrmse(predicted, truth):
 
 
 @pytest.mark.parametrize("initial_steps", [1, 3, FRAMES - 1])
-def test_persistence_is_the_last_given_frame_kept(dataset, initial_steps):
-    fields = dataset.read(dataset.splits.all()).astype(np.float64)
-    trial = try_persistence(dataset, protocol(dataset, initial_steps), CPU)
+def test_persistence_is_the_last_given_frame_kept(member, initial_steps):
+    fields = member.read(member.splits.all()).astype(np.float64)
+    trial = try_persistence(member, rollouts(member, initial_steps), CPU)
     truth = fields[:, initial_steps:]
     expected, by_frame = nrmse(np.repeat(fields[:, initial_steps - 1 : initial_steps], truth.shape[1], 1), truth)
     assert trial.rollout.nrmse == pytest.approx(expected, rel=1e-6)
@@ -109,9 +109,9 @@ def test_persistence_is_the_last_given_frame_kept(dataset, initial_steps):
 
 
 @pytest.mark.parametrize("corrector", [None, DiffusionResidual, ConsistencyResidual])
-def test_scores_do_not_depend_on_the_batch_size(dataset, corrector):
-    model = surrogate(dataset, corrector=corrector)
-    found = [try_surrogate(model, dataset, protocol(dataset, 2, size), CPU, noise) for size in (1, 4, TRAJECTORIES, 64)]
+def test_scores_do_not_depend_on_the_batch_size(member, corrector):
+    model = surrogate(member, corrector=corrector)
+    found = [try_surrogate(model, member, rollouts(member, 2, size), CPU, noise) for size in (1, 4, TRAJECTORIES, 64)]
     assert 0.01 < found[0].rollout.nrmse < 10
     for trial in found[1:]:
         for kind in ("rollout", "one_step"):
@@ -122,24 +122,24 @@ def test_scores_do_not_depend_on_the_batch_size(dataset, corrector):
 
 
 @torch.no_grad()
-def test_a_trajectorys_noise_is_its_own_in_every_frame(dataset):
-    model = surrogate(dataset, corrector=DiffusionResidual)
-    [batch] = true_batches(dataset, protocol(dataset), CPU)
-    rolled = roll_out(model, dataset, batch, 1, noise)
-    alone = Protocol(dataset.splits.all()[4:5], 1, 1)
-    [single] = true_batches(dataset, alone, CPU)
-    assert torch.allclose(roll_out(model, dataset, single, 1, noise), rolled[4:5], rtol=1e-4, atol=1e-4)
-    cold = surrogate(dataset, corrector=DiffusionResidual, temperature=0.0)
-    assert (roll_out(cold, dataset, batch, 1, noise) - rolled).abs().max() > 0.01
+def test_a_trajectorys_noise_is_its_own_in_every_frame(member):
+    model = surrogate(member, corrector=DiffusionResidual)
+    [batch] = true_batches(member, rollouts(member), CPU)
+    rolled = roll_out(model, member, batch, 1, noise)
+    alone = Rollouts(member.splits.all()[4:5], 1, 1)
+    [single] = true_batches(member, alone, CPU)
+    assert torch.allclose(roll_out(model, member, single, 1, noise), rolled[4:5], rtol=1e-4, atol=1e-4)
+    cold = surrogate(member, corrector=DiffusionResidual, temperature=0.0)
+    assert (roll_out(cold, member, batch, 1, noise) - rolled).abs().max() > 0.01
     drawn = torch.stack([noise(frame, batch.rows, (2, 8, 6)) for frame in (1, 2)]).flatten()
     assert len(set(drawn.tolist())) > 0.999 * len(drawn)
 
 
 @pytest.mark.parametrize("initial_steps", [1, 4])
-def test_the_true_operator_has_no_error_in_any_frame(dataset, initial_steps):
-    model = surrogate(dataset, operator="carry", scrambled=False)
-    trial = try_surrogate(model, dataset, protocol(dataset, initial_steps), CPU, noise)
-    still = try_persistence(dataset, protocol(dataset, initial_steps), CPU)
+def test_the_true_operator_has_no_error_in_any_frame(member, initial_steps):
+    model = surrogate(member, operator="carry", scrambled=False)
+    trial = try_surrogate(model, member, rollouts(member, initial_steps), CPU, noise)
+    still = try_persistence(member, rollouts(member, initial_steps), CPU)
     assert len(trial.rollout.nrmse_by_frame) == FRAMES - initial_steps
     assert max(trial.rollout.nrmse_by_frame) < 2e-6
     assert trial.one_step.nrmse < 2e-6
@@ -147,43 +147,43 @@ def test_the_true_operator_has_no_error_in_any_frame(dataset, initial_steps):
     assert trial.milliseconds_per_step > 0
 
 
-def test_an_untrained_surrogate_is_persistence(dataset):
-    trial = try_surrogate(surrogate(dataset, scrambled=False), dataset, protocol(dataset), CPU, noise)
-    still = try_persistence(dataset, protocol(dataset), CPU)
+def test_an_untrained_surrogate_is_persistence(member):
+    trial = try_surrogate(surrogate(member, scrambled=False), member, rollouts(member), CPU, noise)
+    still = try_persistence(member, rollouts(member), CPU)
     assert trial.rollout.nrmse == pytest.approx(still.rollout.nrmse, rel=1e-5)
     assert trial.one_step.nrmse == pytest.approx(still.one_step.nrmse, rel=1e-5)
 
 
 @torch.no_grad()
-def test_a_rollout_feeds_on_itself_and_a_single_step_on_the_truth(dataset):
-    model = surrogate(dataset)
-    [batch] = true_batches(dataset, protocol(dataset), CPU)
-    rolled, single = roll_out(model, dataset, batch, 1, noise), single_steps(model, dataset, batch, noise)
+def test_a_rollout_feeds_on_itself_and_a_single_step_on_the_truth(member):
+    model = surrogate(member)
+    [batch] = true_batches(member, rollouts(member), CPU)
+    rolled, single = roll_out(model, member, batch, 1, noise), single_steps(model, member, batch, noise)
     assert rolled.shape == single.shape == (TRAJECTORIES, FRAMES - 1, POINTS, 1)
     assert torch.allclose(rolled[:, 0], single[:, 0], rtol=1e-5, atol=1e-5)
-    z = model.encoder(dataset.normalisation.apply(rolled[:, 3]))
+    z = model.encoder(member.normalisation.apply(rolled[:, 3]))
     again = model.decoder(model.predict(z, batch.cond, batch.dt))
-    assert torch.allclose(dataset.normalisation.invert(again), rolled[:, 4], rtol=1e-4, atol=1e-4)
-    z = model.encoder(dataset.normalisation.apply(batch.fields[:, 4]))
+    assert torch.allclose(member.normalisation.invert(again), rolled[:, 4], rtol=1e-4, atol=1e-4)
+    z = model.encoder(member.normalisation.apply(batch.fields[:, 4]))
     once = model.decoder(model.predict(z, batch.cond, batch.dt))
-    assert torch.allclose(dataset.normalisation.invert(once), single[:, 4], rtol=1e-5, atol=1e-5)
+    assert torch.allclose(member.normalisation.invert(once), single[:, 4], rtol=1e-5, atol=1e-5)
 
 
-def test_reconstruction_is_exact_where_the_latent_is_complete(dataset):
-    scores = reconstruction(surrogate(dataset, scrambled=False), dataset, protocol(dataset, batch_size=5), CPU)
+def test_reconstruction_is_exact_where_the_latent_is_complete(member):
+    scores = reconstruction(surrogate(member, scrambled=False), member, rollouts(member, batch_size=5), CPU)
     assert scores.nrmse < 1e-6
-    assert reconstruction(surrogate(dataset), dataset, protocol(dataset), CPU).nrmse > 1e-3
+    assert reconstruction(surrogate(member), member, rollouts(member), CPU).nrmse > 1e-3
 
 
-def test_batches_name_their_trajectories(dataset):
-    found = list(true_batches(dataset, protocol(dataset, batch_size=5), CPU))
+def test_batches_name_their_trajectories(member):
+    found = list(true_batches(member, rollouts(member, batch_size=5), CPU))
     assert [len(batch.fields) for batch in found] == [5, 5, 3]
-    assert torch.cat([batch.rows for batch in found]).tolist() == dataset.splits.all().tolist()
-    assert torch.equal(found[1].fields, torch.from_numpy(dataset.read(dataset.splits.all()[5:10])))
+    assert torch.cat([batch.rows for batch in found]).tolist() == member.splits.all().tolist()
+    assert torch.equal(found[1].fields, torch.from_numpy(member.read(member.splits.all()[5:10])))
     assert found[0].dt.tolist() == pytest.approx([0.1] * 5)
 
 
-def test_a_stop_between_batches_is_heard(dataset):
+def test_a_stop_between_batches_is_heard(member):
     class StoppedError(Exception):
         pass
 
@@ -195,7 +195,7 @@ def test_a_stop_between_batches_is_heard(dataset):
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        try_surrogate(surrogate(dataset), dataset, protocol(dataset, batch_size=5), CPU, noise, between)
+        try_surrogate(surrogate(member), member, rollouts(member, batch_size=5), CPU, noise, between)
 
 
 def test_a_few_rows_are_spread_evenly():

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from tiny_run import STAGES, TRAINED, read_events
 
 from ups_engine import Observer, load_settings, run_pipeline, start_run
-from ups_engine import desk as desk_module
-from ups_engine.desk import Outcome
-from ups_engine.plan import NEEDS, WRITES
+from ups_engine.pipeline import commands as desk_module
+from ups_engine.pipeline.commands import Outcome
 from ups_engine.runs.checkpoints import has_result
 from ups_engine.runs.commands import COMMAND_KINDS, send
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.requests import await_answer, request
 from ups_engine.runs.state import summarise
 from ups_engine.runs.tensor_file import checksum
+from ups_engine.stages.registry import STAGE_OF
 
 SHORT = ("stages.diff_residual.epochs=0", "stages.consistency_distill.epochs=0")
 
@@ -83,7 +83,7 @@ def test_a_run_paused_in_every_stage_ends_with_the_bits_of_one_never_paused(tiny
     pauses |= {("validation", "operator", 1): [("pause", None)], ("stage_started", "evaluation", 1): [("pause", None)]}
     script = pauses | {("run_paused", n): [("resume", None)] for n in range(1, 20)}
     sender = Sender(other, script)
-    assert run_pipeline(other, observer=sender) is Outcome.FINISHED
+    assert run_pipeline(other, observers=[sender]) is Outcome.FINISHED
     assert sender.seen["run_paused"] == sender.seen["run_resumed"] == 7
     assert Counter(answers(other)) == {("pause", "done"): 7, ("resume", "done"): 7}
     assert weights(other) == weights(one)
@@ -101,7 +101,7 @@ def test_a_pause_saves_the_state_first_and_counts_for_nothing(tiny):
                 waiting.set()
                 threading.Timer(1.0, send, (run, "resume")).start()
 
-    run_pipeline(run, observer=Watching(), only=["autoencoder", "operator"])
+    run_pipeline(run, observers=[Watching()], only=["autoencoder", "operator"])
     kinds = [event["kind"] for event in read_events(run.events) if event["kind"] != "heartbeat"]
     paused = kinds.index("run_paused")
     assert kinds[paused - 2 : paused] == ["command", "checkpoint"]
@@ -112,7 +112,7 @@ def test_a_pause_saves_the_state_first_and_counts_for_nothing(tiny):
 
 def test_finishing_keeps_the_stage_s_best_weights_and_goes_on(tiny):
     run = tiny(*SHORT, "stages.operator.epochs=500")
-    run_pipeline(run, observer=Sender(run, {("validation", "operator", 2): [("finish_stage", None)]}))
+    run_pipeline(run, observers=[Sender(run, {("validation", "operator", 2): [("finish_stage", None)]})])
     assert answers(run) == [("finish_stage", "done")]
     assert states(run)["operator"] == states(run)["evaluation"] == "done"
     end = next(e for e in read_events(run.events) if e["kind"] == "stage_finished" and e["stage"] == "operator")
@@ -121,7 +121,7 @@ def test_finishing_keeps_the_stage_s_best_weights_and_goes_on(tiny):
 
 def test_skipping_the_running_stage_keeps_nothing_of_it_and_goes_on(tiny):
     run = tiny(*SHORT, "stages.steady_prior.epochs=500")
-    run_pipeline(run, observer=Sender(run, {("step", "steady_prior", 2): [("skip_stage", None)]}))
+    run_pipeline(run, observers=[Sender(run, {("step", "steady_prior", 2): [("skip_stage", None)]})])
     assert answers(run) == [("skip_stage", "done")]
     assert states(run)["steady_prior"] == "skipped" and states(run)["evaluation"] == "done"
     assert not has_result(run, "steady_prior") and list(run.resume.iterdir()) == []
@@ -130,7 +130,7 @@ def test_skipping_the_running_stage_keeps_nothing_of_it_and_goes_on(tiny):
 def test_skipping_a_waiting_stage_leaves_it_out_of_this_and_of_resumed_processes(tiny):
     run = tiny(*SHORT)
     script = {("stage_started", "operator", 1): [("skip_stage", "steady_prior"), ("park", None)]}
-    assert run_pipeline(run, observer=Sender(run, script)) is Outcome.PARKED
+    assert run_pipeline(run, observers=[Sender(run, script)]) is Outcome.PARKED
     assert summarise(run).state == "parked" and states(run)["steady_prior"] == "skipped"
     assert run_pipeline(run) is Outcome.FINISHED
     assert states(run)["steady_prior"] == "skipped"
@@ -139,7 +139,7 @@ def test_skipping_a_waiting_stage_leaves_it_out_of_this_and_of_resumed_processes
 def test_an_evaluation_can_be_skipped_while_it_runs_but_not_finished(tiny):
     run = tiny(*SHORT)
     script = {("stage_started", "evaluation", 1): [("finish_stage", None), ("skip_stage", None)]}
-    run_pipeline(run, observer=Sender(run, script))
+    run_pipeline(run, observers=[Sender(run, script)])
     assert answers(run) == [("finish_stage", "refused"), ("skip_stage", "done")]
     assert states(run)["evaluation"] == "skipped" and not (run.reports / "evaluation.json").exists()
 
@@ -147,7 +147,7 @@ def test_an_evaluation_can_be_skipped_while_it_runs_but_not_finished(tiny):
 def test_what_a_later_stage_needs_cannot_be_skipped_and_the_refusal_names_it(tiny):
     run = tiny()
     script = {("stage_started", "autoencoder", 1): [("skip_stage", None), ("skip_stage", "operator")]}
-    run_pipeline(run, observer=Sender(run, script))
+    run_pipeline(run, observers=[Sender(run, script)])
     assert answers(run) == [("skip_stage", "refused")] * 2
     assert reasons(run) == [
         "stage operator needs encoder, which the run would not have",
@@ -158,7 +158,7 @@ def test_what_a_later_stage_needs_cannot_be_skipped_and_the_refusal_names_it(tin
 def test_a_stage_that_is_started_runs_next_and_one_that_was_skipped_comes_back(tiny):
     run = tiny(*SHORT)
     script = {("stage_started", "autoencoder", 1): [("skip_stage", "steady_prior"), ("start_stage", "steady_prior")]}
-    assert run_pipeline(run, observer=Sender(run, script)) is Outcome.FINISHED
+    assert run_pipeline(run, observers=[Sender(run, script)]) is Outcome.FINISHED
     order = [event["stage"] for event in read_events(run.events) if event["kind"] == "stage_started"]
     assert order == ["autoencoder", "steady_prior", "operator", "evaluation"]
     assert states(run)["steady_prior"] == "done"
@@ -176,13 +176,13 @@ def test_a_stage_that_is_started_runs_next_and_one_that_was_skipped_comes_back(t
 def test_a_stage_that_cannot_start_is_refused_with_the_reason(tiny, stage, reason):
     run = tiny("stages.steady_prior.epochs=0")
     script = {("stage_started", "autoencoder", 1): [("start_stage", stage), ("stop", None)]}
-    assert run_pipeline(run, observer=Sender(run, script)) is Outcome.STOPPED
+    assert run_pipeline(run, observers=[Sender(run, script)]) is Outcome.STOPPED
     assert reason in reasons(run)[0]
 
 
 def test_what_came_while_the_run_was_down_is_answered_when_it_comes_back(tiny):
     run = tiny(*SHORT)
-    run_pipeline(run, observer=Sender(run, {("step", "operator", 1): [("park", None)]}))
+    run_pipeline(run, observers=[Sender(run, {("step", "operator", 1): [("park", None)]})])
     send(run, "skip_stage", stage="steady_prior")
     for kind in ("pause", "stop"):  # meant for the process that is gone
         send(run, kind)
@@ -205,7 +205,7 @@ def test_a_run_that_is_not_there_refuses_at_once_and_says_why(tiny):
 
 def test_a_command_that_arrives_as_the_run_ends_is_refused_not_lost(tiny):
     run = tiny()
-    run_pipeline(run, only=["autoencoder"], observer=Sender(run, {("stage_finished", 1): [("pause", None)]}))
+    run_pipeline(run, only=["autoencoder"], observers=[Sender(run, {("stage_finished", 1): [("pause", None)]})])
     assert answers(run) == [("pause", "refused")] and reasons(run) == ["the run is finished"]
     assert list(run.commands.glob("*.json")) == []
 
@@ -236,7 +236,7 @@ def check_any_sequence(run: RunDirectory, script) -> None:
     sent = {}
     for again in range(40):
         sender = Sender(run, script if again == 0 else {("run_paused", n): [("resume", None)] for n in range(1, 200)})
-        outcome = run_pipeline(run, observer=sender)
+        outcome = run_pipeline(run, observers=[sender])
         sent |= sender.sent
         state = summarise(run)
         assert state.state == outcome.value
@@ -251,4 +251,4 @@ def check_any_sequence(run: RunDirectory, script) -> None:
     for name, state in states(run).items():
         assert state in ("done", "skipped")
         if state == "done":
-            assert all(has_result(run, result) for result in (*WRITES[name], *NEEDS[name]))
+            assert all(has_result(run, result) for result in STAGE_OF[name].results)

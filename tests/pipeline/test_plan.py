@@ -7,8 +7,8 @@ import pytest
 from tiny_run import STAGES, TRAINED
 
 from ups_engine.errors import DataError, SettingsError, UsageError
-from ups_engine.pipeline import start_run
-from ups_engine.plan import Past, check_ahead, check_needs, make_plan, planned_before
+from ups_engine.pipeline.run import start_run
+from ups_engine.pipeline.plan import Past, check_ahead, check_needs, make_plan, planned_before
 from ups_engine.runs.directory import RunDirectory
 
 

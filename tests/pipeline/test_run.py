@@ -22,7 +22,7 @@ from tiny_run import (
 
 from ups_engine.config.layers import load_settings
 from ups_engine.errors import RunError
-from ups_engine.pipeline import run_pipeline
+from ups_engine.pipeline.run import run_pipeline
 from ups_engine.runs.checkpoints import load_result, save_result
 from ups_engine.runs.events import KINDS
 
@@ -312,7 +312,7 @@ def test_a_loss_that_stays_non_finite_fails_the_stage(tiny_folder):
 def test_a_run_in_a_thread_takes_no_signals_and_finishes(finished, tmp_path, monkeypatch):
     import threading
 
-    from ups_engine.pipeline import start_run
+    from ups_engine.pipeline.run import start_run
 
     monkeypatch.chdir(working_folder(tmp_path / "thread").folder)
     resolved = load_settings(preset="smoke", env={})

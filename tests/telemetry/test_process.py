@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 
-from ups_engine.announcer import vital_signs
+from ups_engine.pipeline.announcer import vital_signs
 from ups_engine.runs import strict_json
 from ups_engine.telemetry.process import CpuMeter, family
 

@@ -41,7 +41,7 @@ def cache_context_of(
         UpsError: there is no such run, or no encoder that fits.
     """
     settings = resolve_settings(preset, config, overrides).settings
-    from ups_engine.revisit import cache_context
+    from ups_engine.pipeline.reopen import cache_context
 
     context = cache_context(settings, run)
     notice(context.note)

@@ -23,7 +23,7 @@ def evaluate(
     settings = resolve_settings(None, None, None).settings
 
     from ups_engine.evaluation.report import render
-    from ups_engine.revisit import evaluate_run
+    from ups_engine.pipeline.reopen import evaluate_run
     from ups_engine.runs.directory import RunDirectory
 
     run = RunDirectory.find(reference, Path(settings.runs.root))

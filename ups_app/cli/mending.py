@@ -113,7 +113,7 @@ def _chosen(
     settings = resolve_settings(preset, config, overrides).settings
     runs_root = Path(settings.runs.root)
     if run is not None:
-        from ups_engine.pipeline import run_settings
+        from ups_engine.pipeline.run import run_settings
         from ups_engine.runs.directory import RunDirectory
 
         settings = run_settings(RunDirectory.find(run, runs_root))
@@ -122,7 +122,7 @@ def _chosen(
     stores = find_stores(root)
     if all_:
         return stores
-    from ups_engine.revisit import wanted_caches
+    from ups_engine.pipeline.reopen import wanted_caches
 
     wanted_by = wanted_caches(runs_root)
     notice(f"stale is what belongs to none of the {wanted_by.runs} runs with an encoder in {runs_root.absolute()}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from ups_app.cli.output import human_seconds
-from ups_engine.observer import Observer
+from ups_engine.pipeline.observer import Observer
 from ups_engine.runs.events import Kind
 
 SCORE = "val nRMSE"

@@ -102,8 +102,8 @@ def _refuse_contradictions(headless: bool, detach: bool, dry_run: bool, json_eve
 def _new_run(
     resolved: "ResolvedSettings", only: Sequence[str], without: Sequence[str], folder: Path | None
 ) -> "RunDirectory":
-    from ups_engine.pipeline import start_run
-    from ups_engine.plan import check_needs, make_plan
+    from ups_engine.pipeline.run import start_run
+    from ups_engine.pipeline.plan import check_needs, make_plan
 
     check_needs(make_plan(resolved.settings, only=only, skip=without), run=None)
     return start_run(resolved.settings, origins=resolved.origins, argv=sys.argv, folder=folder)
@@ -155,12 +155,12 @@ def _train_here(
     from contextlib import nullcontext
 
     from ups_app.cli.following import EventLines
-    from ups_engine.pipeline import Outcome, run_pipeline
+    from ups_engine.pipeline.run import Outcome, run_pipeline
 
     going_on = f"go on with: ups train --resume {reference}"
     try:
         with EventLines(run.events) if json_events else nullcontext(), observer:
-            outcome = run_pipeline(run, only=only, skip=without, observer=observer)
+            outcome = run_pipeline(run, only=only, skip=without, observers=[observer])
     except KeyboardInterrupt:
         notice(f"left at once, without saving; from the last saved state {going_on}")
         raise
@@ -173,7 +173,7 @@ def _train_here(
 
 def _show_evaluation(reports: Path, *, on_stdout: bool) -> bool:
     from ups_engine.evaluation.report import EvaluationReport, render
-    from ups_engine.plan import EVALUATION_FILE
+    from ups_engine.pipeline.plan import EVALUATION_FILE
 
     path = reports / EVALUATION_FILE
     if path.exists():
