@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ups_engine.data.dataset import prepare_data
 from ups_engine.data.pairs import LatentPairs, PairIndex, order
+from ups_engine.data.prepare import prepare_data
 
 WHERE = {"seed": 3, "stage": "operator", "epoch": 5}
 
@@ -68,7 +68,7 @@ class Latents:
 def dataset(tmp_path, write_pdebench, random_fields, settings_for):
     for nu in (0.1, 0.01):
         write_pdebench(tmp_path / f"1D_Burgers_Sols_Nu{nu}.hdf5", random_fields(10, 6, 16, seed=int(nu * 100)))
-    return prepare_data(settings_for(f"data.path={tmp_path}"))
+    return prepare_data(settings_for(f"data.path={tmp_path}")).members[0]
 
 
 @pytest.mark.parametrize("as_tensor", [False, True])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from ups_engine.data.arrays import Float32, Int64
+from ups_engine.discretisation.arrays import Float32, Int64
 
 if TYPE_CHECKING:
     import torch
