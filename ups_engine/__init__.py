@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ups_engine.config.layers import load_settings
-    from ups_engine.data.dataset import prepare_data
+    from ups_engine.data.prepare import prepare_data
     from ups_engine.data.sources import open_source
     from ups_engine.errors import UpsError
     from ups_engine.observer import Observer
@@ -29,7 +29,7 @@ _HOMES = {
     "load_settings": "config.layers",
     "open_context": "revisit",
     "open_source": "data.sources",
-    "prepare_data": "data.dataset",
+    "prepare_data": "data.prepare",
     "run_pipeline": "pipeline",
     "start_run": "pipeline",
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ups_engine.data.dataset import FieldDataset
+from ups_engine.data.member import Member
 from ups_engine.errors import RunError
 from ups_engine.evaluation.report import EvaluationReport
 from ups_engine.observer import Observer
@@ -91,13 +91,13 @@ def device_sentence(device: torch.device) -> str:
     return f"computing on the CPU with {threads} thread{'' if threads == 1 else 's'}"
 
 
-def data_sentence(dataset: FieldDataset) -> str:
+def data_sentence(dataset: Member) -> str:
     """What the run learns from."""
     files = [path.name for path in dataset.source.info.files]
     more = f" and {len(files) - 1} more files" if len(files) > 1 else ""
-    splits = dataset.splits
+    splits, shape = dataset.splits, dataset.discretisation.shape
     return (
-        f"data {files[0]}{more}: {'/'.join(dataset.fields)} on {'x'.join(map(str, dataset.grid.shape))} points,"
+        f"data {files[0]}{more}: {'/'.join(dataset.fields)} on {'x'.join(map(str, shape))} points,"
         f" {dataset.frames} frames, dt {dataset.dt:g};"
         f" {len(splits.train)} trajectories train, {len(splits.val)} validate, {len(splits.test)} test"
     )

@@ -15,7 +15,7 @@ from ups_engine.announcer import Announcer, data_sentence, device_sentence
 from ups_engine.config.anchor import anchored
 from ups_engine.config.archive import settings_from_toml, settings_to_toml
 from ups_engine.config.schema import Settings
-from ups_engine.data.dataset import prepare_data
+from ups_engine.data.prepare import prepare_data
 from ups_engine.desk import SKIPPED, Desk, LeaveError, Outcome, SkipError
 from ups_engine.errors import UpsError
 from ups_engine.observer import Observer
@@ -177,9 +177,10 @@ class _Pipeline:
             say.progress(what, done, total)
 
         record = self._run.data_record()
-        dataset = prepare_data(self._settings, record, notice, progress)
+        collection = prepare_data(self._settings, record, notice, progress)
         if record is None:
-            self._run.write_data_record(dataset.record())
+            self._run.write_data_record(collection.record())
+        (dataset,) = collection
         notice(data_sentence(dataset))
         return StageContext(
             self._settings,

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ups_engine.config.schema import STAGES, Settings, StageName
-from ups_engine.data.foresee import Foreseen, foresee_data
+from ups_engine.data.survey import MemberSurvey, survey_data
+from ups_engine.discretisation.grid import RegularGrid
 from ups_engine.errors import SettingsError, UsageError
 from ups_engine.latents.residency import choose
 from ups_engine.models.tokens import TokenGrid
@@ -115,17 +116,19 @@ def check_ahead(settings: Settings) -> None:
     device = pick_device(settings.runtime)
     if settings.latent.residency == "gpu" and device.type != "cuda":
         choose(0, available_memory(), None, "gpu")
-    check_fit(settings, foresee_data(settings))
+    for seen in survey_data(settings):
+        check_fit(settings, seen)
 
 
-def check_fit(settings: Settings, seen: Foreseen) -> None:
+def check_fit(settings: Settings, seen: MemberSurvey) -> None:
     """Whether the settings go with the data's grid and frames.
 
     Raises:
         SettingsError: they do not.
     """
-    data = settings.data
-    TokenGrid.fit(seen.grid.shape, data.patch_size, seen.grid.periodic, settings.latent.tokens)
+    grid = seen.discretisation
+    assert isinstance(grid, RegularGrid)
+    TokenGrid.fit(grid.shape, settings.data.patch_size, grid.periodic, settings.latent.tokens)
     if settings.stages.operator.epochs and max_horizon(settings) >= seen.frames:
         raise SettingsError(
             f"unrolling {max_horizon(settings)} steps takes more than the {seen.frames} frames of a trajectory",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ups_engine.config.anchor import anchored
 from ups_engine.config.schema import Settings
-from ups_engine.data.dataset import prepare_data
+from ups_engine.data.prepare import prepare_data
 from ups_engine.data.splits import SplitName
 from ups_engine.errors import CheckpointError, UpsError
 from ups_engine.evaluation.report import EvaluationReport
@@ -39,7 +39,8 @@ def open_context(run: RunDirectory, settings: Settings | None = None) -> StageCo
         raise CheckpointError(f"run {run.name} has not looked at its data yet", "let it train first")
     device = pick_device(settings.runtime)
     set_precision(settings.training, device)
-    return StageContext(settings, run, prepare_data(settings, record), device)
+    (member,) = prepare_data(settings, record)
+    return StageContext(settings, run, member, device)
 
 
 def evaluate_run(

@@ -9,7 +9,7 @@ from torch import nn
 from ups_engine.config.layers import load_settings
 from ups_engine.config.models import BackboneSettings, ConvSettings
 from ups_engine.config.stages import NoiseSettings
-from ups_engine.data.dataset import prepare_data
+from ups_engine.data.prepare import prepare_data
 from ups_engine.evaluation.rollout import (
     Protocol,
     reconstruction,
@@ -54,7 +54,8 @@ def dataset(tmp_path_factory):
         env={},
         home=folder,
     ).settings
-    return prepare_data(settings)
+    (member,) = prepare_data(settings)
+    return member
 
 
 class Carry(nn.Module):
@@ -66,7 +67,7 @@ class Carry(nn.Module):
 
 def surrogate(dataset, operator="network", corrector=None, temperature=1.0, scrambled=True):
     torch.manual_seed(0)
-    grid = TokenGrid.fit(dataset.grid.shape, PATCH, dataset.grid.periodic)
+    grid = TokenGrid.fit(dataset.discretisation.shape, PATCH, dataset.discretisation.periodic)
     parts = [GridEncoder(grid, 1, 6, CONV), GridDecoder(grid, 1, 6, CONV)]
     shared = {"parameters": len(dataset.parameter_names), "reference_dt": dataset.dt}
     parts.append(Carry() if operator == "carry" else LatentOperator(grid, 6, BACKBONE, **shared))

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from ups_engine.config.layers import load_settings
-from ups_engine.data.dataset import FieldDataset, prepare_data
+from ups_engine.data.member import Member
+from ups_engine.data.prepare import prepare_data
 from ups_engine.pipeline import Outcome, run_pipeline, start_run
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.resume import ResumeStore
@@ -27,7 +28,7 @@ class Lab:
 
     folder: Path
     run: RunDirectory
-    dataset: FieldDataset
+    dataset: Member
 
     def settings(self, *overrides):
         base = (
@@ -87,7 +88,8 @@ def make_lab(folder: Path) -> Lab:
     lab = Lab(folder, None, None)
     run = start_run(lab.settings(), origins={}, argv=["test"])
     assert run_pipeline(run) is Outcome.FINISHED
-    return Lab(folder, run, prepare_data(lab.settings(), run.data_record()))
+    (member,) = prepare_data(lab.settings(), run.data_record())
+    return Lab(folder, run, member)
 
 
 def draw(epoch=0, step=0, *, total_step=0, progress=0.0, first=0, stage="stage"):

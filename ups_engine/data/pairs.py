@@ -8,9 +8,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import torch
 
-from ups_engine.data.arrays import Int64
-from ups_engine.data.dataset import FieldDataset
+from ups_engine.data.member import Member
 from ups_engine.data.splits import SplitName
+from ups_engine.discretisation.arrays import Int64
 
 Index: TypeAlias = Int64 | torch.Tensor
 
@@ -112,14 +112,14 @@ class LatentPairs:
         horizon: frames predicted after the start.
     """
 
-    def __init__(self, latents: Gatherable, dataset: FieldDataset, split: SplitName, horizon: int) -> None:
+    def __init__(self, latents: Gatherable, dataset: Member, split: SplitName, horizon: int) -> None:
         self.index = PairIndex(dataset.splits.of(split), dataset.frames, horizon)
         self._latents = latents
         self._dataset = dataset
         self._cond = torch.from_numpy(dataset.parameters(self.index.trajectories))  # (n, P)
         self._announced: tuple[torch.Tensor, Sequential] | None = None
         self._coords: torch.Tensor | None = None
-        self._meta = {"task": dataset.task, "split": split, "horizon": horizon, "shape": dataset.grid.shape}
+        self._meta = {"task": dataset.task, "split": split, "horizon": horizon, "shape": dataset.discretisation.shape}
 
     def __len__(self) -> int:
         return len(self.index)
@@ -182,7 +182,6 @@ class LatentPairs:
 
     def _grid_points(self, device: torch.device) -> torch.Tensor:
         if self._coords is None or self._coords.device != device:
-            axes = np.meshgrid(*self._dataset.grid.coordinates, indexing="ij")
-            points = np.stack([axis.ravel() for axis in axes], axis=1).astype(np.float32)
+            points = self._dataset.discretisation.positions.astype(np.float32)
             self._coords = torch.from_numpy(points).to(device)
         return self._coords

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ups_engine.data.arrays import Int64
-from ups_engine.data.dataset import FieldDataset
+from ups_engine.data.member import Member
+from ups_engine.discretisation.arrays import Int64
 from ups_engine.evaluation.metrics import MetricAccumulator, Scores
 from ups_engine.models.surrogate import Surrogate
 
@@ -59,7 +59,7 @@ class TrueBatch:
     dt: Tensor
 
 
-def true_batches(dataset: FieldDataset, protocol: Protocol, device: torch.device) -> Iterator[TrueBatch]:
+def true_batches(dataset: Member, protocol: Protocol, device: torch.device) -> Iterator[TrueBatch]:
     """Read the trajectories of a protocol, batch by batch."""
     for start in range(0, len(protocol.rows), protocol.batch_size):
         rows = protocol.rows[start : start + protocol.batch_size]
@@ -70,7 +70,7 @@ def true_batches(dataset: FieldDataset, protocol: Protocol, device: torch.device
 
 
 @torch.no_grad()
-def try_persistence(dataset: FieldDataset, protocol: Protocol, device: torch.device) -> Trial:
+def try_persistence(dataset: Member, protocol: Protocol, device: torch.device) -> Trial:
     """Score the forecast that nothing changes."""
     one_step, rollout = MetricAccumulator(), MetricAccumulator()
     seconds, frames = 0.0, 0
@@ -87,7 +87,7 @@ def try_persistence(dataset: FieldDataset, protocol: Protocol, device: torch.dev
 @torch.no_grad()
 def try_surrogate(
     surrogate: Surrogate,
-    dataset: FieldDataset,
+    dataset: Member,
     protocol: Protocol,
     device: torch.device,
     noise: Noise,
@@ -123,7 +123,7 @@ def try_surrogate(
 
 def roll_out(
     surrogate: Surrogate,
-    dataset: FieldDataset,
+    dataset: Member,
     batch: TrueBatch,
     initial_steps: int,
     noise: Noise,
@@ -141,7 +141,7 @@ def roll_out(
 
 
 def single_steps(
-    surrogate: Surrogate, dataset: FieldDataset, batch: TrueBatch, noise: Noise, between: Between = lambda: None
+    surrogate: Surrogate, dataset: Member, batch: TrueBatch, noise: Noise, between: Between = lambda: None
 ) -> Tensor:
     """Predict every frame but the first from the true frame before it: (B, T - 1, *space, C), physical."""
     normalisation = dataset.normalisation
@@ -155,7 +155,7 @@ def single_steps(
 
 
 @torch.no_grad()
-def reconstruction(surrogate: Surrogate, dataset: FieldDataset, protocol: Protocol, device: torch.device) -> Scores:
+def reconstruction(surrogate: Surrogate, dataset: Member, protocol: Protocol, device: torch.device) -> Scores:
     """Score D(E(u)) against u over all frames."""
     scores = MetricAccumulator()
     for batch in true_batches(dataset, protocol, device):
@@ -163,7 +163,7 @@ def reconstruction(surrogate: Surrogate, dataset: FieldDataset, protocol: Protoc
     return scores.scores()
 
 
-def reconstruct(encoder: torch.nn.Module, decoder: torch.nn.Module, dataset: FieldDataset, fields: Tensor) -> Tensor:
+def reconstruct(encoder: torch.nn.Module, decoder: torch.nn.Module, dataset: Member, fields: Tensor) -> Tensor:
     """D(E(u)) of physical fields (B, T, *space, C), physical."""
     flat = dataset.normalisation.apply(fields.flatten(0, 1))
     return dataset.normalisation.invert(decoder(encoder(flat))).unflatten(0, fields.shape[:2])

@@ -6,14 +6,15 @@ from pathlib import Path
 import torch
 
 from ups_engine.config.schema import Settings
-from ups_engine.data.foresee import Foreseen, foresee_data
+from ups_engine.data.collection import recorded_members
+from ups_engine.data.survey import MemberSurvey, survey_data
 from ups_engine.errors import UpsError
 from ups_engine.latents.examine import RowState, examine
 from ups_engine.latents.layout import Layout
 from ups_engine.latents.location import cache_root
 from ups_engine.pipeline import run_settings
 from ups_engine.plan import Past, PlannedStage, check_fit, check_needs, make_plan
-from ups_engine.preflight.data import check_data, foreseen_of, size
+from ups_engine.preflight.data import check_data, size
 from ups_engine.preflight.machine import check_gpu, check_memory, check_others
 from ups_engine.preflight.places import Writing, check_disks, check_folder
 from ups_engine.preflight.sizes import cache_bytes, cache_layouts, checkpoint_bytes, network_plan
@@ -97,7 +98,7 @@ class _Looking:
         self._layouts: tuple[Layout, ...] = ()
         self._cached = 0
         self._gpus = gpu_devices()
-        self.seen: Foreseen | None = None
+        self.seen: MemberSurvey | None = None
         self.networks: NetworkPlan | None = None
         self.device: torch.device | None = None
 
@@ -126,13 +127,12 @@ class _Looking:
     def data(self) -> Check:
         """Whether the data are there, readable and as expected."""
         record = None if self._resume is None else self._resume.data_record()
-        if self._resume is not None and record is not None and all(Path(f).exists() for f in record["files"]):
+        files = [] if record is None else [Path(name) for m in recorded_members(record) for name in m["files"]]
+        (self.seen,) = survey_data(self._settings, record)
+        if self._resume is not None and files and all(file.exists() for file in files):
             # On the CPU: looking must not take GPU memory.
             runtime = self._settings.runtime.model_copy(update={"device": "cpu"})
             self._context = open_context(self._resume, self._settings.model_copy(update={"runtime": runtime}))
-            self.seen = foreseen_of(self._context.dataset)
-        else:
-            self.seen = foresee_data(self._settings)
         return check_data(self.seen, self._settings.data.task, self._settings.data.root)
 
     def fit(self) -> Check:

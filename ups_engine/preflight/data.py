@@ -5,28 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ups_engine.data.dataset import FieldDataset
-from ups_engine.data.foresee import Foreseen
+from ups_engine.data.survey import MemberSurvey
 from ups_engine.errors import DataError
 from ups_engine.preflight.verdict import Check
 from ups_engine.telemetry.units import human_bytes
 
 
-def foreseen_of(dataset: FieldDataset) -> Foreseen:
-    """What is known of the data that a run has begun with."""
-    return Foreseen(
-        source=dataset.source,
-        info=dataset.source.info,
-        fields=dataset.specs,
-        splits=dataset.splits,
-        grid=dataset.grid,
-        frames=dataset.frames,
-        dt=dataset.dt,
-        to_make=None,
-    )
-
-
-def check_data(seen: Foreseen, task: str, root: str) -> Check:
+def check_data(seen: MemberSurvey, task: str, root: str) -> Check:
     """Whether data is there and its first and last values can be read, or how much will be made.
 
     Args:
@@ -52,8 +37,8 @@ def check_data(seen: Foreseen, task: str, root: str) -> Check:
         "data",
         "good",
         f"{_short(info.files[0])}{more} ({info.format}, {human_bytes(info.bytes)}) gives {fields} on"
-        f" {size(seen.grid.shape)} points, {seen.frames} frames, dt {seen.dt:.4g}; {len(splits.train)} trajectories"
-        f" train, {len(splits.val)} validate, {len(splits.test)} test",
+        f" {size(seen.discretisation.shape)} points, {seen.frames} frames, dt {seen.dt:.4g};"
+        f" {len(splits.train)} trajectories train, {len(splits.val)} validate, {len(splits.test)} test",
     )
 
 
@@ -70,7 +55,7 @@ def _short(path: Path) -> str:
         return str(path)
 
 
-def _probe(seen: Foreseen) -> None:
+def _probe(seen: MemberSurvey) -> None:
     """Read a little from both ends: headers may promise what a torn download does not hold."""
     if seen.source is None:
         return

@@ -6,8 +6,9 @@ from math import prod
 import torch
 
 from ups_engine.config.schema import Settings
-from ups_engine.data.foresee import Foreseen
 from ups_engine.data.splits import SPLITS
+from ups_engine.data.survey import MemberSurvey
+from ups_engine.discretisation.grid import RegularGrid
 from ups_engine.latents.layout import Layout
 from ups_engine.models.tokens import TokenGrid
 from ups_engine.stages.networks import NetworkPlan, build
@@ -20,17 +21,19 @@ _STATES = 3
 """Two are kept while the next is written."""
 
 
-def network_plan(settings: Settings, seen: Foreseen) -> NetworkPlan:
+def network_plan(settings: Settings, seen: MemberSurvey) -> NetworkPlan:
     """What the networks' shapes will follow from.
 
     Raises:
         SettingsError: the tokens do not fit the grid.
     """
-    tiles = TokenGrid.fit(seen.grid.shape, settings.data.patch_size, seen.grid.periodic, settings.latent.tokens)
-    return NetworkPlan(tiles, seen.channels, len(seen.info.parameters), seen.dt, seen.frames)
+    grid = seen.discretisation
+    assert isinstance(grid, RegularGrid)
+    tiles = TokenGrid.fit(grid.shape, settings.data.patch_size, grid.periodic, settings.latent.tokens)
+    return NetworkPlan(tiles, seen.channels, len(seen.parameters), seen.dt, seen.frames)
 
 
-def cache_layouts(settings: Settings, seen: Foreseen, plan: NetworkPlan) -> tuple[Layout, ...]:
+def cache_layouts(settings: Settings, seen: MemberSurvey, plan: NetworkPlan) -> tuple[Layout, ...]:
     """The latent caches of all splits."""
     shape = (seen.frames, plan.grid.count, settings.latent.dim)
     return tuple(Layout(len(seen.splits.of(name)), *shape, settings.latent.cache_dtype) for name in SPLITS)

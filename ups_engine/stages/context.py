@@ -13,8 +13,7 @@ from torch import nn
 
 from ups_engine.config.archive import settings_fingerprint
 from ups_engine.config.schema import Settings
-from ups_engine.data.dataset import FieldDataset
-from ups_engine.data.generate.write import Advance
+from ups_engine.data.member import Member
 from ups_engine.data.pairs import LatentPairs
 from ups_engine.data.splits import SPLITS, SplitName
 from ups_engine.errors import CheckpointError
@@ -31,6 +30,7 @@ from ups_engine.models.diffusion import ConsistencyResidual, DiffusionResidual
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Surrogate
+from ups_engine.reporting import Advance
 from ups_engine.runs.checkpoints import load_result, save_result
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.stages.networks import DEPENDS_ON, NetworkPlan, build, described, differences
@@ -63,7 +63,7 @@ class StageContext:
         self,
         settings: Settings,
         run: RunDirectory,
-        dataset: FieldDataset,
+        dataset: Member,
         device: torch.device,
         *,
         notify: Callable[[str], None] = lambda sentence: None,
@@ -208,7 +208,7 @@ class StageContext:
             latents: torch.Tensor = encoder(u.flatten(0, 1)).unflatten(0, u.shape[:2])
             return latents
 
-        parameters = dataset.source.parameters(rows)
+        parameters = dataset.physical_parameters(rows)
         return CacheTarget(
             split=split,
             path=store_path(cache_root(settings), dataset.task, split, stamp.digest),
@@ -216,7 +216,7 @@ class StageContext:
             rows=rows,
             shape=(dataset.frames, grid.count, settings.latent.dim),
             dtype=settings.latent.cache_dtype,
-            frame_bytes=4 * dataset.grid.points * dataset.channels,
+            frame_bytes=4 * dataset.discretisation.points * dataset.channels,
             read=dataset.read,
             encode=encode,
             conditions={name: parameters[:, i] for i, name in enumerate(dataset.parameter_names)},

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ups_engine.data.splits import SplitName
+from ups_engine.discretisation.grid import RegularGrid
 from ups_engine.errors import SettingsError, TrainingError
 from ups_engine.evaluation.examples import MOST_TRAJECTORIES, Examples, examples_path, kept_frames, space_stride
 from ups_engine.evaluation.report import (
@@ -107,7 +108,7 @@ def evaluate(context: StageContext, *, split: SplitName, initial_steps: int) -> 
             trajectories=len(reported.rows),
             frames=dataset.frames,
             initial_steps=initial_steps,
-            resolution=dataset.grid.shape,
+            resolution=dataset.discretisation.shape,
             definition=definition(trials["persistence"].rollout.zero_targets),
         ),
         reconstruction=Relative(nrmse=reconstruction(surrogates["operator"], dataset, reported, device).nrmse),
@@ -174,7 +175,8 @@ def _examples(
         prediction[:, given:] = prediction[:, given - 1 : given]
     else:
         prediction[:, given:] = roll_out(surrogate, dataset, batch, given, context.noise(f"rollout/{split}"))
-    frames, grid = kept_frames(dataset.frames), dataset.grid
+    frames, grid = kept_frames(dataset.frames), dataset.discretisation
+    assert isinstance(grid, RegularGrid)
     stride = space_stride(len(shown.rows), len(frames), grid.shape, dataset.channels)
     part = (slice(None), slice(None), *(slice(None, None, stride) for _ in grid.shape))
     start = float(dataset.source.info.time[0])

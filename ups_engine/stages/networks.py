@@ -8,7 +8,8 @@ from torch import nn
 
 from ups_engine.config.archive import value_at
 from ups_engine.config.schema import Settings
-from ups_engine.data.dataset import FieldDataset
+from ups_engine.data.member import Member
+from ups_engine.discretisation.grid import RegularGrid
 from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.diffusion import ConsistencyResidual, DiffusionResidual
 from ups_engine.models.encoder import GridEncoder
@@ -70,16 +71,16 @@ class NetworkPlan:
     frames: int
 
     @classmethod
-    def of(cls, settings: Settings, dataset: FieldDataset) -> "NetworkPlan":
+    def of(cls, settings: Settings, dataset: Member) -> "NetworkPlan":
         """Fit the settings to the data.
 
         Raises:
             SettingsError: the tokens do not fit the grid.
         """
-        grid = TokenGrid.fit(
-            dataset.grid.shape, settings.data.patch_size, dataset.grid.periodic, settings.latent.tokens
-        )
-        return cls(grid, dataset.channels, len(dataset.parameter_names), dataset.dt, dataset.frames)
+        grid = dataset.discretisation
+        assert isinstance(grid, RegularGrid)
+        tiles = TokenGrid.fit(grid.shape, settings.data.patch_size, grid.periodic, settings.latent.tokens)
+        return cls(tiles, dataset.channels, len(dataset.parameter_names), dataset.dt, dataset.frames)
 
 
 def build(name: str, settings: Settings, plan: NetworkPlan) -> nn.Module:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ups_engine.data.dataset import FieldDataset
+from ups_engine.data.member import Member
 from ups_engine.data.pairs import PairIndex
 from ups_engine.data.splits import SplitName
 from ups_engine.evaluation.metrics import score
@@ -69,7 +69,7 @@ class SteadyPriorTask(StageTask):
 
 @torch.no_grad()
 def steady_errors(
-    prior: LatentOperator, encoder: GridEncoder, decoder: GridDecoder, dataset: FieldDataset, split: SplitName
+    prior: LatentOperator, encoder: GridEncoder, decoder: GridDecoder, dataset: Member, split: SplitName
 ) -> tuple[float, float]:
     """nRMSE of the last frame predicted from the first, and that of the first frame taken for the last."""
     device = encoder.mean.device
