@@ -9,10 +9,10 @@ import h5py
 import pytest
 import torch
 from tiny_run import STAGES, TRAIN, wait_until
+from ups_engine.data.prepare import prepare_data
 
 from ups_app.cli.preflight import print_preflight
 from ups_engine.config.layers import load_settings
-from ups_engine.data.locate import locate_data
 from ups_engine.preflight import Check, Preflight, preflight
 from ups_engine.preflight.machine import check_gpu, check_memory, check_others
 from ups_engine.preflight.places import Writing, check_disks
@@ -52,13 +52,12 @@ def test_a_run_on_an_empty_machine_is_ready_and_every_sentence_is_one(settings, 
 
 
 def test_what_is_estimated_is_about_what_a_run_leaves(finished, monkeypatch):
-    from ups_engine.data.foresee import foresee_data
-    from ups_engine.pipeline.run import run_settings
+@@
     from ups_engine.preflight.sizes import cache_bytes, cache_layouts, checkpoint_bytes, network_plan
 
     monkeypatch.chdir(finished.terminal.folder)
     own = run_settings(finished.directory)
-    seen = foresee_data(own)
+    (seen,) = survey_data(own)
     networks = network_plan(own, seen)
     chunks = list((finished.terminal.folder / "data/latent_cache").glob("*/latents/c.*"))
     assert cache_bytes(cache_layouts(own, seen, networks)) == sum(path.stat().st_size for path in chunks)
@@ -99,7 +98,7 @@ def test_stages_that_are_asked_for_without_what_they_need(settings):
 
 def test_files_that_are_there_are_described_and_a_torn_or_spoilt_one_is_found(settings):
     chosen = settings()
-    (path,) = locate_data(chosen.data, lambda line: None)
+    (path,) = prepare_data(chosen).members[0].source.info.files
     good = found(preflight(chosen))["data"]
     assert good.verdict == "good" and "PDEBench single file, 1-D" in good.sentence
     assert "8 trajectories train, 1 validate, 1 test" in good.sentence
@@ -164,7 +163,8 @@ def test_data_that_changed_under_a_run_is_refused(copied, monkeypatch):
     monkeypatch.chdir(copied.terminal.folder)
     (path,) = (copied.terminal.folder / "data/generated").iterdir()
     record = copied.directory.data_record()
-    copied.directory.write_data_record({**record, "files": [str(path)]})
+    record["members"][0]["files"] = [str(path)]
+    copied.directory.write_data_record(record)
     with h5py.File(path, "r+") as file:
         file["tensor"][0] = 1.0
     data = found(preflight(load_settings(env={}).settings, copied.directory))["data"]

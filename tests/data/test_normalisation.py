@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ups_engine.data import normalisation
-from ups_engine.data.conditioning import Conditioning
 from ups_engine.data.normalisation import Normalisation, fit
+from ups_engine.data.scaling import ParameterScaling
 
 
 def fitted(values, rows, limit=None):
@@ -107,7 +107,7 @@ def test_json_round_trips_are_exact(numbers):
 
 def test_conditioning_standardises_by_training_and_silences_constants():
     everywhere = np.array([[0.001, 1.0, -1.0], [0.01, 1.0, 0.0], [0.1, 1.0, 1.0], [1.0, 1.0, 5.0]])
-    fit_ = Conditioning.fit(("nu", "rho", "beta"), everywhere, everywhere[:3])
+    fit_ = ParameterScaling.fit(("nu", "rho", "beta"), everywhere, everywhere[:3])
     assert fit_.log == (True, True, False)
     got = fit_.apply(everywhere)
     assert got.dtype == np.float32
@@ -115,9 +115,9 @@ def test_conditioning_standardises_by_training_and_silences_constants():
     assert got[:3, [0, 2]].std(axis=0) == pytest.approx([1, 1], abs=1e-6)
     assert got[:, 1].tolist() == [0, 0, 0, 0]
     assert got[3, 0] == pytest.approx(2 * got[2, 0], rel=1e-6)
-    assert np.array_equal(Conditioning.from_json(json.loads(json.dumps(fit_.to_json()))).apply(everywhere), got)
+    assert np.array_equal(ParameterScaling.from_json(json.loads(json.dumps(fit_.to_json()))).apply(everywhere), got)
 
 
 def test_without_parameters_conditioning_is_empty():
-    empty = Conditioning.fit((), np.empty((5, 0)), np.empty((3, 0)))
+    empty = ParameterScaling.fit((), np.empty((5, 0)), np.empty((3, 0)))
     assert empty.apply(np.empty((5, 0))).shape == (5, 0)

@@ -112,15 +112,18 @@ def test_data_that_cannot_be_had_is_refused_before_anything_is_made(settings, tm
 
 
 def test_what_is_foreseen_of_generated_data_is_what_the_data_then_are(settings):
-    from ups_engine.data.dataset import prepare_data
-    from ups_engine.data.foresee import foresee_data
+    from ups_engine.data.prepare import prepare_data
+    from ups_engine.data.survey import survey_data
 
     chosen = settings("data.spatial_stride=2", "data.patch_size=4", "data.time_stride=2", "data.task=advection1d")
-    before, (after, dataset) = foresee_data(chosen), ((d := prepare_data(chosen)).grid, d)
-    assert (before.grid.shape, before.grid.periodic, before.frames) == (after.shape, after.periodic, dataset.frames)
-    assert before.grid.lengths == pytest.approx(after.lengths) == (1.0,)
-    np.testing.assert_allclose(before.grid.coordinates[0], after.coordinates[0], atol=1e-7)
-    assert foresee_data(chosen).grid.shape == before.grid.shape, "told by the file that is there now"
+    (before,), (member,) = survey_data(chosen), prepare_data(chosen)
+    seen, after = before.discretisation, member.discretisation
+    assert (seen.shape, seen.periodic, before.frames) == (after.shape, after.periodic, member.frames)
+    assert (before.dt, before.channels, before.parameters) == (member.dt, member.channels, member.parameter_names)
+    assert seen.lengths == pytest.approx(after.lengths) == (1.0,)
+    np.testing.assert_allclose(seen.coordinates[0], after.coordinates[0], atol=1e-7)
+    (told,) = survey_data(chosen)
+    assert told.discretisation.shape == seen.shape, "told by the file that is there now"
 
 
 def test_a_working_setting_passes_without_making_anything(settings, tmp_path):

@@ -61,7 +61,7 @@ def test_changed_data_is_refused(copied, monkeypatch):
     monkeypatch.chdir(copied.terminal.folder)
     (file,) = (copied.terminal.folder / "data/generated").iterdir()
     record = (copied.path / "data.json").read_text()
-    (original,) = copied.directory.data_record()["files"]
+    (original,) = copied.directory.data_record()["members"][0]["files"]
     (copied.path / "data.json").write_text(record.replace(original, str(file)))
     evaluate_run(copied.directory)
     with file.open("r+b") as data:

@@ -38,7 +38,7 @@ def test_a_finished_run_leaves_every_file_of_a_run(finished):
     assert record.owner is None and record.task == "burgers1d" and record.argv[1] == "train"
     origins = json.loads((finished.path / "origins.json").read_text())
     assert origins["latent.dim"] == "ups.toml" and origins["models.operator.hidden"] == "preset smoke"
-    splits = json.loads((finished.path / "data.json").read_text())["splits"]
+    splits = json.loads((finished.path / "data.json").read_text())["members"][0]["splits"]
     assert sorted(row for rows in splits.values() for row in rows) == list(range(10))
 
 

@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command()
 def make(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="burgers1d or advection1d.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A PDE that UPS solves, such as burgers1d.")],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="PATH", help="File (.h5, .hdf5) or folder; else under data.root."),
@@ -30,15 +30,14 @@ def make(
 ) -> None:
     """Solve a PDE for random initial states and write PDEBench's layout; sizes are the settings data.generate."""
     data = resolve_settings(preset, config, overrides).settings.data
-    from ups_engine.data.generate.write import generated_task, make_or_reuse
-    from ups_engine.data.locate import generated_path
+    from ups_engine.data.generate import generated_name, generated_path, make_or_reuse
     from ups_engine.data.sources.names import SUFFIXES
 
     if output is None:
         path = generated_path(task, data)
     else:
         named = output.suffix.lower() in SUFFIXES and not output.is_dir()
-        path = output if named else output / generated_task(task).file_name(data.generate)
+        path = output if named else output / generated_name(task, data.generate)
     counter = Counter("solved")
     make_or_reuse(task, data.generate, path, notice, lambda what, done, total: counter(done, total))
     counter.end()

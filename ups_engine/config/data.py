@@ -1,5 +1,6 @@
 """Settings of where the fields come from and how their latents are kept."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -15,15 +16,13 @@ class GenerateSettings(Section):
     trajectories: PositiveInt
     """Initial conditions to solve for."""
     points: Annotated[int, Field(ge=16)]
-    """Grid points of the solver and of the file it writes."""
+    """Grid points along each axis, of the solver and of the file it writes."""
     frames: Annotated[int, Field(ge=2)]
     """Stored frames, the initial condition included."""
     t_end: PositiveFloat
     """Time of the last frame."""
-    nu: PositiveFloat
-    """Burgers: PDEBench's viscosity; the equation's diffusion coefficient is nu / pi."""
-    beta: float
-    """Advection: transport speed."""
+    parameters: Mapping[str, float] = {}
+    """Parameters of the PDE by their names; those left out have the task's own defaults."""
     seed: int
     """Seed of the initial conditions; independent of the training seed."""
 

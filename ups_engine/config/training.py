@@ -104,3 +104,7 @@ class TrainingSettings(Section):
         if self.use_inverse_losses and not (self.lambda_inv_enc or self.lambda_inv_dec):
             raise ValueError("use_inverse_losses is on but both weights are 0; set lambda_inv_enc or lambda_inv_dec")
         return self
+
+
+def loss_weights(section):
+    return {k.removeprefix("lambda_"): None for k in section.model_fields if k.startswith("lambda_")}

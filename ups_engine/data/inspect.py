@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ups_engine.config.schema import Settings
-from ups_engine.data.arrays import Float32, Float64
-from ups_engine.data.dataset import memory_for_fields
-from ups_engine.data.extent import Grid, strided_frames, strided_grid, time_step
+from ups_engine.data.prepare import memory_for_fields
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
-from ups_engine.data.splits import choose_splits
+from ups_engine.data.survey import survey_source
+from ups_engine.discretisation import Discretisation
+from ups_engine.discretisation.arrays import Float32, Float64
 from ups_engine.errors import UpsError
 
 _SAMPLED_TRAJECTORIES = 16
@@ -138,37 +138,27 @@ def _plan(source: Source, settings: Settings, values: Float64) -> Iterator[str]:
 
 
 def _sentences(source: Source, settings: Settings, values: Float64) -> Iterator[str]:
-    info, data = source.info, settings.data
-    grid, frames = strided_grid(info, data.spatial_stride), strided_frames(info, data)
-    dt = time_step(info, data)
-    size = "x".join(map(str, grid.shape))
+    seen, data = survey_source(source, settings), settings.data
+    splits, fields = seen.splits, "/".join(spec.name for spec in seen.fields)
     yield (
-        f"Use {'/'.join(spec.name for spec in source.field_specs(data.fields))} on {size} points"
-        f" (stride {data.spatial_stride}) and {frames} frames, dt = {dt:g} (stride {data.time_stride})."
+        f"Use {fields} on {'x'.join(map(str, seen.discretisation.shape))} points (stride {data.spatial_stride}) and"
+        f" {seen.frames} frames, dt = {seen.dt:g} (stride {data.time_stride})."
     )
-    yield _tokens(grid, data.patch_size)
-    splits = choose_splits(
-        source,
-        val_fraction=data.val_fraction,
-        test_fraction=data.test_fraction,
-        seed=settings.seed,
-        exclude=data.exclude,
-        limit=data.trajectories,
-    )
+    yield _tokens(seen.discretisation, data.patch_size)
     declared = sorted({part.split for part in source.parts() if part.split})
     drawn = f"declared: {', '.join(declared)}" if len(declared) > 1 else "the first test, validation is drawn"
     yield (
         f"Train on {len(splits.train)} trajectories, validate on {len(splits.val)}, test on {len(splits.test)}"
         f" ({drawn}); normalise by the training ones."
     )
-    varied = [name for column, name in enumerate(info.parameters) if len(np.unique(values[:, column])) > 1]
+    varied = [name for column, name in enumerate(seen.parameters) if len(np.unique(values[:, column])) > 1]
     yield f"Condition on {', '.join(varied)} and dt." if varied else "Condition on dt; no PDE parameter varies."
-    needed = len(splits.all()) * frames * grid.points * 4 * sum(s.channels for s in source.field_specs(data.fields))
+    needed = 4 * len(splits.all()) * seen.frames * seen.discretisation.points * seen.channels
     kept = needed <= memory_for_fields(settings)
     yield f"Fields take {needed / 2**20:.1f} MiB: {'kept in RAM once read' if kept else 'read from disk as needed'}."
 
 
-def _tokens(grid: Grid, patch: int) -> str:
+def _tokens(grid: Discretisation, patch: int) -> str:
     if any(points % patch for points in grid.shape):
         return f"Patches of {patch} points do not tile this grid: choose data.patch_size or data.spatial_stride anew."
     tokens = math.prod(points // patch for points in grid.shape)

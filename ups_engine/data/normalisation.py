@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from ups_engine.data.arrays import Float32, Int64
+from ups_engine.discretisation.arrays import Float32, Int64
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ class Normalisation:
         """Normalise (..., C) physical values; arrays give arrays, tensors give tensors on their device."""
         if isinstance(values, np.ndarray):
             return (values - self.mean) / self.std
-        mean, std = self._beside(values)
+        mean, std = self.tensors(values)
         return (values - mean) / std
 
     @overload
@@ -51,10 +51,10 @@ class Normalisation:
         """Bring (..., C) normalised values back to physical units."""
         if isinstance(values, np.ndarray):
             return values * self.std + self.mean
-        mean, std = self._beside(values)
+        mean, std = self.tensors(values)
         return values * std + mean
 
-    def _beside(self, values: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+    def tensors(self, values: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
         """Mean and deviation on a tensor's device, kept there: a training step copies nothing from the host."""
         import torch  # loaded already, or there would be no tensor
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ups_engine.data.arrays import Int64
+from ups_engine.discretisation.arrays import Int64
 from ups_engine.data.member import Member
 from ups_engine.data.splits import SplitName
 
@@ -80,6 +80,11 @@ class PairBatch:
     """(B,) positions in the split."""
     frames: Tensor
     """(B,) start frames."""
+
+    @property
+    def z1(self) -> Tensor:
+        """(B, tokens, dim) latents one step after the start."""
+        return self.future[:, 0]
 
 
 class LatentPairs:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ups_engine.data.arrays import Float32, Int64
 from ups_engine.data.sources.base import Source
+from ups_engine.discretisation.arrays import Float32, Int64
 from ups_engine.errors import DataError
 
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ups_engine.data.arrays import Int64
 from ups_engine.data.sources.base import Source
+from ups_engine.discretisation.arrays import Int64
 from ups_engine.errors import DataError, SettingsError
 
 SplitName = Literal["train", "val", "test"]

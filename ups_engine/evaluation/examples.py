@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ups_engine.data.arrays import Float32, Float64, Int64
+from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.errors import RunError
 from ups_engine.runs import atomic
 

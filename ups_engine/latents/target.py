@@ -23,6 +23,7 @@ class CacheTarget:
     """The latents of one split.
 
     Attributes:
+        member: of the collection.
         split: its name.
         path: the store's folder, see `location.store_path`.
         fingerprint: what the latents depend on.
@@ -36,6 +37,7 @@ class CacheTarget:
         conditions: PDE parameters by name, each (N,).
     """
 
+    member: str
     split: str
     path: Path
     fingerprint: Fingerprint

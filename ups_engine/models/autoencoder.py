@@ -7,20 +7,18 @@ from ups_engine.models.encoder import GridEncoder
 
 
 class Autoencoder(nn.Module):
-    """Encodes fields and decodes them.
+    """Encodes fields, and decodes what it encoded.
 
     Args:
         encoder: of normalised fields.
         decoder: its inverse.
-        cycle: whether what was decoded is encoded once more.
     """
 
-    def __init__(self, encoder: GridEncoder, decoder: GridDecoder, *, cycle: bool) -> None:
+    def __init__(self, encoder: GridEncoder, decoder: GridDecoder) -> None:
         super().__init__()
-        self.encoder, self.decoder, self._cycle = encoder, decoder, cycle
+        self.encoder, self.decoder = encoder, decoder
 
-    def forward(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Normalised fields (B, *space, C) -> latents z (B, tokens, dim), D(z) like u, and E(D(z)) like z if wanted."""
+    def forward(self, u: Tensor, *, decode: bool = True) -> tuple[Tensor, Tensor | None]:
+        """Normalised fields u (B, *space, C) -> latents z (B, tokens, dim), and D(z) like u where it is wanted."""
         z = self.encoder(u)
-        decoded = self.decoder(z)
-        return z, decoded, self.encoder(decoded) if self._cycle else None
+        return z, self.decoder(z) if decode else None

@@ -87,6 +87,25 @@ def has_result(source: RunDirectory | Path, name: str) -> bool:
     return tensor_path.is_file() and (sidecar_path.is_file() or next_path.is_file())
 
 
+def read_sidecar(source: RunDirectory | Path, name: str) -> dict[str, Any]:
+    """What a result is, without its tensors.
+
+    Raises:
+        CheckpointError: there is no such result, or its sidecar is damaged.
+    """
+    folder = _folder(source)
+    tensor_path, sidecar_path, next_path = _paths(folder, name)
+    for path in (sidecar_path, next_path):
+        if (found := _read_sidecar(path)) is not None:
+            return found
+    raise _missing(folder, name, tensor_path)
+
+
+def result_hash(source: RunDirectory | Path, name: str) -> str:
+    """SHA-256 of a result's tensor file, as its sidecar has it; raises as `read_sidecar`."""
+    return str(read_sidecar(source, name)["sha256"])
+
+
 def list_results(source: RunDirectory | Path) -> list[str]:
     """Give the names of the results stored, sorted."""
     folder = _folder(source)

@@ -72,6 +72,8 @@ class Progress:
         """What the run came to by its events alone; None before it has started."""
         self.error: tuple[str, str | None] | None = None
         """Message and hint of a failed run."""
+        self.planned: frozenset[str] | None = None
+        """Stages of the latest plan, with what commands made of it; None before the run has started."""
         self._stages: dict[str, _Stage] = {}
 
     def add(self, event: Event) -> None:
@@ -115,9 +117,15 @@ class Progress:
         return begun[-1] if begun else None
 
     def _command(self, data: Mapping[str, Any]) -> None:
-        stage = self._stages.get(str(data.get("stage")))
-        if stage is not None and data.get("command") == "start_stage" and data.get("outcome") == "done":
-            stage.status = "waiting"
+        name, command = str(data.get("stage")), data.get("command")
+        if data.get("outcome") != "done":
+            return
+        if command == "start_stage" and name in self._stages:
+            self._stages[name].status = "waiting"
+        if self.planned is not None and command == "start_stage":
+            self.planned |= {name}
+        if self.planned is not None and command == "skip_stage":
+            self.planned -= {name}
 
     def _run_event(self, event: Event) -> None:
         if event.kind == "run_started":
@@ -144,6 +152,7 @@ class Progress:
             stage = self._stages.get(name) or _Stage(name, 0)
             stage.epochs = _count(entry["epochs"], stage.epochs)
             planned[stage.name] = stage
+        self.planned = frozenset(name for name, stage in planned.items() if stage.epochs)
         # What a changed plan leaves out but the run has done is kept, in front.
         self._stages = {name: stage for name, stage in self._stages.items() if name not in planned} | planned
 

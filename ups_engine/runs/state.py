@@ -42,6 +42,8 @@ class RunState:
     last_heartbeat: Event | None
     error: tuple[str, str | None] | None
     """Message and hint of a failed run."""
+    planned: frozenset[str] | None
+    """Stages of the latest plan, with what commands made of it; None when the run was never started."""
 
     def to_json(self) -> dict[str, Any]:
         """Give what `ups runs show --json` prints."""
@@ -132,6 +134,7 @@ class StateReader:
             last_step=progress.last_step,
             last_heartbeat=progress.last_heartbeat,
             error=progress.error,
+            planned=progress.planned,
         )
 
     def _status(self, owner: Owner | None, silence: float | None, created: float) -> RunStatus:

@@ -42,9 +42,7 @@ class AutoencoderTask(StageTask):
         self._context, self._members = context, members
         self._lambda_inv_dec = settings.lambda_inv_dec
         self.network = Autoencoder(
-            context.results.fresh("encoder", GridEncoder),
-            context.results.fresh("decoder", GridDecoder),
-            cycle=bool(self._lambda_inv_dec),
+            context.results.fresh("encoder", GridEncoder), context.results.fresh("decoder", GridDecoder)
         )
         self._fields = tuple(context.fields(member, "train") for member in members)
         self.samples = tuple(len(fields) * settings.frames_per_trajectory for fields in self._fields)
@@ -58,10 +56,11 @@ class AutoencoderTask(StageTask):
     def loss(self, inputs: Inputs) -> LossBundle:
         """See the module's page."""
         u = inputs["u"]
-        z, decoded, encoded = self.network(u)
+        z, decoded = self.network(u)
         rec = mse(decoded, u)
-        if encoded is None:
+        if not self._lambda_inv_dec:
             return LossBundle(rec, {"L_rec": rec.detach()})
+        encoded, _ = self.network(decoded, decode=False)
         inv_dec = inverse_decoding_loss(encoded, z)
         return LossBundle(rec + self._lambda_inv_dec * inv_dec, {"L_rec": rec.detach(), "L_inv_dec": inv_dec.detach()})
 

@@ -62,6 +62,7 @@ class NetworkPlan:
     """What the networks' shapes follow from.
 
     Attributes:
+        discretisation: of the fields; it makes their encoder and decoder.
         grid: arrangement of the tokens.
         channels: of the fields.
         parameters: number of PDE parameters.
@@ -69,6 +70,7 @@ class NetworkPlan:
         frames: of a trajectory.
     """
 
+    discretisation: Discretisation
     grid: TokenGrid
     channels: int
     parameters: int
@@ -96,7 +98,7 @@ class NetworkPlan:
                         f"{other.name} does not go with {first.name}: {what} {theirs} against {ours}",
                         "one set of networks is trained on all members, so they must agree in these",
                     )
-        return cls(tokens, first.channels, len(first.parameter_names), first.dt, first.frames)
+        return cls(first.discretisation, tokens, first.channels, len(first.parameter_names), first.dt, first.frames)
 
 
 def _arrangement(settings: Settings, member: Described) -> TokenGrid:
@@ -164,7 +166,7 @@ NETWORKS: Mapping[str, Network] = {
         Network(
             name="encoder",
             kind=GridEncoder,
-            build=lambda settings, plan: GridEncoder(
+            build=lambda settings, plan: plan.discretisation.encoder(
                 plan.grid, plan.channels, settings.latent.dim, settings.models.encoder
             ),
             depends_on=_LATENT,
@@ -173,7 +175,7 @@ NETWORKS: Mapping[str, Network] = {
         Network(
             name="decoder",
             kind=GridDecoder,
-            build=lambda settings, plan: GridDecoder(
+            build=lambda settings, plan: plan.discretisation.decoder(
                 plan.grid, plan.channels, settings.latent.dim, settings.models.decoder
             ),
             depends_on=_LATENT,

@@ -37,7 +37,7 @@ def _open_file(path: Path) -> Source:
     if layout is None:
         raise DataError(
             f"{path} is HDF5, but of a layout that UPS does not read: {contents}",
-            "UPS reads PDEBench's 1-D single files (tensor or density, pressure, Vx, with x- and t-coordinate)"
+            "UPS reads PDEBench's single files (tensor, or in 1-D density, pressure, Vx, with x- and t-coordinate)"
             " and `data` arrays of shape (N, T, X) or (N, T, H, W, C)",
         )
     return layout(path)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ups_engine.data.arrays import Float64
+from ups_engine.discretisation.arrays import Float64
 from ups_engine.errors import DataError
 
 
@@ -29,11 +29,6 @@ def space_axis(stored: np.ndarray, points: int, where: str, name: str) -> Float6
     if points > 1:
         spacing(axis, where, name)
     return axis
-
-
-def cell_centres(points: int, length: float = 1.0) -> Float64:
-    """(points,) centres of equal cells of [0, length], for files without coordinates."""
-    return np.asarray((np.arange(points) + 0.5) * (length / points), dtype=np.float64)
 
 
 def spacing(axis: Float64, where: str, name: str) -> float:

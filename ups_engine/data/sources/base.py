@@ -6,15 +6,16 @@ makes of it any selection of trajectories, frames, fields and grid points.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ups_engine.data.arrays import Float32, Float64, Int64
-from ups_engine.data.sample import Sample
+from ups_engine.discretisation.arrays import Float32, Float64, Int64
+from ups_engine.discretisation.grid import grid_points
+from ups_engine.discretisation.sample import AXES, Sample
 from ups_engine.errors import DataError
 
 
@@ -62,6 +63,29 @@ class SourceInfo:
     def channels(self) -> int:
         """Channels of all fields together."""
         return sum(spec.channels for spec in self.fields)
+
+    def layout(self, values: Float32 | None = None) -> Sample:
+        """Where the values of a frame lie, as a `Sample` that is of no trajectory.
+
+        Args:
+            values: (*space, C) of all fields; None where they do not matter.
+        """
+        if values is None:
+            values = np.zeros((*self.resolution, self.channels), np.float32)
+        edges = np.cumsum([0, *(spec.channels for spec in self.fields)])
+        axes = AXES[: len(self.resolution)]
+        return Sample(
+            kind="grid",
+            coords=grid_points(self.coordinates),
+            connect=None,
+            fields={
+                spec.name: np.ascontiguousarray(values[..., start:stop].reshape(-1, spec.channels))
+                for spec, start, stop in zip(self.fields, edges[:-1], edges[1:], strict=True)
+            },
+            bc={axis: "periodic" if wraps else "open" for axis, wraps in zip(axes, self.periodic, strict=True)},
+            geom={axis: (float(at[0]), float(at[-1])) for axis, at in zip(axes, self.coordinates, strict=True)},
+            meta={"shape": self.resolution},
+        )
 
 
 @dataclass(frozen=True)
@@ -183,22 +207,11 @@ class Source(ABC):
     def sample(self, trajectory: int, frame: int) -> Sample:
         """One frame of one trajectory as a `Sample`."""
         info = self.info
-        values = self.read([trajectory], [frame])[0, 0]  # (*space, C)
-        edges = np.cumsum([0, *(spec.channels for spec in info.fields)])
-        mesh = np.meshgrid(*info.coordinates, indexing="ij")
-        axes = "xyz"[: len(mesh)]
+        params = dict(zip(info.parameters, self.parameters([trajectory])[0].tolist(), strict=True))
         path, _ = self.locate(trajectory)
-        return Sample(
-            kind="grid",
-            coords=np.stack([axis.ravel() for axis in mesh], axis=1).astype(np.float32),
-            connect=None,
-            fields={
-                spec.name: np.ascontiguousarray(values[..., start:stop].reshape(-1, spec.channels))
-                for spec, start, stop in zip(info.fields, edges[:-1], edges[1:], strict=True)
-            },
-            bc={axis: "periodic" if wraps else "open" for axis, wraps in zip(axes, info.periodic, strict=True)},
-            params=dict(zip(info.parameters, self.parameters([trajectory])[0].tolist(), strict=True)),
-            geom={axis: (float(at[0]), float(at[-1])) for axis, at in zip(axes, info.coordinates, strict=True)},
+        return replace(
+            info.layout(self.read([trajectory], [frame])[0, 0]),
+            params=params,
             time=float(info.time[frame]) if info.evolves else None,
             dt=info.dt if info.evolves else None,
             meta={

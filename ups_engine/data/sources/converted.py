@@ -8,18 +8,17 @@ They say nothing of time and space, so time is counted in frames until `data.dt`
 import h5py
 import numpy as np
 
-from ups_engine.data.arrays import Float64
-from ups_engine.data.sources.axes import cell_centres, space_axis, time_axis
+from ups_engine.data.sources.axes import space_axis, time_axis
 from ups_engine.data.sources.base import FieldSpec, SourceInfo
 from ups_engine.data.sources.hdf5 import Hdf5Source, number_attribute, text_attribute
 from ups_engine.data.sources.names import parse_name
+from ups_engine.discretisation.arrays import Float64
+from ups_engine.discretisation.grid import cell_centres
 from ups_engine.errors import DataError
 
 
 class ConvertedSource(Hdf5Source):
     """One field `u` with one channel in one dimension, or C channels in two."""
-
-    FORMAT = "converted `data` array"
 
     @classmethod
     def matches(cls, file: h5py.File) -> bool:
@@ -36,7 +35,7 @@ class ConvertedSource(Hdf5Source):
         resolution = data.shape[2:] if data.ndim == 3 else data.shape[2:-1]
         time, dt = self._time(file, frames)
         info = SourceInfo(
-            format=self.FORMAT,
+            format="converted `data` array",
             task=text_attribute(file, "task") or name.task,
             fields=(
                 FieldSpec(

@@ -1,6 +1,7 @@
 """What all HDF5 layouts share: opening safely, lazy contiguous reads, PDE parameters, the content stamp."""
 
 import hashlib
+import json
 import math
 import os
 from abc import abstractmethod
@@ -8,16 +9,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import h5py
 import numpy as np
 
-from ups_engine.data.arrays import Float32, Float64, Int64
 from ups_engine.data.sources.base import Source, SourceInfo
 from ups_engine.data.sources.names import PARAMETERS, FileName, parse_name
+from ups_engine.data.tasks.base import RESERVED
+from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.errors import DataError
 
+GENERATED = "ups_generate"
+"""Root attribute of files that UPS made: all that their content depends on, as JSON."""
 _HEAD_BYTES = 64 * 1024
 _GAP_BYTES = 128 * 1024  # read through gaps of this size: about what one more HDF5 read costs
 _STAMP_BLOCKS = 32
@@ -70,8 +74,6 @@ class Hdf5Source(Source):
     A layout says in `matches` which files are its own and describes them in `describe`.
     """
 
-    FORMAT: ClassVar[str]
-
     def __init__(self, path: Path) -> None:
         self.path = path
         self._handle: tuple[int, h5py.File] | None = None
@@ -120,7 +122,7 @@ class Hdf5Source(Source):
     def identity(self) -> dict[str, Any]:
         """See `Source.identity`."""
         stamp = {"name": self.path.name, "bytes": self.path.stat().st_size, "stamp": content_stamp(self.path)}
-        return {"format": self.FORMAT, "files": [stamp]}
+        return {"format": self.info.format, "files": [stamp]}
 
     def frame_gap(self, trajectory: int) -> int:
         """See `Source.frame_gap`."""
@@ -152,12 +154,16 @@ class Hdf5Source(Source):
 
 
 def read_parameters(file: h5py.File, name: FileName, trajectories: int) -> dict[str, Float64]:
-    """PDE parameters per trajectory: HDF5 attributes (a number, or one per trajectory) before the file's name."""
+    """PDE parameters per trajectory: HDF5 attributes (a number, or one per trajectory) before the file's name.
+
+    Parameters are those of declared tasks, and those that a file made by UPS says it has.
+    """
+    known = (*PARAMETERS, *sorted(set(generated_with(file)) - {*RESERVED, *PARAMETERS}))
     found: dict[str, Float64] = {
         key: np.full(trajectories, value) for key, value in name.parameters.items() if np.isfinite(value)
     }
     for key, value in file.attrs.items():
-        if key.lower() not in PARAMETERS:
+        if key.lower() not in known:
             continue
         values = np.asarray(value)
         if not np.issubdtype(values.dtype, np.number) or values.shape not in ((), (1,), (trajectories,)):
@@ -165,7 +171,16 @@ def read_parameters(file: h5py.File, name: FileName, trajectories: int) -> dict[
                 f"{file.filename}: attribute {key!r} is neither a number nor one number for each trajectory"
             )
         found[key.lower()] = np.broadcast_to(values.astype(np.float64), (trajectories,)).copy()
-    return {key: found[key] for key in PARAMETERS if key in found}
+    return {key: found[key] for key in known if key in found}
+
+
+def generated_with(file: h5py.File) -> dict[str, Any]:
+    """All that the content of a file made by UPS depends on; nothing for other files."""
+    try:
+        stored = json.loads(file.attrs[GENERATED])
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
 
 
 def number_attribute(file: h5py.File, key: str) -> float | None:

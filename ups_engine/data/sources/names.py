@@ -4,21 +4,17 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PARAMETERS = ("nu", "beta", "rho", "eta", "zeta", "mach")
-"""Parameters of PDEs, as they are called in file names and HDF5 attributes."""
-PERIODIC_TASKS = frozenset({"burgers1d", "advection1d", "reaction_diffusion1d"})
-"""Tasks whose PDEBench simulations are periodic, always."""
+from ups_engine.data.tasks import TASKS
+
+_SYMBOLS = {p.written: p.name for task in TASKS.values() for p in task.parameters}
+PARAMETERS = tuple(dict.fromkeys(_SYMBOLS.values()))
+"""Parameters of PDEs, as they are called in HDF5 attributes."""
 SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 SUFFIXES = (".hdf5", ".h5", ".hdf", ".he5")
 
-_TASKS = (
-    (re.compile(r"^1D_Burgers", re.I), "burgers1d"),
-    (re.compile(r"^1D_Advection", re.I), "advection1d"),
-    (re.compile(r"^ReacDiff", re.I), "reaction_diffusion1d"),
-    (re.compile(r"^1D_CFD", re.I), "compressible_flow1d"),
-)
 _NUMBER = r"[-+]?[0-9]+(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?"
-_PARAMETER = re.compile(rf"(?:^|_)(nu|beta|rho|eta|zeta|mach|(?-i:M))({_NUMBER})(?=_|$)", re.I)
+_NAMES = "|".join((*PARAMETERS, *(f"(?-i:{symbol})" for symbol in _SYMBOLS)))  # symbols are told apart by case
+_PARAMETER = re.compile(rf"(?:^|_)({_NAMES})({_NUMBER})(?=_|$)", re.I)
 _CONVERTED = re.compile(r"^(?P<task>[a-z][a-z0-9_]*?)_(?P<split>train|validation|valid|val|test)(?=_|$)", re.I)
 
 
@@ -44,20 +40,22 @@ def parse_name(path: Path) -> FileName:
     PDEBench's own suffix `_Train` is no split: the file holds all there is.
     """
     name = stem(path)
-    parameters = {}
-    for match in _PARAMETER.finditer(name):
-        key = match[1].lower()
-        parameters["mach" if key == "m" else key] = float(match[2])
-    task = next((task for pattern, task in _TASKS if pattern.match(name)), None)
-    if task is not None:
-        words = name.lower().split("_")
-        wraps = True if task in PERIODIC_TASKS or "periodic" in words else False if "trans" in words else None
+    parameters = {_SYMBOLS.get(m[1], m[1].lower()): float(m[2]) for m in _PARAMETER.finditer(name)}
+    titled = [task for task in TASKS.values() if name.lower().startswith(task.title.lower())]
+    if titled:
+        task, words = max(titled, key=lambda task: len(task.title)).name, name.lower().split("_")
+        wraps = True if _wraps(task) or "periodic" in words else False if "trans" in words else None
         return FileName(task, None, parameters, wraps)
     converted = _CONVERTED.match(name)
     if converted is None:
         return FileName(parameters=parameters)
     task = converted["task"].lower()
-    return FileName(task, SPLIT_WORDS[converted["split"].lower()], parameters, task in PERIODIC_TASKS or None)
+    return FileName(task, SPLIT_WORDS[converted["split"].lower()], parameters, _wraps(task) or None)
+
+
+def _wraps(task: str) -> bool:
+    """Whether a task's simulations are periodic along every axis, always."""
+    return task in TASKS and all(TASKS[task].periodic)
 
 
 def natural_key(path: Path) -> tuple[tuple[int, int | str], ...]:

@@ -1,6 +1,7 @@
-"""PDEBench's one-dimensional single-file layout, as downloaded.
+"""PDEBench's single-file layout, as downloaded, and as UPS writes what it solves itself.
 
-`tensor` (N, T, X), or `density`, `pressure`, `Vx` each (N, T, X), with `x-coordinate` (X) and `t-coordinate` (T + 1).
+`tensor` (N, T, *space) on one to three axes, or `density`, `pressure`, `Vx` each (N, T, X), with `x-coordinate` (X),
+`y-coordinate` (Y), `z-coordinate` (Z) as far as there are axes, and `t-coordinate` (T + 1).
 """
 
 import h5py
@@ -9,25 +10,40 @@ from ups_engine.data.sources.axes import space_axis, time_axis
 from ups_engine.data.sources.base import FieldSpec, SourceInfo
 from ups_engine.data.sources.hdf5 import Hdf5Source, text_attribute
 from ups_engine.data.sources.names import parse_name
+from ups_engine.data.tasks import TASKS
+from ups_engine.discretisation.sample import AXES
 from ups_engine.errors import DataError
 
-_SCALAR = {"u": "tensor"}
+SCALAR = {"u": "tensor"}
 _FLOW = {"density": "density", "pressure": "pressure", "Vx": "Vx"}
 
 
-class PdebenchSource(Hdf5Source):
-    """Burgers, Advection, reaction-diffusion (field `u`) and one-dimensional compressible flow."""
+def pdebench_format(axes: int) -> str:
+    """The layout in words."""
+    return f"PDEBench single file, {axes}-D"
 
-    FORMAT = "PDEBench single file, 1-D"
+
+def coordinate_names(axes: int) -> tuple[str, ...]:
+    """Datasets that hold the positions along each axis."""
+    return tuple(f"{axis}-coordinate" for axis in AXES[:axes])
+
+
+class PdebenchSource(Hdf5Source):
+    """Burgers, Advection, reaction-diffusion, heat (field `u`) and one-dimensional compressible flow."""
 
     @classmethod
     def matches(cls, file: h5py.File) -> bool:
         """See `Hdf5Source.matches`."""
         names = _field_datasets(file)
+        if not names or "nu" in file:  # 2D_DarcyFlow: `nu` is its input, and its time means nothing
+            return False
+        dimensions = {file[name].ndim for name in names.values()}
+        axes = dimensions.pop() - 2
         return (
-            bool(names)
-            and all(isinstance(file.get(name), h5py.Dataset) for name in ("x-coordinate", "t-coordinate"))
-            and all(file[name].ndim == 3 and file[name].dtype.kind == "f" for name in names.values())
+            not dimensions
+            and 1 <= axes <= (len(AXES) if names == SCALAR else 1)
+            and all(isinstance(file.get(name), h5py.Dataset) for name in (*coordinate_names(axes), "t-coordinate"))
+            and all(file[name].dtype.kind == "f" for name in names.values())
         )
 
     def describe(self, file: h5py.File) -> tuple[SourceInfo, dict[str, str]]:
@@ -36,26 +52,29 @@ class PdebenchSource(Hdf5Source):
         shapes = {file[dataset].shape for dataset in datasets.values()}
         if len(shapes) > 1:
             raise DataError(f"{where}: its fields differ in shape: {sorted(shapes)}")
-        trajectories, frames, points = shapes.pop()
-        if not (trajectories and frames and points):
-            raise DataError(f"{where} is empty: shape {(trajectories, frames, points)}")
+        shape = shapes.pop()
+        if not all(shape):
+            raise DataError(f"{where} is empty: shape {shape}")
+        trajectories, frames, *resolution = shape
         time, dt = time_axis(file["t-coordinate"][()], frames, where)
-        # the only single-channel 1-D tasks PDEBench stores this way are periodic, whatever the file is called now
-        periodic = name.periodic if name.periodic is not None else datasets == _SCALAR
+        task = text_attribute(file, "task") or name.task
         info = SourceInfo(
-            format=self.FORMAT,
-            task=text_attribute(file, "task") or name.task,
+            format=pdebench_format(len(resolution)),
+            task=task,
             fields=tuple(
                 FieldSpec(field, 1, str(file[dataset].dtype), text_attribute(file[dataset], "units", "unit"))
                 for field, dataset in datasets.items()
             ),
             trajectories=trajectories,
             frames=frames,
-            resolution=(points,),
-            coordinates=(space_axis(file["x-coordinate"][()], points, where, "x-coordinate"),),
+            resolution=tuple(resolution),
+            coordinates=tuple(
+                space_axis(file[axis][()], points, where, axis)
+                for axis, points in zip(coordinate_names(len(resolution)), resolution, strict=True)
+            ),
             time=time,
             dt=dt,
-            periodic=(periodic,),
+            periodic=_periodic(name.periodic, task, len(resolution), scalar=datasets == SCALAR),
             parameters=(),
             bytes=self.path.stat().st_size,
             files=(self.path,),
@@ -66,7 +85,16 @@ class PdebenchSource(Hdf5Source):
 
 def _field_datasets(file: h5py.File) -> dict[str, str]:
     """Dataset by field name, of the family of fields that the file holds; empty for neither."""
-    for family in (_SCALAR, _FLOW):
+    for family in (SCALAR, _FLOW):
         if all(isinstance(file.get(name), h5py.Dataset) for name in family.values()):
             return family
     return {}
+
+
+def _periodic(named: bool | None, task: str | None, axes: int, *, scalar: bool) -> tuple[bool, ...]:
+    """Per axis, by the file's name, else by its task."""
+    if named is not None:
+        return (named,) * axes
+    declared = TASKS[task].periodic if task is not None and task in TASKS else ()
+    # the only scalar 1-D tasks PDEBench stores this way are periodic, whatever the file is called now
+    return declared if len(declared) == axes else (scalar and axes == 1,) * axes

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ups_engine.data.arrays import Float32, Float64, Int64
 from ups_engine.data.sources.base import Part, Source, SourceInfo
+from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.errors import DataError
 
 _OPEN_FILES = 32

@@ -1,20 +1,23 @@
-"""PDEBench's random initial conditions in one dimension: a few sinusoids, sometimes folded, sometimes windowed.
+"""Random initial conditions: smooth fields in any dimension, and PDEBench's in one.
 
-Takamoto et al. 2022 (PDEBench), appendix D: of the wavenumbers 1 to 4 two are drawn, with repetition; a mode drawn
-twice has twice the wavenumber, so wavenumbers reach 8. Amplitudes are uniform in [0, 1], phases in [0, 2 pi]. A mode
-that is not drawn has wavenumber 0: amplitude and phase leave a constant, which gives the states their varied means.
-One in ten is replaced by its absolute value, the sign is random, and one in ten is multiplied by a smooth window.
+PDEBench's are a few sinusoids, sometimes folded, sometimes windowed (Takamoto et al. 2022, appendix D): of the
+wavenumbers 1 to 4 two are drawn, with repetition; a mode drawn twice has twice the wavenumber, so wavenumbers reach 8.
+Amplitudes are uniform in [0, 1], phases in [0, 2 pi]. A mode that is not drawn has wavenumber 0: amplitude and phase
+leave a constant, which gives the states their varied means. One in ten is replaced by its absolute value, the sign is
+random, and one in ten is multiplied by a smooth window.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from ups_engine.data.arrays import Float64, Int64
+from ups_engine.discretisation.arrays import Float64, Int64
+from ups_engine.discretisation.grid import cell_centres
 
 _MODES = 4
 _DRAWS = 2
 _WINDOW_WIDTH = 0.01
+_SMOOTH_MODES = 3  # highest wavenumber along an axis of a smooth field
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,3 +73,28 @@ def draw_initial_conditions(trajectories: Int64, seed: int) -> InitialConditions
         windowed=np.array([rng.uniform() < 0.1 for rng in rows]),
         window=np.array([[rng.uniform(0.1, 0.45), rng.uniform(0.55, 0.9)] for rng in rows]),
     )
+
+
+def draw_sinusoids(trajectories: Int64, seed: int, points: int) -> Float64:
+    """PDEBench's initial conditions (n, points) at the centres of equal cells of [0, 1]; see `Solver.draw`."""
+    return draw_initial_conditions(trajectories, seed)(cell_centres(points))
+
+
+def draw_smooth(trajectories: Int64, seed: int, points: int, dimensions: int) -> Float64:
+    """Smooth random fields (n, *space) on equal cells of the periodic unit cube; see `Solver.draw`.
+
+    Each wave of wavenumbers -3 to 3 along every axis has a normal amplitude and a uniform phase, weighted with
+    1 / (1 + |k|^2); the wave of wavenumber 0 gives the fields their varied means.
+    """
+    k = np.arange(-_SMOOTH_MODES, _SMOOTH_MODES + 1)
+    square = sum(np.meshgrid(*(k**2,) * dimensions, indexing="ij"), start=np.zeros(()))  # |k|^2, (7, 7, ...)
+    rngs = [np.random.default_rng([seed % 2**64, int(number)]) for number in trajectories]
+    amplitude = np.array([rng.normal(size=square.shape) for rng in rngs]) / (1 + square)
+    phase = np.array([rng.uniform(0, 2 * np.pi, size=square.shape) for rng in rngs])
+    waves = np.exp(2j * np.pi * k[:, None] * cell_centres(points))  # (7, points)
+    fields = np.empty((len(trajectories), *(points,) * dimensions))
+    for row, values in enumerate(amplitude * np.exp(1j * phase)):  # one by one, as sums of many may round differently
+        for _ in range(dimensions):  # the first axis of wavenumbers goes, one of space comes at the end
+            values = np.tensordot(values, waves, axes=(0, 0))
+        fields[row] = values.real
+    return fields

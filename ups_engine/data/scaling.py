@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ups_engine.data.arrays import Float32, Float64
+from ups_engine.discretisation.arrays import Float32, Float64
 
 
 @dataclass(frozen=True)
-class Conditioning:
+class ParameterScaling:
     """How each parameter is scaled: its logarithm where it is positive throughout, then zero mean, unit variance."""
 
     names: tuple[str, ...]
@@ -19,7 +19,7 @@ class Conditioning:
     std: tuple[float, ...]
 
     @classmethod
-    def fit(cls, names: tuple[str, ...], everywhere: Float64, training: Float64) -> "Conditioning":
+    def fit(cls, names: tuple[str, ...], everywhere: Float64, training: Float64) -> "ParameterScaling":
         """Measure on training values.
 
         Args:
@@ -44,7 +44,7 @@ class Conditioning:
         return {"names": list(self.names), "log": list(self.log), "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> "Conditioning":
+    def from_json(cls, stored: Mapping[str, Any]) -> "ParameterScaling":
         """From the run's record."""
         return cls(*(tuple(stored[key]) for key in ("names", "log", "mean", "std")))
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ups_engine.data.generate.advection import solve
-from ups_engine.data.generate.initial import draw_initial_conditions
+from ups_engine.data.solvers.initial import draw_initial_conditions
+from ups_engine.data.tasks.advection1d import solve
 
 
 def solved(initial, times, beta):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ups_engine.data.sample import Sample, validate_sample
+from ups_engine.discretisation.sample import Sample, validate_sample
 from ups_engine.errors import DataError
 
 GRID = Sample(

@@ -6,11 +6,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ups_engine.data.arrays import Float32, Int64
+from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.errors import DataError
 
 Kind = Literal["grid", "mesh", "particles"]
 KINDS: tuple[Kind, ...] = ("grid", "mesh", "particles")
+AXES = "xyz"
+"""Names of the axes of space."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Sample:
     """
 
     kind: Kind
-    coords: Float32
+    coords: Float64
     """(N, d) positions."""
     connect: Int64 | None
     """(E, 2) edges as pairs of point numbers; None for grids."""
@@ -83,7 +85,7 @@ def _check_connect(sample: Sample, points: int) -> None:
         raise DataError(f"sample connect refers to points {connect.min()} to {connect.max()}; there are {points}")
 
 
-def _check_finite(name: str, values: Float32) -> None:
+def _check_finite(name: str, values: Float32 | Float64) -> None:
     bad = np.count_nonzero(~np.isfinite(values))
     if bad:
         raise DataError(f"sample {name} holds {bad} non-finite values of {values.size}")

@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ups_engine.data.collection import Collection, recorded_members
+from ups_engine.data.prepare import prepare_data
+from ups_engine.data.survey import survey_data
 
-from ups_engine.data.dataset import prepare_data
 from ups_engine.errors import DataError, SettingsError
 
 SMALL = [f"data.generate.{pair}" for pair in ("trajectories=6", "points=32", "frames=5", "t_end=0.2")]
+
+
+def member(*arguments, **options):
+    (only,) = prepare_data(*arguments, **options)
+    return only
 
 
 @pytest.fixture
@@ -24,13 +31,17 @@ def burgers(tmp_path, write_pdebench, random_fields):
 
 def test_strides_and_normalisation_are_numpys(burgers, settings_for):
     path, values = burgers
-    dataset = prepare_data(settings_for(f"data.path={path}", "data.spatial_stride=4", "data.time_stride=2"))
+    dataset = member(settings_for(f"data.path={path}", "data.spatial_stride=4", "data.time_stride=2"))
     expected = values[:, ::2, ::4, None]
     assert np.array_equal(dataset.read(np.array([3, 19])), expected[[3, 19]])
     assert (dataset.frames, dataset.channels, dataset.fields, dataset.trajectories) == (5, 1, ("u",), 20)
     assert dataset.dt == pytest.approx(0.1)
-    assert (dataset.grid.shape, dataset.grid.points, dataset.grid.periodic) == ((8,), 8, (True,))
-    assert dataset.grid.lengths == pytest.approx((1.0,), rel=1e-6)
+    assert (dataset.discretisation.shape, dataset.discretisation.points, dataset.discretisation.periodic) == (
+        (8,),
+        8,
+        (True,),
+    )
+    assert dataset.discretisation.lengths == pytest.approx((1.0,), rel=1e-6)
     train = expected[dataset.splits.train].astype(np.float64)
     assert dataset.normalisation.mean[0] == pytest.approx(train.mean(), rel=1e-5)
     assert dataset.normalisation.std[0] == pytest.approx(train.std(), rel=1e-5)
@@ -42,8 +53,8 @@ def test_ram_and_disk_give_the_same_fields(data, burgers, settings_for):
     path, values = burgers
     space, time = data.draw(st.sampled_from([1, 2, 8])), data.draw(st.integers(1, 4))
     common = [f"data.path={path}", f"data.spatial_stride={space}", f"data.time_stride={time}"]
-    kept = prepare_data(settings_for(*common))
-    lazy = prepare_data(settings_for(*common, "latent.residency='disk'"))
+    kept = member(settings_for(*common))
+    lazy = member(settings_for(*common, "latent.residency='disk'"))
     assert (kept.resident, lazy.resident) == (True, False)
     rows = np.array(data.draw(st.lists(st.integers(0, 19), min_size=1, max_size=6)))
     frame = st.integers(0, kept.frames - 1)
@@ -58,7 +69,7 @@ def test_ram_and_disk_give_the_same_fields(data, burgers, settings_for):
 
 
 def test_a_read_is_a_copy(burgers, settings_for):
-    dataset = prepare_data(settings_for(f"data.path={burgers[0]}"))
+    dataset = member(settings_for(f"data.path={burgers[0]}"))
     dataset.read(np.array([4]))[:] = 7
     assert np.array_equal(dataset.read(np.array([4]))[0, ..., 0], burgers[1][4])
 
@@ -66,18 +77,19 @@ def test_a_read_is_a_copy(burgers, settings_for):
 @pytest.mark.parametrize("frames", [[9], [-1]])
 @pytest.mark.parametrize("residency", ["auto", "disk"])
 def test_frames_that_do_not_exist_are_refused(burgers, settings_for, frames, residency):
-    dataset = prepare_data(settings_for(f"data.path={burgers[0]}", f"latent.residency='{residency}'"))
+    dataset = member(settings_for(f"data.path={burgers[0]}", f"latent.residency='{residency}'"))
     with pytest.raises(IndexError):
         dataset.read(np.array([0]), np.array(frames))
 
 
 def test_a_record_restores_everything_to_the_bit(burgers, settings_for, monkeypatch, tmp_path):
     given_settings = settings_for(f"data.path={burgers[0]}", "data.exclude=[2]", "data.trajectories=15")
-    first = prepare_data(given_settings)
-    record = json.loads(json.dumps(first.record()))
+    made = prepare_data(given_settings)
+    record = json.loads(json.dumps(made.record()))
     monkeypatch.chdir(tmp_path)
-    second = prepare_data(given_settings, record)
-    assert second.record() == record
+    again = prepare_data(given_settings, record)
+    assert again.record() == record
+    (first,), (second,) = made, again
     for name in ("train", "val", "test"):
         assert np.array_equal(first.splits.of(name), second.splits.of(name))
     assert np.array_equal(first.normalisation.mean, second.normalisation.mean)
@@ -94,26 +106,26 @@ def test_a_record_finds_its_files_moved_and_refuses_others(burgers, settings_for
     moved = tmp_path / "moved" / path.name
     moved.parent.mkdir()
     path.rename(moved)
-    assert prepare_data(settings_for(f"data.path={moved}"), record).record()["splits"] == record["splits"]
+    assert member(settings_for(f"data.path={moved}"), record).record()["splits"] == record["members"][0]["splits"]
     write_pdebench(path, values + 1)
     with pytest.raises(DataError, match="not the data that this run was made with"):
-        prepare_data(settings_for(f"data.path={path}"), record)
+        member(settings_for(f"data.path={path}"), record)
 
 
 def test_a_record_refuses_to_be_read_with_other_strides(burgers, settings_for):
     record = prepare_data(settings_for(f"data.path={burgers[0]}")).record()
     with pytest.raises(SettingsError, match="strides"):
-        prepare_data(settings_for(f"data.path={burgers[0]}", "data.time_stride=2"), record)
+        member(settings_for(f"data.path={burgers[0]}", "data.time_stride=2"), record)
 
 
 def test_without_files_data_is_made_once_and_kept_under_the_root(settings_for, tmp_path):
     told = []
-    first = prepare_data(settings_for(*SMALL), notify=told.append)
+    first = member(settings_for(*SMALL), notify=told.append)
     assert first.task == "burgers1d"
     assert first.source.info.files[0].parent == tmp_path / "root" / "generated"
     assert any("solving burgers1d: 6 trajectories" in line for line in told)
     told.clear()
-    second = prepare_data(settings_for(*SMALL), notify=told.append)
+    second = member(settings_for(*SMALL), notify=told.append)
     assert "used again" in told[0]
     assert second.record() == first.record()
 
@@ -121,12 +133,12 @@ def test_without_files_data_is_made_once_and_kept_under_the_root(settings_for, t
 def test_files_of_the_task_under_the_root_go_before_making(settings_for, tmp_path, write_converted, random_fields):
     (tmp_path / "root").mkdir()
     write_converted(tmp_path / "root" / "burgers1d_train.h5", random_fields(8, 4, 16), dt=0.1)
-    assert prepare_data(settings_for()).source.info.files[0].name == "burgers1d_train.h5"
+    assert member(settings_for()).source.info.files[0].name == "burgers1d_train.h5"
 
 
 def test_a_task_without_files_or_solver_is_one_clear_message(settings_for):
     with pytest.raises(DataError, match="'darcy2d'") as caught:
-        prepare_data(settings_for("data.task=darcy2d"))
+        member(settings_for("data.task=darcy2d"))
     assert "solvers: advection1d, burgers1d" in caught.value.hint
 
 
@@ -137,9 +149,9 @@ def test_non_finite_values_are_found_and_located(tmp_path, write_pdebench, rando
     path = write_pdebench(tmp_path / "a.h5", values)
     common = [f"data.path={path}", f"latent.residency='{residency}'"]
     with pytest.raises(DataError, match="trajectory 7, frame 4") as caught:
-        prepare_data(settings_for(*common, "data.time_stride=2", "data.exclude=[3]"))
+        member(settings_for(*common, "data.time_stride=2", "data.exclude=[3]"))
     assert "data.exclude=[3,7]" in caught.value.hint
-    assert 7 not in prepare_data(settings_for(*common, "data.exclude=[7]")).splits.all()
+    assert 7 not in member(settings_for(*common, "data.exclude=[7]")).splits.all()
 
 
 def test_a_bad_value_in_a_shard_is_located_in_its_own_file(tmp_path, write_pdebench, random_fields, settings_for):
@@ -149,7 +161,7 @@ def test_a_bad_value_in_a_shard_is_located_in_its_own_file(tmp_path, write_pdebe
             values[5, 1] = np.inf
         write_pdebench(tmp_path / f"x_train_{number}.h5", values)
     with pytest.raises(DataError, match=r"x_train_1.h5 .* trajectory 5 \(trajectory 17 of all files\), frame 1"):
-        prepare_data(settings_for(f"data.path={tmp_path}"))
+        member(settings_for(f"data.path={tmp_path}"))
 
 
 @pytest.mark.parametrize(
@@ -166,22 +178,22 @@ def test_a_bad_value_in_a_shard_is_located_in_its_own_file(tmp_path, write_pdebe
 )
 def test_settings_that_do_not_go_with_the_data_are_refused(burgers, settings_for, override, words):
     with pytest.raises(SettingsError, match=words):
-        prepare_data(settings_for(f"data.path={burgers[0]}", override))
+        member(settings_for(f"data.path={burgers[0]}", override))
 
 
 def test_a_field_that_is_not_there_is_refused(burgers, settings_for):
     with pytest.raises(DataError, match="no field 'rho'"):
-        prepare_data(settings_for(f"data.path={burgers[0]}", "data.fields=['rho']"))
+        member(settings_for(f"data.path={burgers[0]}", "data.fields=['rho']"))
 
 
 def test_a_time_step_is_asked_for_where_the_file_has_none(tmp_path, write_converted, random_fields, settings_for):
     path = write_converted(tmp_path / "x.h5", random_fields(5, 4, 4, 4, 1))
     with pytest.raises(SettingsError, match="does not say the time") as caught:
-        prepare_data(settings_for(f"data.path={path}"))
+        member(settings_for(f"data.path={path}"))
     assert "data.dt" in caught.value.hint
-    dataset = prepare_data(settings_for(f"data.path={path}", "data.dt=0.5", "data.time_stride=2"))
+    dataset = member(settings_for(f"data.path={path}", "data.dt=0.5", "data.time_stride=2"))
     assert dataset.dt == 1.0
-    assert dataset.grid.shape == (4, 4)
+    assert dataset.discretisation.shape == (4, 4)
 
 
 def test_train_rows_among_the_test_rows_stop_the_run(tmp_path, write_pdebench, random_fields, settings_for):
@@ -189,13 +201,13 @@ def test_train_rows_among_the_test_rows_stop_the_run(tmp_path, write_pdebench, r
     values[5] = values[0]
     path = write_pdebench(tmp_path / "a.h5", values)
     with pytest.raises(DataError, match="also in the"):
-        prepare_data(settings_for(f"data.path={path}"))
+        member(settings_for(f"data.path={path}"))
 
 
 def test_parameters_condition_by_training_statistics(tmp_path, write_pdebench, random_fields, settings_for):
     for number, nu in enumerate((0.001, 0.01, 0.1)):
         write_pdebench(tmp_path / f"1D_Burgers_Sols_Nu{nu}.hdf5", random_fields(10, 3, 8, seed=number))
-    dataset = prepare_data(settings_for(f"data.path={tmp_path}"))
+    dataset = member(settings_for(f"data.path={tmp_path}"))
     assert dataset.parameter_names == ("nu",)
     assert dataset.parameters(np.array([0, 10, 20]))[:, 0] == pytest.approx([-1.2247, 0, 1.2247], abs=1e-3)
 
@@ -205,7 +217,7 @@ import resource, sys, time
 import numpy as np
 from pathlib import Path
 from ups_engine.config.layers import load_settings
-from ups_engine.data.dataset import prepare_data
+from ups_engine.data.prepare import prepare_data
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -214,7 +226,7 @@ settings = load_settings(overrides=["data.path=" + sys.argv[1], "latent.residenc
                                     "data.time_stride=5"], folder=Path(sys.argv[2]), env={}, home=Path(sys.argv[2]))
 before = peak()
 begin = time.perf_counter()
-dataset = prepare_data(settings.settings)
+(dataset,) = prepare_data(settings.settings)
 seconds = time.perf_counter() - begin
 rng = np.random.default_rng(0)
 for _ in range(20):

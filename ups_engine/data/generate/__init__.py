@@ -1,1 +1,0 @@
-"""Solvers that make data where none is at hand: initial conditions, one file per PDE, and the writing."""

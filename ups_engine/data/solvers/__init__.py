@@ -1,0 +1,1 @@
+"""What solvers of tasks share: random initial conditions, and how their work is cut."""
