@@ -128,11 +128,11 @@ class _Looking:
         """Whether the data are there, readable and as expected."""
         record = None if self._resume is None else self._resume.data_record()
         files = [] if record is None else [Path(name) for m in recorded_members(record) for name in m["files"]]
-        (self.seen,) = survey_data(self._settings, record)
         if self._resume is not None and files and all(file.exists() for file in files):
             # On the CPU: looking must not take GPU memory.
             runtime = self._settings.runtime.model_copy(update={"device": "cpu"})
             self._context = open_context(self._resume, self._settings.model_copy(update={"runtime": runtime}))
+        (self.seen,) = survey_data(self._settings, record)
         return check_data(self.seen, self._settings.data.task, self._settings.data.root)
 
     def fit(self) -> Check:
