@@ -8,10 +8,10 @@ from typing import Any
 from ups_engine.config.schema import Settings
 from ups_engine.data.collection import recorded_members
 from ups_engine.data.generate import generated_info, generated_path, is_made_with
-from ups_engine.data.prepare import chosen_splits, find_files, time_step, used_frames
+from ups_engine.data.prepare import find_files, time_step, used_frames
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
-from ups_engine.data.splits import Splits, draw_splits
+from ups_engine.data.splits import Splits, choose_splits, draw_splits
 from ups_engine.discretisation import Discretisation, discretisation_of
 
 
@@ -75,7 +75,7 @@ def _survey(settings: Settings, known: Mapping[str, Any] | None) -> MemberSurvey
 def survey_source(source: Source, settings: Settings, known: Mapping[str, Any] | None = None) -> MemberSurvey:
     """What opened files will be under the settings, and the member's record if there is one; raises likewise."""
     fields = source.field_specs(settings.data.fields)
-    splits = chosen_splits(source, settings) if known is None else Splits.from_json(known["splits"])
+    splits = choose_splits(source, settings.data, settings.seed) if known is None else Splits.from_json(known["splits"])
     return _told(source.info, fields, splits, settings, known, source=source)
 
 
