@@ -9,10 +9,10 @@ import h5py
 import pytest
 import torch
 from tiny_run import STAGES, TRAIN, wait_until
-from ups_engine.data.prepare import prepare_data
 
 from ups_app.cli.preflight import print_preflight
 from ups_engine.config.layers import load_settings
+from ups_engine.data.prepare import prepare_data
 from ups_engine.preflight import Check, Preflight, preflight
 from ups_engine.preflight.machine import check_gpu, check_memory, check_others
 from ups_engine.preflight.places import Writing, check_disks

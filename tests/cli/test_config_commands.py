@@ -89,7 +89,7 @@ def test_validate_lists_the_layers_that_it_read(ups):
 def test_presets_are_listed_with_a_summary(ups):
     code, out, _ = ups("config", "presets", "--json")
     assert code == 0
-    assert [preset["name"] for preset in json.loads(out)] == ["advection1d", "burgers1d", "smoke"]
+    assert [preset["name"] for preset in json.loads(out)] == ["advection1d", "burgers1d", "heat2d", "smoke"]
     assert "smoke        Everything once" in ups("config", "presets")[1]
 
 

@@ -125,7 +125,7 @@ def test_missing_optional_layers_are_passed_over_and_missing_explicit_ones_are_e
 
 def test_every_preset_is_valid_and_says_what_it_is(load):
     known = layers.presets()
-    assert [preset.name for preset in known] == ["advection1d", "burgers1d", "smoke"]
+    assert [preset.name for preset in known] == ["advection1d", "burgers1d", "heat2d", "smoke"]
     for preset in known:
         assert len(preset.summary) > 20
         assert f"preset {preset.name}" in load(preset=preset.name).origins.values()

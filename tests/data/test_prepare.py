@@ -3,18 +3,21 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from ups_engine.data.collection import Collection, recorded_members
 from ups_engine.data.prepare import prepare_data
 from ups_engine.data.survey import survey_data
-
 from ups_engine.errors import DataError, SettingsError
+from ups_engine.formats import FormatError
 
+RECORDED = Path(__file__).parent.parent / "recorded"
 SMALL = [f"data.generate.{pair}" for pair in ("trajectories=6", "points=32", "frames=5", "t_end=0.2")]
 
 
@@ -110,6 +113,88 @@ def test_a_record_finds_its_files_moved_and_refuses_others(burgers, settings_for
     write_pdebench(path, values + 1)
     with pytest.raises(DataError, match="not the data that this run was made with"):
         member(settings_for(f"data.path={path}"), record)
+
+
+def test_a_record_of_the_first_version_gives_the_same_member(burgers, settings_for):
+    chosen = settings_for(f"data.path={burgers[0]}")
+    now = prepare_data(chosen).record()
+    (known,) = now["members"]
+    first = {
+        "version": 1,
+        **{key: value for key, value in known.items() if key not in ("name", "discretisation", "scaling")},
+    }
+    first["grid"] = {key: value for key, value in known["discretisation"].items() if key != "kind"}
+    first["conditioning"] = known["scaling"]
+    assert prepare_data(chosen, first).record() == now
+
+
+@pytest.mark.parametrize("run", ["finished", "parked"])
+def test_records_of_recorded_runs_are_read(run):
+    stored = json.loads((RECORDED / "format1" / run / "data.json").read_text())
+    (known,) = recorded_members(stored)
+    assert known["name"] == known["task"] == "burgers1d"
+    assert known["scaling"] == stored["conditioning"]
+    assert {"kind": "grid", **stored["grid"]} == known["discretisation"]
+
+
+def test_a_record_of_a_newer_ups_is_refused(burgers, settings_for):
+    with pytest.raises(FormatError, match="data record of version 3; this UPS reads up to version 2"):
+        prepare_data(settings_for(f"data.path={burgers[0]}"), {"version": 3, "members": []})
+
+
+def test_a_record_conditions_on_what_it_names_though_files_say_more(
+    tmp_path, write_pdebench, random_fields, settings_for
+):
+    for number, nu in enumerate((0.01, 0.1)):
+        said = {"nu": nu, "beta": 1.0 - number}
+        write_pdebench(tmp_path / f"{number}.h5", random_fields(10, 3, 8, seed=number), attributes=said)
+    chosen = settings_for(f"data.path={tmp_path}")
+    made = prepare_data(chosen)
+    (record,) = made.record()["members"]
+    at = record["scaling"]["names"].index("nu")
+    record["scaling"] = {key: [value[at]] for key, value in record["scaling"].items()}
+    (kept,) = prepare_data(chosen, {"version": 2, "members": [record]})
+    rows = np.array([0, 15])
+    assert kept.parameter_names == ("nu",)
+    assert np.array_equal(kept.parameters(rows)[:, 0], made.members[0].parameters(rows)[:, at])
+    assert kept.physical_parameters(rows).tolist() == [[0.01], [0.1]]
+    record["scaling"]["names"] = ["rho"]
+    with pytest.raises(DataError, match="does not say the parameter rho"):
+        prepare_data(chosen, {"version": 2, "members": [record]})
+
+
+def test_a_survey_of_a_record_says_what_its_members_are(burgers, settings_for):
+    chosen = settings_for(f"data.path={burgers[0]}", "data.spatial_stride=2")
+    made = prepare_data(chosen)
+    for record in (None, made.record()):
+        (seen,), (known,) = survey_data(chosen, record), made
+        assert (seen.name, seen.frames, seen.dt, seen.channels) == (known.name, known.frames, known.dt, known.channels)
+        assert seen.splits.to_json() == known.splits.to_json()
+        assert seen.discretisation.to_json() == known.discretisation.to_json()
+        assert (seen.parameters, seen.to_make) == (known.parameter_names, None)
+
+
+def test_members_of_a_collection_have_names_of_their_own(tmp_path, write_pdebench, random_fields, settings_for):
+    paths = [write_pdebench(tmp_path / f"{task}_train.h5", random_fields(8, 3, 8)) for task in ("one", "other")]
+    one, other = (member(settings_for(f"data.path={path}")) for path in paths)
+    both = Collection([one, other])
+    assert [each.name for each in both] == ["one", "other"]
+    assert (len(both), both["other"]) == (2, other)
+    record = both.record()
+    assert [each.name for each in prepare_data(settings_for(f"data.path={paths[0]}"), record)] == ["one", "other"]
+    for wrong in ([one, one], []):
+        with pytest.raises(ValueError, match="one at least, and no name twice"):
+            Collection(wrong)
+
+
+def test_a_first_sample_that_is_not_well_formed_is_named(tmp_path, write_pdebench, random_fields, settings_for):
+    values = random_fields(12, 3, 8)
+    values[0, 0, 3] = np.nan
+    path = write_pdebench(tmp_path / "a.h5", values)
+    with pytest.raises(DataError, match=r"a.h5, trajectory 0, frame 0: sample field 'u' holds 1 non-finite") as caught:
+        prepare_data(settings_for(f"data.path={path}", "data.exclude=[4]"))
+    assert caught.value.hint == "leave it out with --set 'data.exclude=[0,4]'"
+    assert 0 not in member(settings_for(f"data.path={path}", "data.exclude=[0]")).splits.all()
 
 
 def test_a_record_refuses_to_be_read_with_other_strides(burgers, settings_for):

@@ -1,5 +1,6 @@
 """Sources: opened by content, lazily read, equal to what h5py gives, clear about what they cannot read."""
 
+import json
 import os
 import pickle
 from itertools import pairwise
@@ -63,6 +64,39 @@ def test_converted_two_dimensional_files_are_read(tmp_path, write_converted, ran
     validate_sample(sample)
     assert np.array_equal(sample.fields["u"], data[1, 3].reshape(-1, 2))
     assert sample.time == 0.75
+
+
+@pytest.mark.parametrize(("name", "periodic"), [("2D_Heat_a.hdf5", True), ("mine.hdf5", False)])
+def test_pdebench_files_of_several_axes_are_read(tmp_path, random_fields, name, periodic):
+    values = random_fields(3, 4, 6, 8)
+    with h5py.File(tmp_path / name, "w") as file:
+        file["tensor"] = values
+        file["x-coordinate"], file["y-coordinate"] = np.arange(6.0), np.arange(8.0) / 4
+        file["t-coordinate"] = np.arange(5.0)
+    source = open_source(tmp_path / name)
+    info = source.info
+    assert (info.format, info.resolution, info.periodic) == ("PDEBench single file, 2-D", (6, 8), (periodic,) * 2)
+    assert [axis[-1] for axis in info.coordinates] == [5.0, 1.75]
+    assert np.array_equal(source.read([2, 0], [1, 3], spatial_stride=2)[..., 0], values[[2, 0]][:, [1, 3], ::2, ::2])
+    validate_sample(source.sample(1, 2))
+    assert source.identity()["format"] == "PDEBench single file, 2-D"
+
+
+def test_darcy_flow_is_not_taken_for_a_simulation_in_time(tmp_path, random_fields):
+    with h5py.File(tmp_path / "2D_DarcyFlow_beta1.0_Train.hdf5", "w") as file:
+        file["nu"], file["tensor"] = random_fields(3, 8, 8), random_fields(3, 1, 8, 8)
+        file["x-coordinate"] = file["y-coordinate"] = np.arange(8.0)
+        file["t-coordinate"] = np.arange(10.0)
+    with pytest.raises(DataError, match="does not read: it holds nu"):
+        open_source(tmp_path / "2D_DarcyFlow_beta1.0_Train.hdf5")
+
+
+def test_a_file_made_by_an_ups_that_knows_more_tasks_says_its_parameters(tmp_path, write_pdebench, random_fields):
+    said = {"task": "waves1d", "solvers": 3, "seed": 0, "celerity": 2.0, "frames": 4}
+    stored = {"task": "waves1d", "celerity": 2.0, "frames": 7, "colour": 5, "ups_generate": json.dumps(said)}
+    source = open_source(write_pdebench(tmp_path / "a.h5", random_fields(3, 4, 8), attributes=stored))
+    assert (source.info.task, source.info.parameters) == ("waves1d", ("celerity",))
+    assert source.parameters([1]).tolist() == [[2.0]]
 
 
 def test_a_converted_file_says_no_time_step(tmp_path, write_converted, random_fields):

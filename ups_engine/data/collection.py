@@ -18,16 +18,14 @@ class Collection:
         members: at least one.
 
     Raises:
-        ValueError: two of one name.
+        ValueError: none, or two of one name.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = tuple(members)
         self._by_name = {member.name: member for member in members}
         if not members or len(self._by_name) != len(members):
-            raise ValueError(
-                f"a collection of {[member.name for member in members]}; names are unique, and one at least"
-            )
+            raise ValueError(f"members {[member.name for member in members]}: one at least, and no name twice")
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self.members)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -52,7 +52,7 @@ def generated_path(task: str, data: DataSettings) -> Path:
 def generated_info(task: str, settings: GenerateSettings, path: Path) -> SourceInfo:
     """What the file of these settings holds, or will hold; `bytes` is what it takes at most. Raises as `make`."""
     made, _ = solved_task(task)
-    dt, space = settings.t_end / (settings.frames - 1), _space(made, settings)
+    dt, space = settings.t_end / (settings.frames - 1), (settings.points,) * len(made.axes)
     return SourceInfo(
         format=pdebench_format(len(space)),
         task=task,
@@ -60,7 +60,7 @@ def generated_info(task: str, settings: GenerateSettings, path: Path) -> SourceI
         trajectories=settings.trajectories,
         frames=settings.frames,
         resolution=space,
-        coordinates=_coordinates(made, settings),
+        coordinates=tuple(cell_centres(settings.points, axis.extent) for axis in made.axes),
         time=np.arange(settings.frames, dtype=np.float64) * dt,
         dt=dt,
         periodic=made.periodic,
@@ -141,15 +141,15 @@ def make(
         SettingsError: a parameter that the task does not have.
     """
     made, solver = solved_task(task)
-    room = generated_info(task, settings, path).bytes
+    info = generated_info(task, settings, path)
     if path.exists() and not replace:
         raise DataError(f"{path} exists and is left as it is", "remove it, or write elsewhere with -o")
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
-    with _atomic_hdf5(path, room) as file:
+    with _atomic_hdf5(path, info.bytes) as file:
         with _writing(path):
-            tensor = _lay_out(file, made, solver, settings)
+            tensor = _lay_out(file, info, _made_with(made, solver, settings))
         for row, trajectory in _solved(made, solver, settings, advance):
             with _writing(path):
                 tensor[row] = trajectory
@@ -162,53 +162,41 @@ def _made_with(task: Task, solver: Solver, settings: GenerateSettings) -> dict[s
     return {"task": task.name, "solvers": solver.version, **sizes, **task.values(settings.parameters)}
 
 
-def _space(task: Task, settings: GenerateSettings) -> tuple[int, ...]:
-    return (settings.points,) * len(task.axes)
-
-
-def _coordinates(task: Task, settings: GenerateSettings) -> tuple[Float64, ...]:
-    return tuple(cell_centres(settings.points, axis.extent) for axis in task.axes)
-
-
-def _lay_out(file: h5py.File, task: Task, solver: Solver, settings: GenerateSettings) -> h5py.Dataset:
+def _lay_out(file: h5py.File, info: SourceInfo, made_with: Mapping[str, Any]) -> h5py.Dataset:
     """Write the attributes and axes, and make room on the disk for the tensor."""
-    file.attrs["task"] = task.name
-    file.attrs.update(task.values(settings.parameters))
-    file.attrs[GENERATED] = json.dumps(_made_with(task, solver, settings), sort_keys=True)
-    for name, axis in zip(coordinate_names(len(task.axes)), _coordinates(task, settings), strict=True):
+    file.attrs["task"] = info.task
+    file.attrs.update({name: made_with[name] for name in info.parameters})
+    file.attrs[GENERATED] = json.dumps(made_with, sort_keys=True)
+    for name, axis in zip(coordinate_names(len(info.resolution)), info.coordinates, strict=True):
         file[name] = axis.astype(np.float32)
-    file["t-coordinate"] = _times(settings).astype(np.float32)
+    file["t-coordinate"] = (made_with["t_end"] / (info.frames - 1) * np.arange(info.frames + 1)).astype(np.float32)
     early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    shape = (settings.trajectories, settings.frames, *_space(task, settings))
+    shape = (info.trajectories, info.frames, *info.resolution)
     tensor = file.create_dataset(SCALAR["u"], shape, np.float32, dcpl=early)
-    if task.fields[0].unit is not None:
-        tensor.attrs["units"] = task.fields[0].unit
+    if info.fields[0].unit is not None:
+        tensor.attrs["units"] = info.fields[0].unit
     file.flush()
     _reserve(Path(file.filename), tensor.id.get_offset() + tensor.nbytes)
     return tensor
 
 
-def _times(settings: GenerateSettings) -> Float64:
-    """(frames + 1,) times: PDEBench's axis is one longer than the frames."""
-    return settings.t_end / (settings.frames - 1) * np.arange(settings.frames + 1, dtype=np.float64)
-
-
 def _solved(task: Task, solver: Solver, settings: GenerateSettings, advance: Advance) -> Iterator[tuple[int, Float64]]:
     """Every trajectory's number and frames (T, *space), in the order in which the solver finishes them."""
     n, parameters, reached = settings.trajectories, task.values(settings.parameters), 0
+    times = settings.t_end / (settings.frames - 1) * np.arange(settings.frames)
 
     def advanced(trajectories: int) -> None:
         nonlocal reached
         reached += trajectories
         advance(f"solving {task.name}", round(reached / (settings.frames - 1)), n)
 
-    size = max(1, min(_GROUP, _GROUP_VALUES // prod(_space(task, settings))))
+    size = max(1, min(_GROUP, _GROUP_VALUES // settings.points ** len(task.axes)))
     for start in range(0, n, size):
         group = np.arange(start, min(start + size, n))
         initial = solver.draw(group, settings.seed, settings.points)
-        for rows, block in solver.solve(initial, _times(settings)[:-1], advanced=advanced, **parameters):
+        for rows, block in solver.solve(initial, times, advanced=advanced, **parameters):
             yield from zip(group[rows].tolist(), block, strict=True)
 
 

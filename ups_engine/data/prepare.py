@@ -53,49 +53,54 @@ def prepare_data(
         FormatError: the record is a newer UPS's.
         SettingsError: settings that do not go with the data.
     """
-    if record is None:
-        return Collection([_new_member(settings, notify, advance)])
-    return Collection([_recorded_member(settings, known, notify, advance) for known in recorded_members(record)])
+    known = (None,) if record is None else recorded_members(record)
+    return Collection([_member(settings, member, notify, advance) for member in known])
 
 
-def _new_member(settings: Settings, notify: Tell, advance: Advance) -> Member:
+def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, advance: Advance) -> Member:
+    """A member of the collection: as its record says, or new."""
     data = settings.data
-    source = open_source(_found_or_made(data, find_files(data), notify, advance))
+    source = open_source(_found_or_made(data, find_files(data, known), notify, advance))
+    if known is not None:
+        check_identity(source, known)
     discretisation = _sampled_layout(source, data)
     frames, dt = used_frames(source.info, data), time_step(source.info, data)
-    splits = chosen_splits(source, settings)
-    prove_disjoint(source, splits)
-    reader = _reader(source, settings, frames, splits)
-    _read_early(reader, splits)
-    parameters = source.parameters(splits.all()), source.parameters(splits.train)
-    return Member(
+    if known is None:
+        splits = choose_splits(source, data, settings.seed)
+        prove_disjoint(source, splits)
+    else:
+        splits = Splits.from_json(known["splits"])
+    reader = StridedReader(
+        source,
+        fields=[spec.name for spec in source.field_specs(data.fields)],
+        spatial_stride=data.spatial_stride,
+        time_stride=data.time_stride,
+        frames=frames,
+        rows=splits.all(),
+        memory=memory_for_fields(settings),
+        exclude=data.exclude,
+    )
+    if known is None:
+        _read_early(reader, splits)
+        normalisation = fit(reader.read, splits.train, frames, reader.stored_frame_bytes)
+        parameters = source.parameters(splits.all()), source.parameters(splits.train)
+        scaling = ParameterScaling.fit(source.info.parameters, *parameters)
+    else:
+        normalisation = Normalisation.from_json(known["normalisation"])
+        scaling = ParameterScaling.from_json(known["scaling"])
+    task = source.info.task or data.task
+    member = Member(
         reader,
-        name=source.info.task or data.task,
-        task=source.info.task or data.task,
+        name=task if known is None else known["name"],
+        task=task,
         discretisation=discretisation,
         dt=dt,
         splits=splits,
-        normalisation=fit(reader.read, splits.train, frames, reader.stored_frame_bytes),
-        scaling=ParameterScaling.fit(source.info.parameters, *parameters),
+        normalisation=normalisation,
+        scaling=scaling,
     )
-
-
-def _recorded_member(settings: Settings, known: Mapping[str, Any], notify: Tell, advance: Advance) -> Member:
-    data = settings.data
-    source = open_source(_found_or_made(data, find_files(data, known), notify, advance))
-    _check_identity(source, known)
-    splits = Splits.from_json(known["splits"])
-    member = Member(
-        _reader(source, settings, used_frames(source.info, data), splits),
-        name=known["name"],
-        task=source.info.task or data.task,
-        discretisation=_sampled_layout(source, data),
-        dt=time_step(source.info, data),
-        splits=splits,
-        normalisation=Normalisation.from_json(known["normalisation"]),
-        scaling=ParameterScaling.from_json(known["scaling"]),
-    )
-    member.check_read_as(known)
+    if known is not None:
+        member.check_read_as(known)
     return member
 
 
@@ -134,7 +139,12 @@ def _found_or_made(data: DataSettings, found: list[Path], notify: Tell, advance:
     return found
 
 
-def _check_identity(source: Source, known: Mapping[str, Any]) -> None:
+def check_identity(source: Source, known: Mapping[str, Any]) -> None:
+    """Make sure that a source is the one of a member's record.
+
+    Raises:
+        DataError: it is not.
+    """
     if source.identity() != known["identity"]:
         names = [Path(name).name for name in known["files"]]
         raise DataError(
@@ -203,36 +213,9 @@ def time_step(info: SourceInfo, data: DataSettings) -> float:
     return step * data.time_stride
 
 
-def chosen_splits(source: Source, settings: Settings) -> Splits:
-    """Trajectories by use, as the files declare or the seed draws; raises as `choose_splits`."""
-    data = settings.data
-    return choose_splits(
-        source,
-        val_fraction=data.val_fraction,
-        test_fraction=data.test_fraction,
-        seed=settings.seed,
-        exclude=data.exclude,
-        limit=data.trajectories,
-    )
-
-
 def memory_for_fields(settings: Settings) -> int:
     """Bytes of RAM that fields may take: an eighth of what is free, nothing under disk residency."""
     return 0 if settings.latent.residency == "disk" else available_memory().available_bytes // 8
-
-
-def _reader(source: Source, settings: Settings, frames: int, splits: Splits) -> StridedReader:
-    data = settings.data
-    return StridedReader(
-        source,
-        fields=[spec.name for spec in source.field_specs(data.fields)],
-        spatial_stride=data.spatial_stride,
-        time_stride=data.time_stride,
-        frames=frames,
-        rows=splits.all(),
-        memory=memory_for_fields(settings),
-        exclude=data.exclude,
-    )
 
 
 def _read_early(reader: StridedReader, splits: Splits) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ups_engine.config.data import DataSettings
 from ups_engine.data.sources.base import Source
 from ups_engine.discretisation.arrays import Int64
 from ups_engine.errors import DataError, SettingsError
@@ -74,32 +75,21 @@ def draw_splits(n: int, val_fraction: float, test_fraction: float, seed: int) ->
     return Splits(train=rest[n_val:], val=rest[:n_val], test=np.arange(n_test))
 
 
-def choose_splits(
-    source: Source,
-    *,
-    val_fraction: float,
-    test_fraction: float,
-    seed: int,
-    exclude: Sequence[int] = (),
-    limit: int | None = None,
-) -> Splits:
+def choose_splits(source: Source, data: DataSettings, seed: int) -> Splits:
     """Take the splits that the files declare, and draw those they do not from the training files.
 
     Draws are made within each set of files of equal PDE parameters, so that every parameter is trained and tested on.
 
     Args:
         source: one file or many.
-        val_fraction: share of drawn validation trajectories.
-        test_fraction: share of drawn test trajectories.
+        data: shares drawn, trajectories left out, and how many are used: the first, of several files in proportion.
         seed: decides the draw of validation trajectories.
-        exclude: trajectories left out.
-        limit: trajectories used, the first ones, of several files in proportion; None for all.
 
     Raises:
         SettingsError: an excluded trajectory that does not exist, or a limit above what there is.
         DataError: too few trajectories.
     """
-    groups = _limited(_groups(source, exclude), limit)
+    groups = _limited(_groups(source, data.exclude), data.trajectories)
     if len({split for split, _ in groups}) == 1:  # one split alone declares nothing: it is all there is
         groups = {(None, values): rows for (_, values), rows in groups.items()}
     declared = {name: _joined(rows for (split, _), rows in groups.items() if split == name) for name in SPLITS}
@@ -110,7 +100,7 @@ def choose_splits(
         pool = [_joined(pool)]
     train, val, test = [], [declared["val"]], [declared["test"]]
     for rows in pool:
-        drawn = draw_splits(len(rows), val_fraction, test_fraction, seed)
+        drawn = draw_splits(len(rows), data.val_fraction, data.test_fraction, seed)
         train.append(rows[drawn.train])
         (train if declared["val"].size else val).append(rows[drawn.val])
         (train if declared["test"].size else test).append(rows[drawn.test])

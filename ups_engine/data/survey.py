@@ -8,10 +8,10 @@ from typing import Any
 from ups_engine.config.schema import Settings
 from ups_engine.data.collection import recorded_members
 from ups_engine.data.generate import generated_info, generated_path, is_made_with
-from ups_engine.data.prepare import chosen_splits, find_files, time_step, used_frames
+from ups_engine.data.prepare import find_files, time_step, used_frames
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
-from ups_engine.data.splits import Splits, draw_splits
+from ups_engine.data.splits import Splits, choose_splits, draw_splits
 from ups_engine.discretisation import Discretisation, discretisation_of
 
 
@@ -53,7 +53,7 @@ def survey_data(settings: Settings, record: Mapping[str, Any] | None = None) -> 
     """Look ahead at the members of the collection that `prepare_data` would give for the same settings and record.
 
     Raises:
-        DataError: missing, unreadable, foreign, or too few trajectories.
+        DataError: missing, unreadable, foreign, too few trajectories, or other data than recorded.
         FormatError: the record is a newer UPS's.
         SettingsError: settings that do not go with the data.
     """
@@ -64,7 +64,10 @@ def survey_data(settings: Settings, record: Mapping[str, Any] | None = None) -> 
 def _survey(settings: Settings, known: Mapping[str, Any] | None) -> MemberSurvey:
     data = settings.data
     if files := find_files(data, known):
-        return survey_source(open_source(files), settings, known)
+        source = open_source(files)
+        if known is not None:
+            check_identity(source, known)
+        return survey_source(source, settings, known)
     path = generated_path(data.task, data)
     info = generated_info(data.task, data.generate, path)
     drawn = draw_splits(info.trajectories, data.val_fraction, data.test_fraction, settings.seed)
@@ -75,7 +78,7 @@ def _survey(settings: Settings, known: Mapping[str, Any] | None) -> MemberSurvey
 def survey_source(source: Source, settings: Settings, known: Mapping[str, Any] | None = None) -> MemberSurvey:
     """What opened files will be under the settings, and the member's record if there is one; raises likewise."""
     fields = source.field_specs(settings.data.fields)
-    splits = chosen_splits(source, settings) if known is None else Splits.from_json(known["splits"])
+    splits = choose_splits(source, settings.data, settings.seed) if known is None else Splits.from_json(known["splits"])
     return _told(source.info, fields, splits, settings, known, source=source)
 
 

@@ -1,14 +1,13 @@
 """How a field is laid out in space: one contract, with the regular grid as its first member."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from ups_engine.discretisation.base import Discretisation
 from ups_engine.discretisation.grid import RegularGrid
 from ups_engine.discretisation.sample import Sample
 from ups_engine.errors import DataError
 
-__all__ = ["DISCRETISATIONS", "Discretisation", "discretisation_from_json", "discretisation_of"]
+__all__ = ["DISCRETISATIONS", "Discretisation", "discretisation_of"]
 
 DISCRETISATIONS: Mapping[str, type[Discretisation]] = {kind.KIND: kind for kind in (RegularGrid,)}
 """By the kind of their samples."""
@@ -25,15 +24,6 @@ def discretisation_of(sample: Sample, spatial_stride: int = 1) -> Discretisation
         DataError: a sample of a kind that UPS does not read yet, or not what its kind asks for.
         SettingsError: a stride that does not go with it.
     """
-    return _of_kind(sample.kind).of(sample, spatial_stride)
-
-
-def discretisation_from_json(stored: Mapping[str, Any]) -> Discretisation:
-    """What `Discretisation.to_json` described."""
-    return _of_kind(stored["kind"]).from_json(stored)
-
-
-def _of_kind(kind: str) -> type[Discretisation]:
-    if kind not in DISCRETISATIONS:
-        raise DataError(f"UPS has no discretisation of kind {kind!r}", f"it reads {', '.join(DISCRETISATIONS)}")
-    return DISCRETISATIONS[kind]
+    if sample.kind not in DISCRETISATIONS:
+        raise DataError(f"UPS has no discretisation of kind {sample.kind!r}", f"it reads {', '.join(DISCRETISATIONS)}")
+    return DISCRETISATIONS[sample.kind].of(sample, spatial_stride)

@@ -26,17 +26,7 @@ _GHOSTS = 3
 def solve(
     initial: Float64, times: Float64, beta: float, advanced: Advanced = lambda trajectories: None
 ) -> Iterator[tuple[Int64, Float64]]:
-    """Solve for many trajectories.
-
-    Args:
-        initial: (n, X) states at times[0], on the centres of X equal cells of [0, 1].
-        times: (T,) rising times of the stored frames.
-        beta: speed, of either sign.
-        advanced: told of each frame.
-
-    Yields:
-        Row numbers (k,) of `initial` and their frames (k, T, X), block by block.
-    """
+    """Solve for many trajectories (n, X); see `Solver.solve`."""
     points = initial.shape[1]
     for rows in cache_blocks(initial):
         # a wave to the left is a wave to the right seen from behind

@@ -29,18 +29,7 @@ _GHOSTS = 2
 def solve(
     initial: Float64, times: Float64, nu: float, advanced: Advanced = lambda trajectories: None
 ) -> Iterator[tuple[Int64, Float64]]:
-    """Solve for many trajectories.
-
-    Args:
-        initial: (n, X) states at times[0], on the centres of X equal cells of [0, 1].
-        times: (T,) rising times of the stored frames.
-        nu: viscosity in PDEBench's convention.
-        advanced: told of each frame.
-
-    Yields:
-        Row numbers (k,) of `initial` and their frames (k, T, X), block by block. Each trajectory takes its own time
-        steps, so its frames do not depend on its companions, to the last bit.
-    """
+    """Solve for many trajectories (n, X), each in its own time steps; see `Solver.solve`."""
     for rows in cache_blocks(initial):
         block = _Block(initial[rows], nu / np.pi)
         frames = np.empty((len(rows), len(times), initial.shape[1]))
