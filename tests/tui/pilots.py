@@ -35,8 +35,8 @@ async def until(pilot: Pilot, condition: Callable[[], object], what: str = "", t
     while not condition():
         if time.monotonic() > end:
             raise TimeoutError(f"{what or condition} did not come true in {timeout} s:\n{text_of(pilot.app)}")
-        await asyncio.sleep(0.01)
-        await pilot.pause()
+        await pilot.pause(0.01)
+    await pilot.pause()
 
 
 async def goes_to(pilot: Pilot, key: str, name: str, *, settled: bool = True) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from pilots import goes_to, keys_of, make_app, piloted, text_of, toasts, top_of, until
 
-from ups_app.tui.actions import SCREENS
+from ups_app.tui.screens import SCREENS
 from ups_app.tui.widgets.confirm import Confirm
 
 
@@ -97,7 +97,7 @@ async def test_nothing_is_drawn_when_nothing_happens(finished, screen):
         display = app._display
         app._display = lambda screen, update: (drawn.append(update), display(screen, update))
         looks.clear()
-        app.set_interval(0.02, lambda: (looks.append(1), app._look()))
+        app.set_interval(0.02, lambda: (looks.append(1), app.look()))
         await until(pilot, lambda: len(looks) > 20)
         assert [update for update in drawn if update is not None] == []
 

@@ -31,7 +31,7 @@ def folder(tmp_path, monkeypatch):
     """A working folder without runs, and no settings from outside it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(launch, "_SETTLED", 3600.0)  # no preflight where it is not the point
+    monkeypatch.setattr(launch, "SETTLED", 3600.0)  # no preflight where it is not the point
     (tmp_path / "ups.toml").write_text(TINY)
     return tmp_path
 
@@ -222,7 +222,7 @@ async def test_reading_only_starts_nothing(folder):
 
 
 async def test_a_bad_preflight_is_explained_asked_about_mended_and_the_run_started_and_followed(folder, monkeypatch):
-    monkeypatch.setattr(launch, "_SETTLED", 0.1)
+    monkeypatch.setattr(launch, "SETTLED", 0.1)
     async with piloted(make_app(folder), (120, 40)) as pilot:
         screen = await launched(pilot)
         screen._put(Order(preset="smoke", data="/no/such.h5", name="first"))

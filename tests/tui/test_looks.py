@@ -5,24 +5,25 @@ from pilots import make_app, piloted, text_of, until
 from rich.cells import cell_len
 from rich.color import Color, ColorSystem
 
-from ups_app.tui.looks import STATES, THEMES, has_few_colours, plain, themes, wants_ascii
+from ups_app.terminal import shows_unicode
+from ups_app.tui.looks import STATES, THEMES, has_few_colours, plain, themes
 from ups_engine.config.schema import TuiSettings
 
 
 @pytest.mark.parametrize(
-    ("env", "wanted"),
+    ("env", "shown"),
     [
-        ({"LC_ALL": "C"}, True),
-        ({"LANG": "POSIX"}, True),
-        ({"LC_ALL": "C", "LANG": "en_GB.UTF-8"}, True),
-        ({"LANG": "de_DE.ISO-8859-1"}, True),
-        ({"LC_ALL": "", "LANG": "en_GB.UTF-8"}, False),
-        ({"LC_CTYPE": "C.utf8", "LANG": "C"}, False),
-        ({}, False),
+        ({"LC_ALL": "C"}, False),
+        ({"LANG": "POSIX"}, False),
+        ({"LC_ALL": "C", "LANG": "en_GB.UTF-8"}, False),
+        ({"LANG": "de_DE.ISO-8859-1"}, False),
+        ({"LC_ALL": "", "LANG": "en_GB.UTF-8"}, True),
+        ({"LC_CTYPE": "C.utf8", "LANG": "C"}, True),
+        ({}, True),
     ],
 )
-def test_a_locale_without_utf8_asks_for_ascii(env, wanted):
-    assert wants_ascii(env) is wanted
+def test_a_locale_without_utf8_asks_for_ascii(env, shown):
+    assert shows_unicode(env) is shown
 
 
 @pytest.mark.parametrize(
