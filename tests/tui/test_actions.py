@@ -11,7 +11,6 @@ from ups_app.tui.registry import all_actions, keymap, screen_class
 from ups_app.tui.screens import SCREENS
 from ups_engine.errors import SettingsError
 
-
 ACTIONS = dict.fromkeys(action for some in (*all_actions().values(), COMMON) for action in some)
 """Each once, in the order of the screens."""
 
@@ -30,7 +29,7 @@ def test_every_screen_can_do_its_actions_by_keys_that_carry_their_ids(screen):
     for action in kind.ACTIONS:
         assert callable(getattr(kind, f"action_{action.id}", None)), f"{screen} lacks {action.id}"
     assert {binding.id for binding in kind.BINDINGS} == {action.id for action in kind.ACTIONS}
-    assert kind.NAME == screen
+    assert screen == kind.NAME
 
 
 def test_the_application_can_do_what_all_screens_have():

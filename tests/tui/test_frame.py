@@ -107,8 +107,8 @@ async def test_another_run_is_followed_from_the_list(copied):
     app.root = copied.path.parent
     async with piloted(app) as pilot:
         await until(pilot, lambda: app.screen.settled)
-        watcher = app._watcher
+        before = app.view
         await pilot.press("enter")
         await until(pilot, lambda: app.current_mode == "dashboard" and app.view is not None)
         assert app.followed.path == copied.path
-        assert app._watcher is not watcher
+        assert app.view is not before

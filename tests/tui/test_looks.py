@@ -1,7 +1,7 @@
 """Themes, states, and terminals that can do less."""
 
 import pytest
-from pilots import make_app, piloted, text_of, until
+from pilots import make_app, piloted, strips_of, text_of, until
 from rich.cells import cell_len
 from rich.color import Color, ColorSystem
 
@@ -95,7 +95,7 @@ async def test_no_color_writes_no_colour_and_still_shows_the_cursor(finished, mo
     app = make_app(finished.path, finished.directory, screen="runs")
     async with piloted(app) as pilot:
         await until(pilot, lambda: app.screen.settled)
-        segments = [segment for strip in app.screen._compositor.render_strips() for segment in strip]
+        segments = [segment for strip in strips_of(app) for segment in strip]
         styles = [segment.style for segment in segments if segment.style is not None]
         assert all(style.color is None or style.color.is_default for style in styles)
         assert all(style.bgcolor is None or style.bgcolor.is_default for style in styles)

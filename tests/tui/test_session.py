@@ -74,7 +74,7 @@ class Desk:
         assert stage is None or stage in (event["data"].get("stage"), event["stage"])
         if refused:
             assert any(event["data"]["reason"] in toast for toast in toasts(self.app))
-        self.app.clear_notifications()
+        toasts(self.app).clear()
 
     async def highlights(self, stage):
         """Move to a stage."""
@@ -163,7 +163,7 @@ async def _launches(pilot):
 async def _comes_back(desk):
     await desk.pilot.press("r")
     await until(desk.pilot, lambda: "run tiny goes on" in toasts(desk.app), timeout=60)
-    desk.app.clear_notifications()
+    toasts(desk.app).clear()
     await desk.sees("running", "steady_prior")
     await desk.sees_loss_go_on()
 

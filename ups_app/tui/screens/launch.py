@@ -132,7 +132,7 @@ class LaunchScreen(UpsScreen):
         """Take a change back."""
         key = self.query_one(SettingsTable).highlighted
         if key in self.order.own:
-            self._put(self.order.without(key))
+            self.put(self.order.without(key))
 
     def action_check(self) -> None:
         """Look at data, disk, memory and GPU anew."""
@@ -183,7 +183,7 @@ class LaunchScreen(UpsScreen):
 
     @on(Editor.Changed)
     def _setting_changed(self, event: Editor.Changed) -> None:
-        self._put(self.order.having(event.key, event.text))
+        self.put(self.order.having(event.key, event.text))
         self._to_the_table()
 
     @on(Input.Changed, "Filter")
@@ -200,7 +200,7 @@ class LaunchScreen(UpsScreen):
         self._explain()
         self.refresh_keys()
 
-    def _put(self, order: Order) -> None:
+    def put(self, order: Order) -> None:
         """Go on with an order that does not come out of the form, and show it there."""
         self._take(order)
         with self.prevent(Input.Changed):  # what is being typed must never be written over
@@ -268,7 +268,7 @@ class LaunchScreen(UpsScreen):
         self.ups.follow(run)
         self.ups.go("dashboard")
         self._looked = 0.0  # the machine is no longer what it was
-        self._put(replace(self.order, name=""))  # the next run needs another
+        self.put(replace(self.order, name=""))  # the next run needs another
         self._draw()
 
     def _fill(self) -> None:
