@@ -19,7 +19,8 @@ _server.set_forkserver_preload(
     [
         "pytest",
         "ups_app.cli.main",
-        "ups_app.cli.progress",
+        "ups_app.cli.live",
+        "ups_app.tui.app",
         "ups_engine.config.layers",
         "ups_engine.pipeline.reopen",
         "torch._dynamo",
@@ -55,6 +56,11 @@ class Command:
     @property
     def running(self) -> bool:
         return self._process.is_alive()
+
+    @property
+    def said(self) -> str:
+        """What it has written to stderr so far."""
+        return self._streams[1].read_text() if self._streams[1].exists() else ""
 
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)

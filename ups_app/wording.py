@@ -4,8 +4,11 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ups_engine.runs.events import Event
+if TYPE_CHECKING:
+    from ups_engine.runs.directory import RunDirectory
+    from ups_engine.runs.events import Event
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 
@@ -15,9 +18,14 @@ def moment(when: float) -> str:
     return time.strftime("%b %d %H:%M", time.localtime(when))
 
 
-def figure(value: float | None, digits: int = 4) -> str:
+def figure(value: float | None, digits: int = 3) -> str:
     """A number to so many significant figures, a dash for none."""
     return "-" if value is None else f"{value:.{digits}g}"
+
+
+def words(command: str, stage: str | None = None) -> str:
+    """A command to a run as one says it, `skip stage operator`."""
+    return " ".join(filter(None, (command.replace("_", " "), stage)))
 
 
 def place(path: Path) -> str:
@@ -28,7 +36,12 @@ def place(path: Path) -> str:
     return str(path)
 
 
-def event_line(event: Event, when: str = "%H:%M:%S") -> str:
+def short_reference(run: "RunDirectory", root: Path) -> str:
+    """What a user types for a run: its name where that finds it among the runs under `root`, else its folder."""
+    return run.name if run.path == (root / run.name).absolute() else str(run.path)
+
+
+def event_line(event: "Event", when: str = "%H:%M:%S") -> str:
     """An event on one line: when, what, where, and its data.
 
     Args:
@@ -53,5 +66,5 @@ def printable(line: str) -> str:
 
 def _brief(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return figure(value, 4)
     return value if isinstance(value, str) else json.dumps(value)

@@ -78,7 +78,7 @@ def test_no_command_shows_the_help_on_stderr_and_exits_2():
 def run_with(monkeypatch, capsys, action, arguments=("act",)):
     """Run `main` over an app whose only command, `act`, does `action`; returns exit code, stdout, stderr."""
     app = typer.Typer(rich_markup_mode=None)
-    app.callback()(frame._global_options)
+    app.callback()(frame.global_options)
     app.command("act")(action)
     monkeypatch.setattr(frame, "app", app)
     with pytest.raises(SystemExit) as end:

@@ -2,9 +2,10 @@
 
 import pytest
 
-from ups_app.cli import progress
+from ups_app.cli import lines as module
+from ups_app.cli.lines import Lines, Warnings
 from ups_app.cli.live import LiveBar
-from ups_app.cli.progress import Lines, Warnings, choose_observer
+from ups_app.cli.progress import choose_observer
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def said(capsys):
 
 def test_steps_and_slow_work_are_told_once_in_an_interval(monkeypatch, said):
     now = 100.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
     lines = Lines(10.0)
     lines.event("stage_started", "operator", 0, 0, {"epochs": 5})
     for step in range(40):
@@ -105,7 +106,7 @@ def test_quiet_tells_warnings_only(said):
     ],
 )
 def test_a_bar_is_for_terminals_that_can_show_one(monkeypatch, terminal, term, plain, quiet, kind):
-    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: terminal)
     monkeypatch.setenv("TERM", term)
     assert type(choose_observer(plain=plain, quiet=quiet, interval=10.0)) is kind
 
@@ -119,7 +120,7 @@ def drawn(monkeypatch, capsys):
     def draw(columns, use):
         monkeypatch.setenv("COLUMNS", str(columns))
         clock = [100.0]
-        monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+        monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
         with LiveBar() as bar:
             use(bar, clock)
         text = capsys.readouterr().err

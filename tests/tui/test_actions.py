@@ -1,43 +1,44 @@
-"""The action table: one meaning a key, a method for every action, keys that can be moved."""
+"""What can be done: one meaning a key, a method for every action, keys that can be moved."""
 
-import importlib
 import re
 
 import pytest
 from pilots import goes_to, keys_of, make_app, piloted, text_of, toasts, until
 
-from ups_app.tui.actions import ACTIONS, SCREENS, actions_of, common_actions, key_name, keymap, named
+from ups_app.tui.actions import COMMON, GO, key_name
 from ups_app.tui.app import UpsApp
+from ups_app.tui.registry import all_actions, keymap, screen_class
+from ups_app.tui.screens import SCREENS
 from ups_engine.errors import SettingsError
 
-
-def screen_class(name):
-    return getattr(importlib.import_module(f"ups_app.tui.screens.{name}"), f"{name.capitalize()}Screen")
+ACTIONS = dict.fromkeys(action for some in (*all_actions().values(), COMMON) for action in some)
+"""Each once, in the order of the screens."""
 
 
 def test_ids_are_unique_and_no_key_means_two_things_on_a_screen():
     assert len({action.id for action in ACTIONS}) == len(ACTIONS)
     assert keymap([]) == {}
-    for screen in SCREENS:
-        keys = [key for action in (*actions_of(screen), *common_actions()) for key in action.key.split(",")]
+    for screen, own in all_actions().items():
+        keys = [key for action in (*own, *COMMON) for key in action.key.split(",")]
         assert len(keys) == len(set(keys)), screen
 
 
 @pytest.mark.parametrize("screen", SCREENS)
 def test_every_screen_can_do_its_actions_by_keys_that_carry_their_ids(screen):
     kind = screen_class(screen)
-    for action in actions_of(screen):
+    for action in kind.ACTIONS:
         assert callable(getattr(kind, f"action_{action.id}", None)), f"{screen} lacks {action.id}"
-    assert {binding.id for binding in kind.BINDINGS} == {action.id for action in actions_of(screen)}
+    assert {binding.id for binding in kind.BINDINGS} == {action.id for action in kind.ACTIONS}
+    assert screen == kind.NAME
 
 
 def test_the_application_can_do_what_all_screens_have():
-    for action in common_actions():
+    for action in COMMON:
         assert hasattr(UpsApp, f"action_{action.call.partition('(')[0]}")
 
 
 def test_what_changes_something_is_marked():
-    unmarked = {action.id for action in ACTIONS if action.screens and not action.changes}
+    unmarked = {action.id for action in ACTIONS if not action.changes}
     assert unmarked.isdisjoint(
         {"start", "pause", "skip", "finish", "park", "stop", "resume", "remove", "launch", "build"}
     )
@@ -80,7 +81,7 @@ async def test_a_moved_key_works_and_is_shown_everywhere(finished):
         await pilot.press("v")
         assert keys_of(app) != before
         await pilot.press("f1")
-        await until(pilot, lambda: re.search(rf"\bv  {named('source').text}", text_of(app)))
+        await until(pilot, lambda: re.search(r"\bv  turn between log.txt and events", text_of(app)))
 
 
 async def test_help_names_every_action(finished):
@@ -91,7 +92,7 @@ async def test_help_names_every_action(finished):
         await until(pilot, lambda: "everywhere" in text_of(app))
         shown = " ".join(text_of(app).split())
         for action in ACTIONS:
-            assert action.id.startswith("go_") or action.text in shown, action.id
+            assert action in GO or action.text in shown, action.id
         assert f"1 2 3 4 5 6 7 {', '.join(SCREENS)}" in shown
         await pilot.press("escape")
         await until(pilot, lambda: app.screen.NAME == "settings")

@@ -1,9 +1,10 @@
 """The cache screen over the caches of a real run: its state, deep checks, builds with progress, and cancelling them."""
 
+import asyncio
 import os
 
 import pytest
-from pilots import keys_of, make_app, piloted, text_of, until
+from pilots import is_there, keys_of, make_app, piloted, text_of, until
 
 from ups_app.cli.counter import Counter
 from ups_app.tui import process
@@ -37,7 +38,7 @@ def store(copied, monkeypatch):
 
 async def opened(pilot) -> CacheScreen:
     pilot.app.go("cache")
-    await until(pilot, lambda: isinstance(pilot.app.screen, CacheScreen) and pilot.app.screen._looked)
+    await until(pilot, lambda: is_there(pilot.app, "cache"))
     return pilot.app.screen
 
 
@@ -81,14 +82,16 @@ async def test_what_is_lost_is_shown_encoded_again_and_what_was_altered_is_found
         assert screen.copyable() == f"ups cache check {copied.path.name}"
 
 
-async def test_a_check_is_cancelled_with_its_process(copied, store):
-    async with piloted(make_app(copied.terminal.folder, copied.directory)) as pilot:
+async def test_a_check_is_cancelled_with_its_process(copied, store, monkeypatch):
+    app = make_app(copied.terminal.folder, copied.directory)
+    monkeypatch.setattr(app, "ups", process.ups)
+    async with piloted(app) as pilot:
         screen = await opened(pilot)
-        await until(pilot, lambda: process._under_way)
-        (group,) = process._under_way
+        await until(pilot, lambda: process.under_way)
+        (group,) = process.under_way
         await pilot.press("escape")
         await until(pilot, lambda: not running(group), "the end of the process")
-        assert work(screen) == "cancelled checking the cache" and not process._under_way
+        assert work(screen) == "cancelled checking the cache" and not process.under_way
         assert "c check" in keys_of(pilot.app) and "cancel" not in keys_of(pilot.app)
 
 
@@ -119,14 +122,19 @@ async def test_a_report_fits_every_size(tmp_path, monkeypatch, size):
 
 
 async def test_progress_as_the_command_prints_it_becomes_a_bar(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(CacheScreen, "action_refresh", lambda self: None)
     progress = Counter("train: encoded", 0.0)
     progress(0, 200)
     progress(100, 200)
     lines = capsys.readouterr().err.splitlines()
-    async with piloted(make_app(tmp_path)) as pilot:
+    app = make_app(tmp_path)
+
+    async def ups(*arguments, on_line):
+        on_line(lines[-1])
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(app, "ups", ups)
+    async with piloted(app) as pilot:
         screen = await opened(pilot)
-        screen._heard(lines[-1])
         await until(pilot, lambda: f"train: encoded {bar(0.5, 24)} 100/200, " in text_of(pilot.app))
         assert work(screen).endswith("left")
 
@@ -134,6 +142,6 @@ async def test_progress_as_the_command_prints_it_becomes_a_bar(tmp_path, monkeyp
 async def test_reading_only_builds_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(CacheScreen, "action_refresh", lambda self: None)
     async with piloted(make_app(tmp_path, read_only=True)) as pilot:
-        screen = await opened(pilot)
+        await opened(pilot)
         await pilot.press("b")
-        assert "build" not in keys_of(pilot.app) and screen._doing is None
+        assert "build" not in keys_of(pilot.app) and "cancel" not in keys_of(pilot.app)

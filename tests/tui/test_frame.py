@@ -3,7 +3,7 @@
 import pytest
 from pilots import goes_to, keys_of, make_app, piloted, text_of, toasts, top_of, until
 
-from ups_app.tui.actions import SCREENS
+from ups_app.tui.screens import SCREENS
 from ups_app.tui.widgets.confirm import Confirm
 
 
@@ -97,7 +97,7 @@ async def test_nothing_is_drawn_when_nothing_happens(finished, screen):
         display = app._display
         app._display = lambda screen, update: (drawn.append(update), display(screen, update))
         looks.clear()
-        app.set_interval(0.02, lambda: (looks.append(1), app._look()))
+        app.set_interval(0.02, lambda: (looks.append(1), app.look()))
         await until(pilot, lambda: len(looks) > 20)
         assert [update for update in drawn if update is not None] == []
 
@@ -107,8 +107,8 @@ async def test_another_run_is_followed_from_the_list(copied):
     app.root = copied.path.parent
     async with piloted(app) as pilot:
         await until(pilot, lambda: app.screen.settled)
-        watcher = app._watcher
+        before = app.view
         await pilot.press("enter")
         await until(pilot, lambda: app.current_mode == "dashboard" and app.view is not None)
         assert app.followed.path == copied.path
-        assert app._watcher is not watcher
+        assert app.view is not before

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 
 import pytest
-from pilots import keys_of, make_app, piloted, text_of, toasts, until
+from pilots import is_there, keys_of, make_app, piloted, text_of, toasts, until
 from textual.widgets import Button
 from tiny_run import TINY
 
@@ -14,7 +14,7 @@ from ups_app.tui.order import Order
 from ups_app.tui.screens import launch
 from ups_app.tui.screens.launch import LaunchScreen
 from ups_app.tui.widgets.editor import Editor
-from ups_app.tui.widgets.fields import Field, _completed
+from ups_app.tui.widgets.fields import Field, PathSuggester
 from ups_app.tui.widgets.settings_table import SettingsTable
 from ups_engine.config.paths import SETTINGS
 from ups_engine.config.schema import STAGES
@@ -31,15 +31,19 @@ def folder(tmp_path, monkeypatch):
     """A working folder without runs, and no settings from outside it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(launch, "_SETTLED", 3600.0)  # no preflight where it is not the point
+    monkeypatch.setattr(launch, "SETTLED", 3600.0)  # no preflight where it is not the point
     (tmp_path / "ups.toml").write_text(TINY)
     return tmp_path
 
 
 async def launched(pilot) -> LaunchScreen:
     pilot.app.go("launch")
-    await until(pilot, lambda: isinstance(pilot.app.screen, LaunchScreen) and pilot.app.screen._problem is None)
+    await until(pilot, lambda: is_there(pilot.app, "launch") and "looking at" not in status(pilot.app.screen))
     return pilot.app.screen
+
+
+def status(screen):
+    return screen.query_one("#status").content.plain
 
 
 async def typed(pilot, text):
@@ -53,7 +57,7 @@ def said(screen):
 def values(screen):
     """What the table shows: value and origin by path."""
     table = screen.query_one(SettingsTable)
-    return {key: (cells[2], cells[3]) for key, cells in ((k, [c.plain for c in v]) for k, v in table._drawn.items())}
+    return {key.value: tuple(cell.plain for cell in table.get_row(key)[2:]) for key in table.rows}
 
 
 def flat(app):
@@ -118,7 +122,7 @@ async def test_a_setting_is_checked_as_it_is_typed_taken_when_valid_marked_and_t
         await pilot.press("enter")
         await until(pilot, lambda: values(screen)["training.batch_size"] == ("32", "--set"))
         assert values(screen)["stages.operator.batch_size"] == ("32", "training, --set")
-        assert "●" in [cell.plain for cell in table._drawn["training.batch_size"]]
+        assert "●" in [cell.plain for cell in table.get_row("training.batch_size")]
         assert command(screen).endswith("--detach --set training.batch_size=32") and "undo" in keys_of(pilot.app)
         assert screen.focused is table
         await pilot.press("delete")
@@ -183,7 +187,6 @@ async def test_a_preset_changes_values_and_origins_and_a_clash_disables_the_star
         await pilot.press("p")
         await until(pilot, lambda: "Everything once, in seconds on a laptop" in text_of(pilot.app))
         await pilot.press("end", "enter")
-        await until(pilot, lambda: screen._problem is not None)
         await until(pilot, lambda: "✗ settings" in text_of(pilot.app) and "16 heads of even width" in flat(pilot.app))
         assert screen.query_one(Button).disabled
         assert "start run" not in keys_of(pilot.app)
@@ -192,7 +195,7 @@ async def test_a_preset_changes_values_and_origins_and_a_clash_disables_the_star
         screen.query_one(SettingsTable).highlight("models.operator.heads")
         await screen.run_action("undo")
         await until(pilot, lambda: values(screen)["models.operator.heads"] == ("2", "preset smoke"))
-        assert screen._problem is None and command(screen).endswith("--preset smoke")
+        assert not screen.query_one(Button).disabled and command(screen).endswith("--preset smoke")
 
 
 async def test_stages_are_turned_off_and_on_by_keys_and_mouse(folder):
@@ -209,7 +212,7 @@ async def test_stages_are_turned_off_and_on_by_keys_and_mouse(folder):
         for stage in STAGES:
             if stage not in screen.order.left_out:
                 choice.action_turn(stage)
-        await until(pilot, lambda: screen._problem == "every stage is left out")
+        await until(pilot, lambda: status(screen) == "every stage is left out")
         assert screen.query_one(Button).disabled
 
 
@@ -222,11 +225,11 @@ async def test_reading_only_starts_nothing(folder):
 
 
 async def test_a_bad_preflight_is_explained_asked_about_mended_and_the_run_started_and_followed(folder, monkeypatch):
-    monkeypatch.setattr(launch, "_SETTLED", 0.1)
+    monkeypatch.setattr(launch, "SETTLED", 0.1)
     async with piloted(make_app(folder), (120, 40)) as pilot:
         screen = await launched(pilot)
-        screen._put(Order(preset="smoke", data="/no/such.h5", name="first"))
-        await until(pilot, lambda: screen.settled and screen._verdicts is not None, timeout=60)
+        screen.put(Order(preset="smoke", data="/no/such.h5", name="first"))
+        await until(pilot, lambda: screen.settled and "not ready" in status(screen), timeout=60)
         assert flat(pilot.app).startswith("✗ data no such file or folder: /no/such.h5")
         assert "not ready: 1 of" in text_of(pilot.app)
         await pilot.press("ctrl+r")
@@ -249,14 +252,15 @@ async def test_a_bad_preflight_is_explained_asked_about_mended_and_the_run_start
         assert screen.order.name == "", "the next run needs another name"
 
 
-def test_a_path_is_completed_from_its_folder(folder):
+async def test_a_path_is_completed_from_its_folder(folder):
+    completed = PathSuggester().get_suggestion
     (folder / "files").mkdir()
     (folder / "files/burgers.h5").write_text("")
     (folder / "files/.hidden").write_text("")
-    assert _completed("fi") == "files/"
-    assert _completed("files/") == _completed("files/bu") == "files/burgers.h5"
-    assert _completed(f"{folder}/files/b") == f"{folder}/files/burgers.h5"
-    assert _completed("") is _completed("nothing") is _completed("no/such/") is None
+    for typed, whole in (("fi", "files/"), ("files/", "files/burgers.h5"), ("files/bu", "files/burgers.h5")):
+        assert await completed(typed) == whole
+    assert await completed(f"{folder}/files/b") == f"{folder}/files/burgers.h5"
+    assert [await completed(typed) for typed in ("", "nothing", "no/such/")] == [None] * 3
 
 
 def test_an_order_knows_its_command_and_its_settings():

@@ -2,6 +2,7 @@
 
 import pytest
 from pilots import goes_to, keys_of, make_app, piloted, text_of, until
+from recorded_runs import say
 from textual.widgets import Log
 
 from ups_app.tui.log_tail import LogTail
@@ -50,16 +51,17 @@ async def test_lines_are_filtered_as_one_types(logged):
 
 
 async def test_events_are_a_key_away_and_come_first_without_a_log(finished, logged):
+    say(logged.directory, "warning", message="here alone")
     app = make_app(logged.path, logged.directory, screen="log")
     async with piloted(app, size=(120, 30)) as pilot:
         await until(pilot, lambda: app.screen.settled)
         await pilot.press("t")
-        await until(pilot, lambda: "run_finished" in text_of(app))
+        await until(pilot, lambda: "run_finished" in text_of(app) and "here alone" in text_of(app))
         assert "t log.txt" in keys_of(app)
         assert "heartbeat " not in text_of(app)
         app.follow(finished.directory)
-        await until(pilot, lambda: app.screen._run == finished.directory or app.screen._run.path == finished.path)
-        await until(pilot, lambda: "run_finished" in text_of(app) and "events" in text_of(app))
+        await until(pilot, lambda: "run_finished" in text_of(app) and "here alone" not in text_of(app))
+        assert "events" in text_of(app)
         await goes_to(pilot, "6", "settings")
 
 

@@ -1,28 +1,29 @@
 """Themes, states, and terminals that can do less."""
 
 import pytest
-from pilots import make_app, piloted, text_of, until
+from pilots import make_app, piloted, strips_of, text_of, until
 from rich.cells import cell_len
 from rich.color import Color, ColorSystem
 
-from ups_app.tui.looks import STATES, THEMES, has_few_colours, plain, themes, wants_ascii
+from ups_app.terminal import shows_unicode
+from ups_app.tui.looks import STATES, THEMES, has_few_colours, plain, themes
 from ups_engine.config.schema import TuiSettings
 
 
 @pytest.mark.parametrize(
-    ("env", "wanted"),
+    ("env", "shown"),
     [
-        ({"LC_ALL": "C"}, True),
-        ({"LANG": "POSIX"}, True),
-        ({"LC_ALL": "C", "LANG": "en_GB.UTF-8"}, True),
-        ({"LANG": "de_DE.ISO-8859-1"}, True),
-        ({"LC_ALL": "", "LANG": "en_GB.UTF-8"}, False),
-        ({"LC_CTYPE": "C.utf8", "LANG": "C"}, False),
-        ({}, False),
+        ({"LC_ALL": "C"}, False),
+        ({"LANG": "POSIX"}, False),
+        ({"LC_ALL": "C", "LANG": "en_GB.UTF-8"}, False),
+        ({"LANG": "de_DE.ISO-8859-1"}, False),
+        ({"LC_ALL": "", "LANG": "en_GB.UTF-8"}, True),
+        ({"LC_CTYPE": "C.utf8", "LANG": "C"}, True),
+        ({}, True),
     ],
 )
-def test_a_locale_without_utf8_asks_for_ascii(env, wanted):
-    assert wants_ascii(env) is wanted
+def test_a_locale_without_utf8_asks_for_ascii(env, shown):
+    assert shows_unicode(env) is shown
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ async def test_no_color_writes_no_colour_and_still_shows_the_cursor(finished, mo
     app = make_app(finished.path, finished.directory, screen="runs")
     async with piloted(app) as pilot:
         await until(pilot, lambda: app.screen.settled)
-        segments = [segment for strip in app.screen._compositor.render_strips() for segment in strip]
+        segments = [segment for strip in strips_of(app) for segment in strip]
         styles = [segment.style for segment in segments if segment.style is not None]
         assert all(style.color is None or style.color.is_default for style in styles)
         assert all(style.bgcolor is None or style.bgcolor.is_default for style in styles)

@@ -16,8 +16,6 @@ from text_pictures import TextPicture, text_picture
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from ups_app.tui import app as app_module
-from ups_app.tui.screens import launch
 from ups_engine.runs.directory import RunDirectory
 
 SIZES = ((80, 24), (120, 40), (200, 60))
@@ -33,8 +31,6 @@ def folder(tmp_path, monkeypatch):
     place.mkdir(parents=True)
     (place / "ups.toml").write_text("[stages.operator]\nepochs = 60\n")
     monkeypatch.chdir(place)
-    for module, pause in ((launch, "_TYPING"), (launch, "_SETTLED"), (app_module, "_LOOKS_APART")):
-        monkeypatch.setattr(module, pause, 0.05)  # nothing is typed, and no run writes
     for name in ("NO_COLOR", "XDG_CONFIG_HOME", *(name for name in os.environ if name.startswith("UPS_"))):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pilots import goes_to, keys_of, make_app, piloted, text_of, until
+from pilots import goes_to, is_there, keys_of, make_app, piloted, text_of, until
 
 from ups_app.tui.widgets.field_picture import Choice, FieldPicture, scene
 from ups_app.tui.widgets.heat import LEVELS, SHADES, cells, levels, resized, shades
 from ups_app.tui.widgets.scores import ErrorByFrame, Scores
-from ups_app.tui.widgets.words import figure
+from ups_app.tui.widgets.words import short_figure
 from ups_engine.evaluation.examples import Examples
 
 
@@ -42,14 +42,13 @@ def planes(frames=5, trajectories=3, fields=2):
 
 
 async def results(pilot, app):
-    await until(pilot, lambda: app.view is not None)
-    await goes_to(pilot, "5", "results")
+    await until(pilot, lambda: is_there(app, "results") and app.screen.settled, "results settled")
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
 async def test_every_figure_of_the_report_is_in_the_table(finished, size):
     report = finished.evaluation()
-    app = make_app(finished.path.parent, finished.directory)
+    app = make_app(finished.path.parent, finished.directory, screen="results")
     async with piloted(app, size) as pilot:
         await results(pilot, app)
         lines = [line.plain for line in app.screen.query_one(Scores).lines]
@@ -62,7 +61,7 @@ async def test_every_figure_of_the_report_is_in_the_table(finished, size):
                 variant["one_step"]["nrmse"], rollout["nrmse"], rollout["nrmse"] / still, rollout["crmse"],
                 rollout["brmse"], bands["low"], bands["mid"], bands["high"],
             )  # fmt: skip
-            expected = [figure(np.nan if number is None else number, digits) for number in numbers]
+            expected = [short_figure(np.nan if number is None else number, digits) for number in numbers]
             for cell, wanted in zip(cells[1:9], expected, strict=True):
                 # a figure that would touch its neighbour has one digit less
                 assert cell == wanted or (len(wanted) >= 7 and float(cell) == pytest.approx(float(wanted), rel=0.5))
@@ -74,7 +73,7 @@ async def test_every_figure_of_the_report_is_in_the_table(finished, size):
 
 
 async def test_where_there_is_room_for_one_plot_a_key_turns_between_them(finished):
-    app = make_app(finished.path.parent, finished.directory)
+    app = make_app(finished.path.parent, finished.directory, screen="results")
     async with piloted(app, (80, 24)) as pilot:
         await results(pilot, app)
         assert "nRMSE by frame   a persistence   b operator" in text_of(app) and "c fields" in keys_of(app)
@@ -87,20 +86,20 @@ async def test_where_there_is_room_for_one_plot_a_key_turns_between_them(finishe
 
 async def test_the_pictures_have_numbers_and_a_single_trajectory_offers_no_other(finished):
     examples = Examples.read(finished.path / "reports/fields.npz")
-    app = make_app(finished.path.parent, finished.directory)
+    app = make_app(finished.path.parent, finished.directory, screen="results")
     async with piloted(app, (120, 40)) as pilot:
         await results(pilot, app)
         text = text_of(app)
         assert f"u, test trajectory {examples.trajectories[0]} (1/1)" in text and f"by {examples.variant}" in text
-        low, high = figure(float(examples.truth.min())), figure(float(examples.truth.max()))
-        most = figure(float(np.abs(examples.prediction - examples.truth).max()))
+        low, high = short_figure(float(examples.truth.min())), short_figure(float(examples.truth.max()))
+        most = short_figure(float(np.abs(examples.prediction - examples.truth).max()))
         assert text.count(f"{low} to {high}") == 2 and f"-{most} to {most}" in text
         assert "trajectory" not in keys_of(app) and "frame" not in keys_of(app)
 
 
 async def test_a_run_that_has_not_been_evaluated_says_so(copied):
     (copied.path / "reports/evaluation.json").unlink()
-    app = make_app(copied.path.parent, copied.directory)
+    app = make_app(copied.path.parent, copied.directory, screen="results")
     async with piloted(app, (80, 24)) as pilot:
         await results(pilot, app)
         assert "has not been evaluated yet" in words_of(app) and "`ups evaluate run`" in words_of(app)
@@ -111,7 +110,7 @@ async def test_an_evaluation_made_meanwhile_is_there_when_one_comes_back(copied)
     report = copied.path / "reports/evaluation.json"
     kept = report.read_bytes()
     report.unlink()
-    app = make_app(copied.path.parent, copied.directory)
+    app = make_app(copied.path.parent, copied.directory, screen="results")
     async with piloted(app, (80, 24)) as pilot:
         await results(pilot, app)
         await goes_to(pilot, "3", "dashboard")
@@ -122,7 +121,7 @@ async def test_an_evaluation_made_meanwhile_is_there_when_one_comes_back(copied)
 
 async def test_a_damaged_report_is_named_and_the_next_step_told(copied):
     (copied.path / "reports/evaluation.json").write_text('{"selected": ')
-    app = make_app(copied.path.parent, copied.directory)
+    app = make_app(copied.path.parent, copied.directory, screen="results")
     async with piloted(app, (80, 24)) as pilot:
         await results(pilot, app)
         await until(pilot, lambda: "is no evaluation report" in words_of(app))
@@ -135,7 +134,7 @@ async def test_a_report_without_fields_is_shown_without_pictures(copied, content
     fields.unlink()
     if content is not None:
         fields.write_bytes(content)
-    app = make_app(copied.path.parent, copied.directory)
+    app = make_app(copied.path.parent, copied.directory, screen="results")
     async with piloted(app, (120, 40)) as pilot:
         await results(pilot, app)
         assert "field examples" in words_of(app) and "`ups evaluate RUN` writes it anew" in words_of(app)
@@ -144,7 +143,7 @@ async def test_a_report_without_fields_is_shown_without_pictures(copied, content
 
 async def test_trajectories_fields_and_frames_of_planes_are_turned_through(copied):
     planes().write(copied.path / "reports/fields.npz")
-    app = make_app(copied.path.parent, copied.directory)
+    app = make_app(copied.path.parent, copied.directory, screen="results")
     async with piloted(app, (160, 50)) as pilot:
         await results(pilot, app)
         assert "density in kg/m3, test trajectory 40 (1/3)" in text_of(app)
@@ -164,7 +163,7 @@ async def test_trajectories_fields_and_frames_of_planes_are_turned_through(copie
 async def test_without_colours_or_unicode_pictures_are_shades(copied, monkeypatch, how):
     if how == "no colour":
         monkeypatch.setenv("NO_COLOR", "1")
-    app = make_app(copied.path.parent, copied.directory, ascii=how == "ascii")
+    app = make_app(copied.path.parent, copied.directory, screen="results", ascii=how == "ascii")
     async with piloted(app, (120, 40)) as pilot:
         await results(pilot, app)
         picture = app.screen.query_one(FieldPicture)
@@ -184,7 +183,7 @@ async def test_a_prediction_that_diverged_is_shown_as_far_as_it_goes(copied, asc
     report = copied.evaluation()
     report["variants"]["operator"]["rollout"]["nrmse_by_frame"][2:] = [None] * 3
     (copied.path / "reports/evaluation.json").write_text(json.dumps(report))
-    app = make_app(copied.path.parent, copied.directory, ascii=ascii_only)
+    app = make_app(copied.path.parent, copied.directory, screen="results", ascii=ascii_only)
     async with piloted(app, (120, 40)) as pilot:
         await results(pilot, app)
         picture = app.screen.query_one(FieldPicture)

@@ -107,7 +107,7 @@ async def test_a_run_is_removed_after_a_question_and_only_then(runs):
         await pilot.press("y")
         await until(pilot, lambda: any("failed is deleted" in toast for toast in toasts(app)), timeout=30)
         assert not (runs / "runs/failed").exists()
-        await until(pilot, lambda: "failed" not in [row for row, _ in app.screen.query_one(Table)._rows])
+        await until(pilot, lambda: "failed" not in [key.value for key in app.screen.query_one(Table).rows])
 
 
 async def test_the_folder_of_the_highlighted_run_is_copied(runs):

@@ -9,7 +9,7 @@ from pilots import goes_to, keys_of, make_app, piloted, text_of, toasts, top_of,
 from recorded_runs import BEFORE_FINISH, owned, recorded
 from tiny_run import TINY, read_events
 
-from ups_app.tui.actions import ACTIONS
+from ups_app.tui.registry import all_actions
 from ups_app.tui.screens import launch
 from ups_app.tui.widgets.stage_track import StageTrack
 from ups_engine.runs.directory import RunDirectory
@@ -23,7 +23,7 @@ SMALL, LARGE = (80, 24), (160, 50)
 def folder(tmp_path, monkeypatch):
     """A working folder; a run that a test leaves behind in it ends."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(launch, "_SETTLED", 3600.0)  # the checks are asked for by their key
+    monkeypatch.setattr(launch, "SETTLED", 3600.0)  # the checks are asked for by their key
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
     (tmp_path / "ups.toml").write_text(TINY + EPOCHS)
     yield tmp_path
@@ -74,7 +74,7 @@ class Desk:
         assert stage is None or stage in (event["data"].get("stage"), event["stage"])
         if refused:
             assert any(event["data"]["reason"] in toast for toast in toasts(self.app))
-        self.app.clear_notifications()
+        toasts(self.app).clear()
 
     async def highlights(self, stage):
         """Move to a stage."""
@@ -163,7 +163,7 @@ async def _launches(pilot):
 async def _comes_back(desk):
     await desk.pilot.press("r")
     await until(desk.pilot, lambda: "run tiny goes on" in toasts(desk.app), timeout=60)
-    desk.app.clear_notifications()
+    toasts(desk.app).clear()
     await desk.sees("running", "steady_prior")
     await desk.sees_loss_go_on()
 
@@ -185,8 +185,8 @@ async def test_reading_only_sends_nothing_and_offers_nothing(tmp_path):
         app = make_app(tmp_path, run, read_only=True)
         async with piloted(app, SMALL) as pilot:
             await until(pilot, lambda: "read-only" in top_of(app) and "running" in top_of(app))
-            for action in ACTIONS:
-                if action.changes and "dashboard" in action.screens:
+            for action in all_actions()["dashboard"]:
+                if action.changes:
                     await pilot.press(action.key)
                     app.command("stop")
             await until(pilot, lambda: toasts(app))

@@ -29,12 +29,12 @@ async def test_a_runs_settings_are_found_explained_and_copied(finished):
 
 async def test_every_value_and_origin_is_there(finished):
     app = make_app(finished.path, finished.directory, screen="settings")
-    async with piloted(app) as pilot:
+    async with piloted(app, size=(400, 24)) as pilot:
         await until(pilot, lambda: app.screen.settled)
-        origins = json.loads((finished.path / "origins.json").read_text())
-        assert {key: origin for key, (_, origin) in app.screen._entries.items()} == origins
-        assert app.screen._entries["data.generate.points"][0] == "32"
-        assert app.screen._entries["data.path"][0] == ""
+        table = app.screen.query_one(Table)
+        rows = {key.value: [cell.plain for cell in table.get_row(key)] for key in table.rows}
+        assert {key: row[2] for key, row in rows.items()} == json.loads((finished.path / "origins.json").read_text())
+        assert rows["data.generate.points"][1] == "32" and rows["data.path"][1] == "unset"
 
 
 async def test_without_a_run_they_are_those_of_the_folder(tmp_path):

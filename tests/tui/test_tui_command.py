@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ups_app.tui.actions import SCREENS
+from ups_app.tui.screens import SCREENS
 
 
 def test_it_needs_a_terminal_and_says_what_does_not(finished):

@@ -52,9 +52,9 @@ async def test_a_file_in_the_working_folder_does_not_pass_for_a_module(tmp_path,
 async def test_cancelling_ends_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     task = asyncio.create_task(ups("config", "show"))
-    while not process._under_way:
+    while not process.under_way:
         await asyncio.sleep(0.001)
-    pid = next(iter(process._under_way))
+    pid = next(iter(process.under_way))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -6,6 +6,7 @@ makes them anew; look at the difference before it is committed.
 
 from itertools import groupby
 
+from pilots import strips_of
 from rich.cells import cell_len
 from rich.style import Style
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
@@ -26,8 +27,7 @@ def text_picture(app: UpsApp) -> str:
     The lines of the screen; a legend of all styles; for every line, or every range of lines that are alike, its styles
     from the left, each with its number of cells.
     """
-    width, height = app.size
-    lines = [strip.crop(0, width) for strip in app.screen._compositor.render_strips()[:height]]
+    width, lines = app.size.width, strips_of(app)
     names: dict[str, str] = {}
     rows = []
     for line in lines:

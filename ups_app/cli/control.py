@@ -1,13 +1,13 @@
 """Commands of the group `ups runs` that change something: live control, going on with a run, removing one."""
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ups_app.cli.options import AsJson, Run, find_run, runs_root, short_reference, sure
+from ups_app.cli.options import AsJson, Run, find_run, runs_root, sure
 from ups_app.cli.output import error, notice, print_json
+from ups_app.wording import short_reference, words
 
 if TYPE_CHECKING:
     from ups_engine.runs.commands import CommandKind
@@ -176,7 +176,7 @@ def _launch(run: "RunDirectory", stage: str | None, as_json: bool) -> None:
     if as_json:
         print_json(_record(run, "resume", stage, None, "started", None) | {"pid": pid})
     else:
-        name = short_reference(run, Path(runs_root()))
+        name = short_reference(run, runs_root())
         notice(
             f"run {run.name} has nothing left to do"
             if pid is None
@@ -188,14 +188,11 @@ def _print_answer(run: "RunDirectory", answer: "Answer", as_json: bool) -> None:
     if as_json:
         print_json(_record(run, answer.command, answer.stage, answer.id, answer.outcome, answer.reason))
         return
-    words = _words(answer.command, answer.stage)
+    what = f"{run.name}: {words(answer.command, answer.stage)}"
     if answer.outcome == "done":
-        notice(f"{run.name}: {words}: done")
+        notice(f"{what}: done")
     else:
-        notice(
-            f"{run.name}: {words}: sent"
-            + (f"; {answer.reason}" if answer.reason else ", to be obeyed at its next step")
-        )
+        notice(f"{what}: sent" + (f"; {answer.reason}" if answer.reason else ", to be obeyed at its next step"))
 
 
 def _refuse(
@@ -210,7 +207,7 @@ def _refuse(
     if as_json:
         print_json(_record(run, kind, stage, identity, "refused", reason))
     else:
-        error(f"{run.name}: {_words(kind, stage)}: refused, {reason}", hint)
+        error(f"{run.name}: {words(kind, stage)}: refused, {reason}", hint)
     raise typer.Exit(REFUSED)
 
 
@@ -218,7 +215,3 @@ def _record(
     run: "RunDirectory", kind: str, stage: str | None, identity: str | None, outcome: str, reason: str | None
 ) -> dict[str, object]:
     return {"run": run.name, "command": kind, "stage": stage, "id": identity, "outcome": outcome, "reason": reason}
-
-
-def _words(kind: str, stage: str | None) -> str:
-    return kind.replace("_", " ") if stage is None else f"{kind.replace('_', ' ')} {stage}"

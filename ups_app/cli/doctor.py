@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from ups_app.cli.options import AsJson, Config, Preset, Set, resolve_settings
-from ups_app.cli.output import print_json, shows_unicode
+from ups_app.cli.output import print_json
+from ups_app.terminal import shows_unicode
 
 if TYPE_CHECKING:
     from ups_engine.preflight import Check

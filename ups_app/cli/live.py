@@ -6,8 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ups_app.cli.output import human_seconds, shows_unicode, wants_colour
-from ups_app.cli.progress import Lines, figure
+from ups_app.cli.lines import Lines
+from ups_app.cli.output import human_seconds
+from ups_app.terminal import shows_unicode, wants_colour
+from ups_app.wording import figure
 from ups_engine.runs.events import Kind
 
 DRAWS_APART = 0.2

@@ -46,7 +46,7 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _global_options(
+def global_options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
     ] = False,
@@ -54,7 +54,7 @@ def _global_options(
         bool, typer.Option("--debug", help="Show the traceback of an error; UPS_DEBUG=1 does the same.")
     ] = False,
 ) -> None:
-    pass
+    """Options of `ups` itself; their callbacks, and `main`, do what they ask."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -66,11 +66,6 @@ def find_run(reference: str) -> "RunDirectory":
     return RunDirectory.find(reference, runs_root())
 
 
-def short_reference(run: "RunDirectory", root: Path) -> str:
-    """What a user types for a run: its name where that finds it, else its folder."""
-    return run.name if run.path == (root / run.name).absolute() else str(run.path)
-
-
 def sure(question: str) -> bool:
     """Ask on stderr; whoever cannot answer has not agreed."""
     try:

@@ -1,10 +1,10 @@
 """What commands print: data on stdout, everything else on stderr."""
 
-import os
 import sys
 from collections.abc import Sequence
-from typing import TextIO, TypeAlias
+from typing import TypeAlias
 
+from ups_app.terminal import wants_colour
 from ups_engine.runs import strict_json
 
 Cell: TypeAlias = str | int | float | None
@@ -68,17 +68,6 @@ def human_seconds(seconds: float) -> str:
     if total < 86400:
         return f"{total // 3600} h {total % 3600 // 60:02d} min"
     return f"{total // 86400} d {total % 86400 // 3600:02d} h"
-
-
-def wants_colour(stream: TextIO) -> bool:
-    """Tell whether a stream is a terminal whose user has not asked for plain text."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def shows_unicode() -> bool:
-    """Tell whether the locale's character set is UTF-8; Python itself writes UTF-8 in the C locale too."""
-    named = next((os.environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if os.environ.get(name)), "utf8")
-    return "utf8" in named.lower().replace("-", "")
 
 
 def _is_numeric(column: Sequence[Cell]) -> bool:

@@ -1,12 +1,12 @@
 """What `ups train --dry-run` prints."""
 
-import os
 import shutil
 import sys
 import textwrap
 from typing import TYPE_CHECKING
 
 from ups_app.cli.output import print_json
+from ups_app.terminal import wants_colour
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ def print_preflight(preflight: "Preflight", as_json: bool) -> None:
 
 def print_checks(checks: "Sequence[Check]") -> None:
     """Print checks on stdout, each with its verdict, its name and its sentence."""
-    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    coloured = wants_colour(sys.stdout)
     width = shutil.get_terminal_size((100, 24)).columns
     names = max(len(check.name) for check in checks)
     margin = len("warning") + 2 + names + 2

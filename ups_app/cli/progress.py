@@ -1,21 +1,14 @@
-"""Progress of a run as plain lines, for a batch log; `live` has the form for a terminal."""
+"""How the progress of a run in the foreground is told."""
 
 import os
 import sys
-import time
-from collections.abc import Mapping
-from typing import Any, Self
 
-from ups_app.cli.output import human_seconds
-from ups_engine.pipeline.observer import Observer
-from ups_engine.runs.events import Kind
-
-SCORE = "val nRMSE"
-"""What every stage is judged by: a relative error in physical units, on the validation split."""
+from ups_app.cli.lines import Lines, Warnings
+from ups_app.cli.live import LiveBar
 
 
-def choose_observer(*, plain: bool, quiet: bool, interval: float) -> "Lines":
-    """How progress is told: nothing but warnings, a live bar on a terminal that can show one, else lines.
+def choose_observer(*, plain: bool, quiet: bool, interval: float) -> Lines:
+    """Choose how: nothing but warnings, a live bar on a terminal that can show one, else lines.
 
     Args:
         plain: lines even on a terminal.
@@ -26,149 +19,4 @@ def choose_observer(*, plain: bool, quiet: bool, interval: float) -> "Lines":
         return Warnings()
     if plain or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return Lines(interval)
-    from ups_app.cli.live import LiveBar
-
     return LiveBar()
-
-
-class Lines(Observer):
-    """Prints a line for everything worth one, on stderr, each with the time of day.
-
-    Args:
-        interval: seconds between lines of steps and of slow work; epochs and stages have lines of their own.
-    """
-
-    def __init__(self, interval: float = 10.0) -> None:
-        self._interval = interval
-        self._last = time.monotonic()
-        self.epochs = 0
-        """Of the stage."""
-        self.score: float | None = None
-        """Of the latest validation, until its epoch is told."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def event(
-        self, kind: Kind, stage: str | None, epoch: int | None, step: int | None, data: Mapping[str, Any]
-    ) -> None:
-        """See `Observer.event`."""
-        match kind:
-            case "stage_started":
-                self.epochs = data["epochs"]
-                length = "started" if stage == "evaluation" else f"{self.epochs} epoch{'s' if self.epochs != 1 else ''}"
-                begins = f", going on in epoch {(epoch or 0) + 1} after step {step}" if epoch or step else ""
-                self._print(f"{stage}: {length}{begins}")
-            case "step":
-                self._step(
-                    "  ".join([f"{self._place(stage, epoch)} {_step_place(epoch, step, data)}", *_figures(data)])
-                )
-            case "validation":
-                self.score = data["score"]
-            case "epoch":
-                self._print("  ".join([self._place(stage, epoch), *self._outcome(epoch or 0, data)]))
-                self.score = None
-            case "evaluation":
-                chosen = data["variants"][data["selected"]]["rollout"]["nrmse"]
-                nothing = data["variants"]["persistence"]["rollout"]["nrmse"]
-                self._print(
-                    f"{stage}: {data['selected']} selected, rollout nRMSE {figure(chosen)},"
-                    f" persistence {figure(nothing)}"
-                )
-            case "stage_finished":
-                best = "" if stage == "evaluation" else f", best {SCORE} {figure(data['best'])}"
-                why = f"; {data['reason']}" if data.get("reason") else ""
-                self._print(f"{stage}: done in {human_seconds(data['seconds'])}{best}{why}")
-            case "stage_skipped":
-                self._print(f"{stage}: skipped, {data['reason']}")
-            case "warning":
-                self._print(f"warning: {data['message']}")
-            case "command":
-                self._print(_command(data))
-            case "run_paused":
-                self._print("paused")
-            case "run_resumed" if data.get("after") == "pause":
-                self._print("going on after the pause")
-            case _:
-                pass
-
-    def notice(self, sentence: str) -> None:
-        """See `Observer.notice`."""
-        self._print(sentence)
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """See `Observer.progress`."""
-        self._step(f"{what}: {done}/{total}")
-
-    def _place(self, stage: str | None, epoch: int | None) -> str:
-        return f"{stage}: epoch {(epoch or 0) + 1}/{self.epochs}"
-
-    def _outcome(self, epoch: int, data: Mapping[str, Any]) -> list[str]:
-        """A finished epoch's loss, its score beside the best one, its rate, and how long the stage may still take."""
-        loss, *rest = _figures(data)
-        best = data.get("best")
-        parts = [loss]
-        if self.score is not None and self.score == best:
-            parts.append(f"{SCORE} {figure(best)} (best)")
-        elif self.score is not None:
-            parts.append(f"{SCORE} {figure(self.score)} (best {figure(best)})")
-        to_come = self.epochs - epoch - 1
-        if to_come > 0 and data.get("seconds"):
-            parts.append(f"{human_seconds(data['seconds'] / (epoch + 1) * to_come)} left")
-        return parts + rest
-
-    def _step(self, text: str) -> None:
-        if time.monotonic() - self._last >= self._interval:
-            self._print(text)
-
-    def _print(self, text: str) -> None:
-        self._last = time.monotonic()
-        print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-class Warnings(Lines):
-    """Prints warnings and nothing else."""
-
-    def __init__(self) -> None:
-        super().__init__(interval=float("inf"))
-
-    def event(
-        self, kind: Kind, stage: str | None, epoch: int | None, step: int | None, data: Mapping[str, Any]
-    ) -> None:
-        """See `Observer.event`."""
-        if kind == "warning":
-            super().event(kind, stage, epoch, step, data)
-
-    def notice(self, sentence: str) -> None:
-        """See `Observer.notice`."""
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """See `Observer.progress`."""
-
-
-def _step_place(epoch: int | None, step: int | None, data: Mapping[str, Any]) -> str:
-    """The step within its epoch, where the epoch's length is known, else within the stage."""
-    size = data.get("epoch_steps")
-    return f"step {step}" if not size or step is None else f"step {step - (epoch or 0) * size}/{size}"
-
-
-def _command(data: Mapping[str, Any]) -> str:
-    words = " ".join([data["command"].replace("_", " "), *([data["stage"]] if data.get("stage") else [])])
-    return f"asked to {words}: {data['outcome']}" + (f", {data['reason']}" if data.get("reason") else "")
-
-
-def _figures(data: Mapping[str, Any]) -> list[str]:
-    parts = [f"loss {figure(data.get('loss'))}"]
-    if data.get("lr") is not None:
-        parts.append(f"lr {figure(data['lr'])}")
-    if data.get("throughput"):
-        parts.append(f"{data['throughput']:,.0f} samples/s")
-    return parts
-
-
-def figure(value: float | None) -> str:
-    """A loss or a score in three figures."""
-    return "-" if value is None else f"{value:.3g}"

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ups_app.cli.options import Config, Preset, Set, resolve_settings, short_reference
+from ups_app.cli.options import Config, Preset, Set, resolve_settings
 from ups_app.cli.output import notice, print_json
+from ups_app.wording import short_reference
 
 if TYPE_CHECKING:
-    from ups_app.cli.progress import Lines
+    from ups_app.cli.lines import Lines
     from ups_engine.config.layers import ResolvedSettings
     from ups_engine.config.schema import Settings
     from ups_engine.runs.directory import RunDirectory

@@ -10,13 +10,14 @@ import typer
 
 from ups_app.cli.options import resolve_settings
 from ups_app.cli.output import notice
+from ups_app.terminal import shows_unicode
+from ups_app.tui.screens import ScreenName
 
 if TYPE_CHECKING:
     from ups_app.tui.app import UpsApp
     from ups_engine.runs.directory import RunDirectory
 
 _Theme = Literal["dark", "light", "high-contrast"]
-_Screen = Literal["runs", "launch", "dashboard", "cache", "results", "settings", "log"]
 
 
 def tui(
@@ -31,7 +32,9 @@ def tui(
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE.svg", help="Write a picture and leave; needs no terminal.")
     ] = None,
-    screen: Annotated[_Screen | None, typer.Option("--screen", help="The screen to begin with, or to picture.")] = None,
+    screen: Annotated[
+        ScreenName | None, typer.Option("--screen", help="The screen to begin with, or to picture.")
+    ] = None,
     size: Annotated[str, typer.Option("--size", metavar="COLUMNSxLINES", help="Of the picture.")] = "120x40",
 ) -> None:
     """Start, watch and control runs in the terminal.
@@ -49,10 +52,10 @@ def tui(
     if "TMUX" in os.environ:  # has 256 colours itself, although the TERM that it sets, screen, promises only 16
         os.environ.setdefault("TEXTUAL_COLOR_SYSTEM", "256")
     from ups_app.tui.app import UpsApp
-    from ups_app.tui.looks import has_few_colours, wants_ascii
+    from ups_app.tui.looks import has_few_colours
 
     chosen = resolved.settings.tui.ascii
-    plain = ascii_only or (wants_ascii() if chosen is None else chosen)
+    plain = ascii_only or (not shows_unicode() if chosen is None else chosen)
     few_colours = picture is None and has_few_colours()
     app = UpsApp(resolved, run, screen=screen, read_only=read_only, theme=theme, ascii=plain, few_colours=few_colours)
     if picture is None:
@@ -60,7 +63,7 @@ def tui(
     else:
         from ups_app.tui.picture import take_picture
 
-        _write(picture, take_picture(app, screen or ("runs" if run is None else "dashboard"), cells))
+        _write(picture, take_picture(app, cells))
 
 
 def _run(app: "UpsApp") -> None:

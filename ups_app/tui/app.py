@@ -1,38 +1,30 @@
-"""The application: which run is followed, which screen is in front, and what keys and commands do."""
+"""The application: its screens, its looks, and what keys do on all of them."""
 
 import asyncio
-import importlib
 import shlex
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any, ClassVar
 
-from textual.app import App
 from textual.filter import LineFilter, NoColor
 
-from ups_app.tui import actions, process
-from ups_app.tui.actions import SCREENS, common_actions
+from ups_app.tui import registry
+from ups_app.tui.actions import COMMON, bindings
 from ups_app.tui.commands import Actions
 from ups_app.tui.looks import PlainAscii, themes
-from ups_app.tui.messages import Answered, Unanswered
+from ups_app.tui.screens import SCREENS
 from ups_app.tui.screens.base import UpsScreen
 from ups_app.tui.screens.help import HelpScreen
-from ups_app.tui.widgets.confirm import Confirm
+from ups_app.tui.session import LOOKS_APART, Session
+from ups_app.wording import short_reference
 from ups_engine.config.layers import ResolvedSettings
-from ups_engine.errors import RunError
-from ups_engine.runs.commands import CommandKind
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.requests import LIVE, await_answer, request
-from ups_engine.runs.watch import RunView, Watcher
-
-_LOOKS_APART = 0.5  # seconds
-_PATIENCE = 60.0  # seconds for a run's answer
+from ups_engine.runs.requests import LIVE
 
 
-class UpsApp(App[None]):
+class UpsApp(Session):
     """`ups tui`.
 
     Args:
@@ -44,11 +36,14 @@ class UpsApp(App[None]):
         ascii: show nothing but ASCII.
         few_colours: the terminal has sixteen.
         clock: UNIX time; for pictures that do not change.
+
+    Raises:
+        SettingsError: `tui.keys` holds a mistake.
     """
 
     TITLE = "UPS"
     CSS_PATH = sorted((Path(__file__).parent / "styles").glob("*.tcss"))
-    BINDINGS: ClassVar[list[Any]] = actions.bindings(common_actions())
+    BINDINGS: ClassVar[list[Any]] = bindings(COMMON)
     COMMANDS: ClassVar[set[Any]] = {Actions}
     NOTIFICATION_TIMEOUT = 6
 
@@ -64,104 +59,32 @@ class UpsApp(App[None]):
         few_colours: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__()
-        self.resolved = resolved
-        self.root = Path(resolved.settings.runs.root)
-        self.followed: RunDirectory | None = None
-        self.read_only = read_only
-        self.clock = clock
-        self.keys = actions.keymap(resolved.settings.tui.keys)
+        super().__init__(resolved, registry.keymap(resolved.settings.tui.keys), read_only=read_only, clock=clock)
+        self.first_screen = screen or ("runs" if run is None else "dashboard")
         self.animation_level = "none"
-        self._first = run, screen
+        self._first_run = run
         self._own_loop: asyncio.AbstractEventLoop | None = None
-        self._watcher: Watcher | None = None
-        self._version: int | None = None
-        self._problem: str | None = None
         self._own_filters: list[LineFilter] = [PlainAscii()] if ascii else []
         for look in themes(few_colours=few_colours):
             self.register_theme(look)
         self.theme = theme or resolved.settings.tui.theme
         self.set_keymap(self.keys)
         for name in SCREENS:
-            self.add_mode(name, partial(_make_screen, name))
-
-    @property
-    def view(self) -> RunView | None:
-        """What is known of the followed run; None while it is read for the first time."""
-        return None if self._watcher is None else self._watcher.view
-
-    @property
-    def caught_up(self) -> bool:
-        """Whether the screens have been given what is known of the followed run."""
-        return self.followed is None or (self.view is not None and self.view.version == self._version)
+            self.add_mode(name, partial(registry.make_screen, name))
 
     def on_mount(self) -> None:
         """Begin: the followed run's dashboard, or the list of runs."""
         self._own_loop = asyncio.get_running_loop()
-        run, screen = self._first
-        if run is not None:
-            self.follow(run)
-        self.go(screen or ("runs" if run is None else "dashboard"))
-        self.set_interval(_LOOKS_APART, self._look)
+        if self._first_run is not None:
+            self.follow(self._first_run)
+        self.go(self.first_screen)
+        self.set_interval(LOOKS_APART, self.look)
 
-    def on_unmount(self) -> None:
-        """Stop reading and end the commands under way; runs go on."""
-        if self._watcher is not None:
-            self._watcher.close()
-        process.end_all()
-
-    def follow(self, run: RunDirectory) -> None:
-        """Follow another run from now on."""
-
-        if self._watcher is not None:
-            Thread(target=self._watcher.close, daemon=True).start()  # it may be in the middle of a long look
-        self.followed, self._version, self._problem = run, None, None
-        self._watcher = Watcher(run, clock=self.clock)
-        self._watcher.start()
-        self._deliver()
-
-    def go(self, name: str) -> None:
-        """Bring a screen to the front."""
-        self.switch_mode(name)
-
-    def command(self, kind: CommandKind, stage: str | None = None, *, run: RunDirectory | None = None) -> None:
-        """Send a command to a run, the followed one by default; toasts tell that it was sent and what became of it."""
-        run = run or self.followed
-        if self.read_only:
-            self.tell("this interface is read-only", problem=True)
-        elif run is None:
-            self.tell("no run is followed", problem=True)
-        else:
-            Thread(target=self._send, args=(run, kind, stage), name=f"command {kind}", daemon=True).start()
-
-    async def ups(self, *arguments: str, on_line: Callable[[str], None] | None = None) -> process.Done:
-        """Run an `ups` command beside the interface; see `process.ups`."""
-        return await process.ups(*arguments, on_line=on_line)
-
-    def confirm(self, question: str, then: Callable[[], object]) -> None:
-        """Ask before something is lost, and do it after a yes."""
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                then()
-
-        self.push_screen(Confirm(question), answered)
-
-    def tell(self, text: str, *, problem: bool = False) -> None:
-        """Show a toast; the text is taken as it is, without markup."""
-        self.notify(text, severity="warning" if problem else "information", markup=False)
-
-    def on_answered(self, message: Answered) -> None:
-        """Tell what became of a command."""
-        answer = message.answer
-        what = " ".join(filter(None, (answer.command.replace("_", " "), answer.stage)))
-        words = {"sent": "sent", "done": "done", "refused": "refused"}[answer.outcome]
-        reason = f": {answer.reason}" if answer.reason else ""
-        self.tell(f"{what} {words}{reason}", problem=answer.outcome == "refused")
-
-    def on_unanswered(self, message: Unanswered) -> None:
-        """Tell that nobody answered."""
-        self.tell(f"{message.what}: {message.reason}", problem=True)
+    def deliver(self) -> None:
+        """Hand what is known of the followed run to the screen in front, whatever lies over it."""
+        screen = self.screen_stack[0] if self.screen_stack else None
+        if isinstance(screen, UpsScreen):
+            screen.deliver()
 
     def get_line_filters(self) -> list[LineFilter]:
         """Add plain ASCII; under NO_COLOR take every colour away, not only the hue."""
@@ -196,7 +119,8 @@ class UpsApp(App[None]):
     def action_help(self) -> None:
         """Show every key."""
         if isinstance(self.screen, UpsScreen):
-            self.push_screen(HelpScreen(self.screen.NAME, self.keys, read_only=self.read_only))
+            actions = registry.all_actions()
+            self.push_screen(HelpScreen(self.screen.NAME, actions, self.keys, read_only=self.read_only))
 
     async def action_quit(self) -> None:
         """Leave."""
@@ -212,45 +136,8 @@ class UpsApp(App[None]):
         if self.followed is None:
             return None
         run, state = self.followed, None if self.view is None else self.view.state.state
-        name = run.name if run.path == (self.root / run.name).absolute() else str(run.path)
         sentence = f"{run.name} goes on" if state in LIVE else f"{run.name} is {state or 'where it was'}"
-        return f"{sentence}; come back with: ups tui {shlex.quote(name)}"
-
-    def _look(self) -> None:
-        """Hand on what is new; called twice a second."""
-        if self._watcher is None:
-            return
-        if self._watcher.problem != self._problem:
-            self._problem = self._watcher.problem
-            if self._problem is not None:
-                self.tell(self._problem, problem=True)
-        version = None if self.view is None else self.view.version
-        if version != self._version:
-            self._version = version
-            self._deliver()
-
-    def _deliver(self) -> None:
-        screen = self.screen_stack[0] if self.screen_stack else None
-        if isinstance(screen, UpsScreen):
-            screen.deliver()
-
-    def _send(self, run: RunDirectory, kind: CommandKind, stage: str | None) -> None:
-        """Send a command and wait for its answer; runs in a thread."""
-
-        try:
-            answer = request(run, kind, stage=stage)
-            self.post_message(Answered(run, answer))
-            if answer.outcome == "sent" and answer.reason is None:
-                self.post_message(Answered(run, await_answer(run, answer, _PATIENCE)))
-        except RunError as problem:
-            self.post_message(Unanswered(run, kind.replace("_", " "), problem.message))
+        return f"{sentence}; come back with: ups tui {shlex.quote(short_reference(run, self.root))}"
 
 
 _NO_COLOUR = NoColor()
-
-
-def _make_screen(name: str) -> UpsScreen:
-    """Import a screen when it is looked at for the first time."""
-    module = importlib.import_module(f"ups_app.tui.screens.{name}")
-    screen: UpsScreen = getattr(module, f"{name.capitalize()}Screen")()
-    return screen

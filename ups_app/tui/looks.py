@@ -100,12 +100,6 @@ def has_few_colours(env: Mapping[str, str] = os.environ) -> bool:
     return "TMUX" not in env and Console(force_terminal=True, _environ=env).color_system == "standard"
 
 
-def wants_ascii(env: Mapping[str, str] = os.environ) -> bool:
-    """Whether the locale names a character set that is not UTF-8."""
-    named = next((env[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if env.get(name)), "utf8")
-    return "utf8" not in named.lower().replace("-", "")
-
-
 class PlainAscii(LineFilter):
     """Writes every character that is not ASCII as one that is, of the same width."""
 

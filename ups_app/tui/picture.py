@@ -15,12 +15,11 @@ _PATIENCE = 120.0  # seconds; checking a cache may take long
 _LOOKS_APART = 0.02
 
 
-def take_picture(app: "UpsApp", screen: str, size: tuple[int, int]) -> str:
-    """Run the interface unseen until a screen shows all there is.
+def take_picture(app: "UpsApp", size: tuple[int, int]) -> str:
+    """Run the interface unseen until its first screen shows all there is.
 
     Args:
         app: not running yet.
-        screen: name of the screen.
         size: columns and lines.
 
     Returns:
@@ -32,9 +31,8 @@ def take_picture(app: "UpsApp", screen: str, size: tuple[int, int]) -> str:
     taken: list[str] = []
 
     async def pilot(pilot: "Pilot[object]") -> None:
-        app.go(screen)
         try:
-            await asyncio.wait_for(_rest(app, screen), _PATIENCE)
+            await asyncio.wait_for(_rest(app), _PATIENCE)
         except TimeoutError:
             app.exit()
             return
@@ -44,13 +42,13 @@ def take_picture(app: "UpsApp", screen: str, size: tuple[int, int]) -> str:
 
     app.run(headless=True, size=size, auto_pilot=pilot)
     if not taken:
-        raise RunError(f"the screen {screen} did not come to rest", "look at it in a terminal: ups tui")
+        raise RunError(f"the screen {app.first_screen} did not come to rest", "look at it in a terminal: ups tui")
     return taken[0]
 
 
-async def _rest(app: "UpsApp", screen: str) -> None:
+async def _rest(app: "UpsApp") -> None:
     while not (
-        app.current_mode == screen
+        app.current_mode == app.first_screen
         and isinstance(app.screen, UpsScreen)
         and app.screen.is_mounted
         and app.screen.settled

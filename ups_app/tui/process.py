@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-_under_way: set[int] = set()
+under_way: set[int] = set()
 """Process groups that end with the interface."""
 
 
@@ -54,12 +54,12 @@ async def ups(*arguments: str, on_line: Callable[[str], None] | None = None) -> 
         env={**os.environ, "NO_COLOR": "1"},
     )
     group = transport.get_pid()
-    _under_way.add(group)
+    under_way.add(group)
     try:
         await listener.ended
         return Done(transport.get_returncode() or 0, listener.text(1), listener.text(2))
     finally:
-        _under_way.discard(group)
+        under_way.discard(group)
         if transport.get_returncode() is None:
             _end(group)
         transport.close()
@@ -67,7 +67,7 @@ async def ups(*arguments: str, on_line: Callable[[str], None] | None = None) -> 
 
 def end_all() -> None:
     """End the commands under way; safe in a signal handler."""
-    for group in tuple(_under_way):
+    for group in tuple(under_way):
         _end(group)
 
 

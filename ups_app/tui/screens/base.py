@@ -1,6 +1,6 @@
-"""What all screens share: the bars, the bindings out of the action table, and the hook that gets the latest view."""
+"""What all screens share: the bars, the bindings of their actions, and the hook that gets the latest view."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -8,29 +8,41 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from ups_app.tui.actions import Action, actions_of, bindings, common_actions, named
+from ups_app.tui.actions import COMMON, Action, bindings, key_name
+from ups_app.tui.session import Session
 from ups_app.tui.widgets.bars import KeyBar, TopBar
 from ups_engine.runs.watch import RunView
 
-if TYPE_CHECKING:
-    from ups_app.tui.app import UpsApp
-
 
 class UpsScreen(Screen[None]):
-    """A main screen. It gives `body` and `show`, and an `action_<id>` for each of its actions in the table."""
+    """A main screen. It gives `body` and `show`, and an `action_<id>` for each of its `ACTIONS`."""
 
-    NAME: ClassVar[str] = ""
+    NAME: ClassVar[str]
+    """That of its module."""
+    ACTIONS: ClassVar[tuple[Action, ...]] = ()
+    """What can be done on it beside what every screen has, in the order of footer, palette and help."""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-huge")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
 
     def __init_subclass__(cls, **options: Any) -> None:
-        cls.BINDINGS = bindings(actions_of(cls.NAME))  # type: ignore[assignment]
+        cls.NAME = cls.__module__.rpartition(".")[2]
+        cls.BINDINGS = bindings(cls.ACTIONS)  # type: ignore[assignment]
         super().__init_subclass__(**options)
 
     @property
-    def ups(self) -> "UpsApp":
+    def ups(self) -> Session:
         """The application, with its type."""
-        return cast("UpsApp", self.app)
+        return cast(Session, self.app)
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """All that can be done here."""
+        return (*self.ACTIONS, *COMMON)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The names of the keys of these actions by their ids, as the user has set them."""
+        return {action.id: key_name(self.ups.keys.get(action.id, action.key)) for action in self.actions}
 
     def compose(self) -> ComposeResult:
         """The frame around the body."""
@@ -83,10 +95,10 @@ class UpsScreen(Screen[None]):
         """Draw the key bar again; call it when a label has changed."""
         offered = [
             (action, label)
-            for action in (*actions_of(self.NAME), *common_actions())
+            for action in self.actions
             if (label := self.label(action)) and self.check_action(action.id, ())
         ]
-        self.query_one(KeyBar).tell(offered, self.ups.keys)
+        self.query_one(KeyBar).tell(offered, self.keys)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Tell of work beside the interface that broke down; it does not end the interface."""
@@ -95,15 +107,12 @@ class UpsScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide what --read-only forbids."""
-        try:
-            return not (self.ups.read_only and named(action).changes)
-        except KeyError:
-            return True
+        return not (self.ups.read_only and any(own.id == action and own.changes for own in self.ACTIONS))
 
     async def action_act(self, identity: str) -> None:
-        """Do an action of the table, as its key would."""
-        action = named(identity)
-        await (self if action.screens else self.app).run_action(action.call)
+        """Do an action, as its key would."""
+        action = next(action for action in self.actions if action.id == identity)
+        await (self if action in self.ACTIONS else self.app).run_action(action.call)
 
     def action_copy(self) -> None:
         """Copy the highlighted value to the clipboard of the terminal's own machine."""

@@ -16,23 +16,30 @@ from ups_app.tui.screens.base import UpsScreen
 from ups_app.tui.widgets.cache_report import CacheReport
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.words import bar
+from ups_app.wording import short_reference
 from ups_engine.runs.requests import LIVE
 
 if TYPE_CHECKING:
     from ups_engine.runs.directory import RunDirectory
     from ups_engine.runs.watch import RunView
 
+_WORK = (
+    Action("refresh", "c", "check", "check the cache"),
+    Action("deep", "d", "deep check", "check the cache and read every checksum"),
+    Action("build", "b", "build", "encode what is missing in the cache", True),
+    Action("repair", "r", "repair", "read every checksum and encode again what is damaged", True),
+)
+CANCEL = Action("cancel", "escape", "cancel", "end the check or the build under way; a build goes on later")
 _PROGRESS = re.compile(r"(?P<what>.+?) (?P<done>\d+)/(?P<total>\d+), (?P<rest>.+)")
 _BAR = 24  # cells
 _ENCODING = {"build": "encoding what is missing", "repair": "mending what is damaged"}
 _INTERVAL = "--interval=1"
-_ONE_AT_A_TIME = frozenset({"cancel", "refresh", "deep", "build", "repair"})
 
 
 class CacheScreen(UpsScreen):
     """What `ups cache check` says; `ups cache build` and `repair` with their progress."""
 
-    NAME = "cache"
+    ACTIONS = (*_WORK, CANCEL)
     AUTO_FOCUS = "#page"
 
     def __init__(self) -> None:
@@ -75,7 +82,7 @@ class CacheScreen(UpsScreen):
 
     def label(self, action: Action) -> str:
         """Offer what goes together: one command at a time."""
-        if (action.id == "cancel") != (self._doing is not None) and action.id in _ONE_AT_A_TIME:
+        if action in self.ACTIONS and (action is CANCEL) != (self._doing is not None):
             return ""
         return action.label
 
@@ -106,7 +113,7 @@ class CacheScreen(UpsScreen):
         run = self._shown
         if run is None:
             return ()
-        return (run.name if run.path == (self.ups.root / run.name).absolute() else str(run.path),)
+        return (short_reference(run, self.ups.root),)
 
     def _begin(self, doing: str, command: str, *options: str) -> None:
         self._doing = doing

@@ -2,14 +2,35 @@
 
 from collections.abc import Callable
 
-from ups_app.tui.actions import Action, named
+from ups_app.tui.actions import Action
 from ups_app.tui.screens.base import UpsScreen
 from ups_engine.runs.commands import CommandKind
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.requests import LIVE
 from ups_engine.runs.state import RunState
 
-_LIVE_ONLY = ("pause", "skip", "finish", "park", "stop")
+PAUSE = Action("pause", "p", "pause", "pause the run, or go on after a pause", True)
+SKIP = Action(
+    "skip",
+    "s",
+    "skip",
+    "leave out the highlighted stage",
+    True,
+    "Skip {stage} while it is running? What it has trained is lost.",
+)
+FINISH = Action(
+    "finish",
+    "f",
+    "finish",
+    "end the running stage now, with its best weights",
+    True,
+    "Finish {stage} now? Its best weights are kept, its remaining epochs are not trained.",
+)
+PARK = Action("park", "k", "park", "save, free the GPU and leave; resume goes on later", True)
+STOP = Action("stop", "x", "stop", "save and stop the run; resume goes on later", True)
+RESUME = Action("resume", "r", "resume", "go on with a run that is parked, stopped, failed or lost", True)
+_LIVE_ONLY = (PAUSE, SKIP, FINISH, PARK, STOP)
+COMMANDS = (*_LIVE_ONLY, RESUME)
 
 
 class RunCommands(UpsScreen):
@@ -28,11 +49,11 @@ class RunCommands(UpsScreen):
         """Offer what the run's state allows."""
         target = self.target()
         state = None if target is None else target[1].state
-        if action.id in _LIVE_ONLY and state not in LIVE:
+        if action in _LIVE_ONLY and state not in LIVE:
             return ""
-        if action.id == "pause" and state == "paused":
+        if action is PAUSE and state == "paused":
             return "go on"
-        if action.id == "resume" and (state is None or state in (*LIVE, "finished")):
+        if action is RESUME and (state is None or state in (*LIVE, "finished")):
             return ""
         return action.label
 
@@ -49,7 +70,7 @@ class RunCommands(UpsScreen):
             return
         running = target[1].stage if target[1].state in LIVE else None
         if running is not None and stage in (None, running):
-            self._ask("skip", running, lambda: self._command("skip_stage", running))
+            self._ask(SKIP, running, lambda: self._command("skip_stage", running))
         else:
             self._command("skip_stage", stage)
 
@@ -58,7 +79,7 @@ class RunCommands(UpsScreen):
         target = self.target()
         if target is not None and target[1].stage is not None and target[1].state in LIVE:
             running = target[1].stage
-            self._ask("finish", running, lambda: self._command("finish_stage", running))
+            self._ask(FINISH, running, lambda: self._command("finish_stage", running))
         else:
             self._command("finish_stage")
 
@@ -112,7 +133,6 @@ class RunCommands(UpsScreen):
         else:
             self.ups.command(kind, stage, run=target[0])
 
-    def _ask(self, identity: str, stage: str, then: Callable[[], None]) -> None:
-        question = named(identity).loses
-        assert question is not None
-        self.ups.confirm(question.format(stage=stage), then)
+    def _ask(self, action: Action, stage: str, then: Callable[[], None]) -> None:
+        assert action.loses is not None
+        self.ups.confirm(action.loses.format(stage=stage), then)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 
-from ups_app.tui.actions import ACTIONS, Action, key_name
-from ups_app.tui.screens.commanding import RunCommands
+from ups_app.tui.actions import Action
+from ups_app.tui.screens.commanding import COMMANDS, RunCommands
 from ups_app.tui.widgets.banner import Banner
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.loss_chart import KINDS, Charted, Kind, LossChart
@@ -19,13 +19,24 @@ if TYPE_CHECKING:
     from ups_engine.runs.progress import StageState
     from ups_engine.runs.watch import Curve, RunView
 
-_NO_RUN = "No run is followed. 1 lists the runs there are, 2 starts a new one."
+CURVE = Action("curve", "c", "curve", "turn between loss, its parts, learning rate, gradient, speed")
 
 
 class DashboardScreen(RunCommands):
     """Stages, curves, figures and machine, arranged by the size of the terminal."""
 
-    NAME = "dashboard"
+    ACTIONS = (
+        Action("start", "enter", "start", "start the highlighted stage, or resume a run that is down", True),
+        *COMMANDS,
+        Action("stage_before", "left,up,left_square_bracket", "", "highlight the stage before"),
+        Action(
+            "stage_after",
+            "right,down,right_square_bracket",
+            "stage",
+            "highlight the next stage; its curves are shown",
+        ),
+        CURVE,
+    )
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-short"), (30, "-tall")]  # noqa: RUF012
     """Below the second there is no room for a chart."""
 
@@ -38,7 +49,8 @@ class DashboardScreen(RunCommands):
     def body(self) -> ComposeResult:
         """Everything; which of it is shown where is for the style sheet."""
         yield Banner()
-        yield Line(_NO_RUN, id="no-run")
+        runs, launch = self.keys["go_runs"], self.keys["go_launch"]
+        yield Line(f"No run is followed. {runs} lists the runs there are, {launch} starts a new one.", id="no-run")
         with Container(id="dashboard"):
             with Vertical(id="course"):
                 yield StageTrack()
@@ -62,7 +74,7 @@ class DashboardScreen(RunCommands):
         self.query_one("#dashboard").display = followed is not None
         if (path := None if followed is None else str(followed.path)) != self._run:
             self._run, self._chosen = path, None
-        self.query_one(Banner).tell(None if view is None else view.state, self._keys(), read_only=self.ups.read_only)
+        self.query_one(Banner).tell(None if view is None else view.state, self.keys, read_only=self.ups.read_only)
         if view is not None:
             self._show_stages(view)
             self._show_curves(view)
@@ -78,7 +90,7 @@ class DashboardScreen(RunCommands):
 
     def label(self, action: Action) -> str:
         """All kinds of curves are on the screen at once when it is large."""
-        if action.id == "curve" and self.has_class("-huge") and self.has_class("-tall"):
+        if action is CURVE and self.has_class("-huge") and self.has_class("-tall"):
             return ""
         return super().label(action)
 
@@ -118,11 +130,6 @@ class DashboardScreen(RunCommands):
         view = self.ups.view
         self._chosen = None if view is not None and stage == view.state.stage else stage
         self.show(view)
-
-    def _keys(self) -> dict[str, str]:
-        """Names of keys by action, as the user has set them."""
-        names = {action.id: key_name(self.ups.keys.get(action.id, action.key)) for action in ACTIONS}
-        return names | {"results": names["go_results"]}
 
     def _show_stages(self, view: "RunView") -> None:
         shown, current = _shown(view, self._chosen), view.state.stage

@@ -1,5 +1,6 @@
-"""Every key, made from the table of actions."""
+"""Every key, made from the actions of all screens."""
 
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -8,7 +9,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 
-from ups_app.tui.actions import ACTIONS, SCREENS, Action, key_name
+from ups_app.tui.actions import COMMON, GO, Action, key_name
 from ups_app.tui.widgets.line import Line
 
 
@@ -17,17 +18,22 @@ class HelpScreen(ModalScreen[None]):
 
     Args:
         here: the screen in front.
+        actions: of every screen, by its name.
         keys: what the user has remapped.
         read_only: leave out what changes anything.
     """
 
     BINDINGS: ClassVar = [Binding("escape,q,question_mark,enter", "dismiss", "close")]
 
-    def __init__(self, here: str, keys: dict[str, str], *, read_only: bool) -> None:
+    def __init__(
+        self, here: str, actions: Mapping[str, Iterable[Action]], keys: Mapping[str, str], *, read_only: bool
+    ) -> None:
         super().__init__()
         self._here = here
+        self._actions = {
+            name: [action for action in own if not (read_only and action.changes)] for name, own in actions.items()
+        }
         self._keys = keys
-        self._offered = [action for action in ACTIONS if not (read_only and action.changes)]
 
     def compose(self) -> ComposeResult:
         """The groups under each other."""
@@ -35,23 +41,24 @@ class HelpScreen(ModalScreen[None]):
             yield Line(Content("\n\n").join(self._groups()))
 
     def _groups(self) -> list[Content]:
-        here = [action for action in self._offered if self._here in action.screens]
-        everywhere = [action for action in self._offered if not action.screens and not action.id.startswith("go_")]
-        others = [name for name in SCREENS if name != self._here]
+        here = self._actions[self._here]
+        everywhere = [action for action in COMMON if action not in GO]
         groups = [
             self._group(f"{self._here}, the screen in front", here),
             Content("\n").join([self._group("everywhere", everywhere), self._digits()]),
+            *(
+                self._group(name, [action for action in own if action not in here])
+                for name, own in self._actions.items()
+                if name != self._here
+            ),
+            _HANDS,
         ]
-        for name in others:
-            rest = [action for action in self._offered if name in action.screens and self._here not in action.screens]
-            groups.append(self._group(name, rest))
-        groups.append(_HANDS)
         return [group for group in groups if group.plain]
 
     def _digits(self) -> Content:
         """The keys of all screens on one line."""
-        keys = " ".join(self._key(action) for action in self._offered if action.id.startswith("go_"))
-        return Content.from_markup("[b]$keys  [/]$names", keys=f"{keys:>8}", names=", ".join(SCREENS))
+        keys = " ".join(map(self._key, GO))
+        return Content.from_markup("[b]$keys  [/]$names", keys=f"{keys:>8}", names=", ".join(self._actions))
 
     def _key(self, action: Action) -> str:
         return key_name(self._keys.get(action.id, action.key))

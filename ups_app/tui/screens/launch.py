@@ -12,35 +12,46 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import DataTable, Input, Select
 
-from ups_app.tui.actions import Action
+from ups_app.tui.actions import FILTER, Action
 from ups_app.tui.order import Order
 from ups_app.tui.screens.base import UpsScreen
 from ups_app.tui.widgets.editor import Editor
 from ups_app.tui.widgets.fields import Field, PathSuggester
 from ups_app.tui.widgets.filter import Filter
 from ups_app.tui.widgets.line import Line
-from ups_app.tui.widgets.outcome import Outcome
 from ups_app.tui.widgets.settings_table import SettingsTable
 from ups_app.tui.widgets.stage_choice import StageChoice
+from ups_app.tui.widgets.start import StartPanel
 from ups_app.tui.widgets.verdicts import Verdict, verdicts_of
 from ups_engine.config.layers import load_settings, presets
 from ups_engine.config.schema import STAGES
 from ups_engine.errors import SettingsError
+from ups_engine.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
+    from textual.widget import Widget
     from textual.worker import Worker
 
     from ups_engine.config.layers import ResolvedSettings
 
-_TYPING = 0.15  # s without a change after which the settings are looked at
-_SETTLED = 0.8  # s without a change after which a preflight is worth a process
+LAUNCH = Action("launch", "ctrl+r", "start run", "start the run", True)
+UNDO = Action("undo", "delete", "undo", "take the change of the highlighted setting back")
+TYPING = 0.15  # s without a change after which the settings are looked at
+SETTLED = 0.8  # s without a change after which a preflight is worth a process
 _OLD = 60.0  # s after which the machine may have changed
 
 
 class LaunchScreen(UpsScreen):
     """A form, all settings to be changed, a preflight that follows every change, and the start."""
 
-    NAME = "launch"
+    ACTIONS = (
+        Action("check", "c", "check", "check data, disk, memory and GPU for these settings"),
+        LAUNCH,
+        Action("preset", "p", "preset", "choose a preset"),
+        Action("edit", "e", "edit", "change the highlighted setting, or any KEY=VALUE"),
+        UNDO,
+        FILTER,
+    )
     AUTO_FOCUS = "#settings"
 
     def __init__(self) -> None:
@@ -64,27 +75,16 @@ class LaunchScreen(UpsScreen):
         """The form and the settings; beside or under them the preflight and the start."""
         named = [("none: the built-in defaults", "")]
         named += [(f"{preset.name}: {preset.summary}", preset.name) for preset in presets()]
+        data = "file, folder or pattern; empty: files of the task, else made by UPS"
         with Vertical(id="form"):
-            with Horizontal(classes="field"):
-                yield Line("preset")
-                yield Select(named, id="preset", value="", allow_blank=False, compact=True)
-            with Horizontal(classes="field"):
-                yield Line("data")
-                yield Field(
-                    placeholder="file, folder or pattern; empty: files of the task, else made by UPS",
-                    id="data",
-                    suggester=PathSuggester(),
-                )
-            with Horizontal(classes="field"):
-                yield Line("name")
-                yield Field(placeholder="of the run; empty: task and time", id="name")
-            with Horizontal(classes="field"):
-                yield Line("stages")
-                yield StageChoice(id="stages")
+            yield _line("preset", Select(named, id="preset", value="", allow_blank=False, compact=True))
+            yield _line("data", Field(placeholder=data, id="data", suggester=PathSuggester()))
+            yield _line("name", Field(placeholder="of the run; empty: task and time", id="name"))
+            yield _line("stages", StageChoice(id="stages"))
             yield Filter()
             yield SettingsTable(id="settings")
             yield Editor(self._mistake_in, id="editor")
-        yield Outcome(id="outcome")
+        yield StartPanel()
 
     def on_mount(self) -> None:
         """Look at the settings as they are."""
@@ -110,9 +110,7 @@ class LaunchScreen(UpsScreen):
     def label(self, action: Action) -> str:
         """Offer what the order allows."""
         table = self.query_one(SettingsTable)
-        if (action.id == "launch" and self._obstacle) or (
-            action.id == "undo" and table.highlighted not in self.order.own
-        ):
+        if (action is LAUNCH and self._obstacle) or (action is UNDO and table.highlighted not in self.order.own):
             return ""
         return "copy command" if action.id == "copy" else action.label
 
@@ -134,7 +132,7 @@ class LaunchScreen(UpsScreen):
         """Take a change back."""
         key = self.query_one(SettingsTable).highlighted
         if key in self.order.own:
-            self._put(self.order.without(key))
+            self.put(self.order.without(key))
 
     def action_check(self) -> None:
         """Look at data, disk, memory and GPU anew."""
@@ -185,7 +183,7 @@ class LaunchScreen(UpsScreen):
 
     @on(Editor.Changed)
     def _setting_changed(self, event: Editor.Changed) -> None:
-        self._put(self.order.having(event.key, event.text))
+        self.put(self.order.having(event.key, event.text))
         self._to_the_table()
 
     @on(Input.Changed, "Filter")
@@ -202,7 +200,7 @@ class LaunchScreen(UpsScreen):
         self._explain()
         self.refresh_keys()
 
-    def _put(self, order: Order) -> None:
+    def put(self, order: Order) -> None:
         """Go on with an order that does not come out of the form, and show it there."""
         self._take(order)
         with self.prevent(Input.Changed):  # what is being typed must never be written over
@@ -214,7 +212,7 @@ class LaunchScreen(UpsScreen):
         if order == self.order and self._resolved is not None:
             return
         self.order = order
-        self._look(typing=_TYPING, settled=_SETTLED)
+        self._look(typing=TYPING, settled=SETTLED)
 
     def _look(self, *, typing: float, settled: float) -> None:
         """Look at the order anew: at its settings after so many seconds, and so many later at the rest."""
@@ -259,8 +257,6 @@ class LaunchScreen(UpsScreen):
         self.run_worker(self._start(), group="start", exclusive=True, exit_on_error=False)
 
     async def _start(self) -> None:
-        from ups_engine.runs.directory import RunDirectory
-
         done = await self.ups.ups("train", "--detach", "--json", *self.order.arguments)
         self._starting = False
         if done.code:
@@ -272,7 +268,7 @@ class LaunchScreen(UpsScreen):
         self.ups.follow(run)
         self.ups.go("dashboard")
         self._looked = 0.0  # the machine is no longer what it was
-        self._put(replace(self.order, name=""))  # the next run needs another
+        self.put(replace(self.order, name=""))  # the next run needs another
         self._draw()
 
     def _fill(self) -> None:
@@ -294,5 +290,10 @@ class LaunchScreen(UpsScreen):
         verdicts = self._verdicts
         if self._problem is not None and self._resolved is not None:
             verdicts = (Verdict("settings", "bad", "; ".join(self._problem.splitlines())),)
-        self.query_one(Outcome).tell(self.order.command, self._obstacle, verdicts, eager=self._eager)
+        self.query_one(StartPanel).tell(self.order.command, self._obstacle, verdicts, eager=self._eager)
         self.refresh_keys()
+
+
+def _line(name: str, widget: "Widget") -> Horizontal:
+    """A line of the form."""
+    return Horizontal(Line(name), widget, classes="field")

@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.timer import Timer
 from textual.widgets import Log
 
-from ups_app.tui.actions import Action
+from ups_app.tui.actions import FILTER, Action
 from ups_app.tui.log_tail import LogTail
 from ups_app.tui.screens.base import UpsScreen
 from ups_app.tui.widgets.filter import Filter
@@ -15,13 +15,17 @@ from ups_app.wording import event_line, printable
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.watch import RunView
 
-_LOOKS_APART = 1.0  # seconds; a busy log redraws the whole screen
+LOOKS_APART = 1.0  # seconds; a busy log redraws the whole screen
 
 
 class LogScreen(UpsScreen):
     """The lines of one of two sources, filtered; at the end it stays at the end."""
 
-    NAME = "log"
+    ACTIONS = (
+        Action("source", "t", "log/events", "turn between log.txt and events"),
+        Action("follow", "f", "follow", "stay at the end as it grows, or stop doing so"),
+        FILTER,
+    )
     AUTO_FOCUS = "Log"
 
     def __init__(self) -> None:
@@ -49,7 +53,7 @@ class LogScreen(UpsScreen):
     def on_screen_resume(self) -> None:
         """Follow the file as long as the screen is in front."""
         if self._timer is None:
-            self._timer = self.set_interval(_LOOKS_APART, self._look)
+            self._timer = self.set_interval(LOOKS_APART, self._look)
         self._timer.resume()
         self.call_later(self._look)
 
@@ -136,7 +140,7 @@ class LogScreen(UpsScreen):
 
     def _head(self) -> None:
         if self._run is None:
-            self.query_one("#source", Line).put("no run is followed; 1 lists the runs")
+            self.query_one("#source", Line).put(f"no run is followed; {self.keys['go_runs']} lists the runs")
             return
         name = "events, without steps and heartbeats" if self._shows_events else "log.txt"
         wanted = self.query_one(Filter).value

@@ -12,7 +12,7 @@ from ups_app.tui.screens.base import UpsScreen
 from ups_app.tui.widgets.field_picture import Choice, FieldPicture
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.scores import ErrorByFrame, Scores
-from ups_app.tui.widgets.words import bar, figure
+from ups_app.tui.widgets.words import bar, short_figure
 
 if TYPE_CHECKING:
     from ups_engine.evaluation.examples import Examples
@@ -26,7 +26,13 @@ _SLIDER = 24
 class ResultsScreen(UpsScreen):
     """Table, error by frame, and pictures of a few trajectories."""
 
-    NAME = "results"
+    ACTIONS = (
+        Action("plot", "c", "fields", "turn between errors and fields, where only one of them has room"),
+        Action("trajectory", "t", "trajectory", "show the next trajectory"),
+        Action("field", "v", "field", "show the next field"),
+        Action("frame_before", "left,left_square_bracket", "", "go back a frame"),
+        Action("frame_after", "right,right_square_bracket", "frame", "go on to the next frame"),
+    )
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -194,10 +200,12 @@ def _protocol(report: "EvaluationReport") -> Content:
     parts = [
         f"{protocol.split} split: {protocol.trajectories} trajectories of {protocol.frames} frames"
         f" ({protocol.initial_steps} given) on {grid} points",
-        f"reconstruction {figure(report.reconstruction.nrmse)}",
+        f"reconstruction {short_figure(report.reconstruction.nrmse)}",
     ]
     if steady is not None:
-        parts.append(f"steady prior {figure(steady.nrmse)} (persistence {figure(steady.persistence.nrmse)})")
+        parts.append(
+            f"steady prior {short_figure(steady.nrmse)} (persistence {short_figure(steady.persistence.nrmse)})"
+        )
     return Content.styled("; ".join(parts), "$muted")
 
 
@@ -207,7 +215,7 @@ def _example(examples: "Examples", choice: Choice) -> Content:
     name = examples.fields[choice.field] + (f" in {unit}" if unit else "")
     place = f"{choice.trajectory + 1}/{len(examples.trajectories)}"
     start = f"{name}, {examples.split} trajectory {examples.trajectories[choice.trajectory]} ({place})"
-    first, last = (figure(float(examples.time[at])) for at in (0, -1))
+    first, last = (short_figure(float(examples.time[at])) for at in (0, -1))
     if len(examples.coordinates) == 1:
         return Content.assemble(
             start, (f"  by {examples.variant}; x across, time {first} to {last} downward", "$muted")
@@ -220,5 +228,5 @@ def _example(examples: "Examples", choice: Choice) -> Content:
         start,
         (f"  by {examples.variant}{slice_}  ", "$muted"),
         (slider, "$primary"),
-        f" frame {frame}, t = {figure(float(examples.time[choice.frame]))} of {last}{given}",
+        f" frame {frame}, t = {short_figure(float(examples.time[choice.frame]))} of {last}{given}",
     )

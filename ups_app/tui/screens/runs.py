@@ -7,17 +7,21 @@ from textual.timer import Timer
 
 from ups_app.tui.actions import Action
 from ups_app.tui.looks import STATES
-from ups_app.tui.screens.commanding import RunCommands
+from ups_app.tui.screens.commanding import COMMANDS, RunCommands
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.table import Cell, Column, Table
 from ups_app.wording import figure, moment, place
+from ups_engine.config.schema import STAGES
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.requests import LIVE
 from ups_engine.runs.state import RunState
 from ups_engine.runs.watch import Damaged, RunsWatcher
 
+OPEN = Action("open", "enter", "open", "open the dashboard of the highlighted run")
+REMOVE = Action("remove", "delete", "remove", "delete the highlighted run for good", True)
+LOOKS_APART = 0.5  # seconds
 _EPOCHS = 7
-_STATE, _RUN, _STAGE = Column("state", 10), Column("run"), Column("stage", 19)
+_STATE, _RUN, _STAGE = Column("state", 10), Column("run"), Column("stage", max(map(len, STAGES)))
 _NARROW = (_STATE, _RUN, _STAGE)
 _COLUMNS = (*_NARROW, Column("epoch", _EPOCHS, right=True), Column("best", 8, right=True))
 _WIDE = (*_COLUMNS, Column("started", 12))
@@ -33,7 +37,7 @@ _SENTENCES = {
 class RunsScreen(RunCommands):
     """The list of runs; what the keys do, they do to the highlighted one."""
 
-    NAME = "runs"
+    ACTIONS = (OPEN, *COMMANDS, REMOVE)
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,10 +57,9 @@ class RunsScreen(RunCommands):
 
     def on_screen_resume(self) -> None:
         """Look at all runs as long as the screen is in front."""
-
         if self._watcher is None:
             self._watcher = RunsWatcher(self.ups.root, clock=self.ups.clock).start()
-            self._timer = self.set_interval(0.5, self._look)
+            self._timer = self.set_interval(LOOKS_APART, self._look)
             self._look()
 
     def on_screen_suspend(self) -> None:
@@ -73,7 +76,6 @@ class RunsScreen(RunCommands):
 
     def target(self) -> tuple[RunDirectory, RunState] | None:
         """The highlighted run."""
-
         state = self._highlighted()
         return (RunDirectory(state.directory), state) if isinstance(state, RunState) else None
 
@@ -84,10 +86,10 @@ class RunsScreen(RunCommands):
 
     def label(self, action: Action) -> str:
         """A run that lives is not removed."""
-        if action.id in ("remove", "open") and self._highlighted() is None:
+        if action in (OPEN, REMOVE) and self._highlighted() is None:
             return ""
         target = self.target()
-        if action.id == "remove" and target is not None and target[1].state in LIVE:
+        if action is REMOVE and target is not None and target[1].state in LIVE:
             return ""
         return super().label(action)
 
@@ -130,7 +132,6 @@ class RunsScreen(RunCommands):
         watcher = self._watcher
         if watcher is None or watcher.states is None:
             return
-
         self._states = {state.run if isinstance(state, RunState) else state.name: state for state in watcher.states}
         self._draw()
 
@@ -145,7 +146,7 @@ class RunsScreen(RunCommands):
     def _tell(self) -> None:
         state = self._highlighted()
         if self._states is not None and not self._states:
-            text = f"There are no runs under {self.ups.root} yet; 2 starts one."
+            text = f"There are no runs under {self.ups.root} yet; {self.keys['go_launch']} starts one."
             self.query_one("#about", Line).put(text)
         elif state is not None:
             self.query_one("#about", Line).put(_about(state))
@@ -166,7 +167,7 @@ def _row(name: str, state: RunState | Damaged) -> list[Cell]:
     else:
         epochs = f"{stage.epoch}/{stage.epochs}"
         share = f"{stage.epoch / max(1, stage.epochs):.0%}"
-        where = [stage.name, epochs if len(epochs) <= _EPOCHS else share, figure(stage.best, digits=3)]
+        where = [stage.name, epochs if len(epochs) <= _EPOCHS else share, figure(stage.best)]
     return [_word(state.state), name, *where, moment(state.created)]
 
 
@@ -176,7 +177,6 @@ def _word(state: str) -> Cell:
 
 
 def _about(state: RunState | Damaged) -> Content:
-
     if not isinstance(state, RunState):
         return Content.from_markup("[$error]$message[/]", message=state.message)
     lines = [Content.from_markup("[$muted]$folder[/]", folder=place(state.directory))]

@@ -8,6 +8,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
 
+from ups_app.tui.actions import FILTER
 from ups_app.tui.screens.base import UpsScreen
 from ups_app.tui.widgets.filter import Filter
 from ups_app.tui.widgets.line import Line
@@ -26,7 +27,7 @@ _COLUMNS = (Column("setting"), Column("value"), Column("origin"))
 class SettingsScreen(UpsScreen):
     """A searchable table, and what the highlighted setting means."""
 
-    NAME = "settings"
+    ACTIONS = (FILTER,)
     AUTO_FOCUS = "Table"
 
     def __init__(self) -> None:

@@ -42,7 +42,7 @@ def _content(state: "RunState", keys: dict[str, str], read_only: bool) -> Conten
         what = "\n".join(filter(None, state.error))
     parts = [Content.from_markup(f"[b {colour}]{sign} $state[/] ", state=state.state), Content(what)]
     for action, effect in does:
-        if action == "results" or not read_only:
+        if action == "go_results" or not read_only:
             parts.append(Content.from_markup("  [b $primary]$key[/] $effect", key=keys[action], effect=effect))
     return Content("").join(parts)
 
@@ -54,6 +54,6 @@ _WORDS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "stopped": ("saved", (("resume", "goes on where it was"),)),
     "failed": ("", (("resume", "tries again from its last save"),)),
     "lost": ("its process is gone", (("resume", "goes on from its last save"),)),
-    "finished": ("all stages are through", (("results", "shows the results"),)),
+    "finished": ("all stages are through", (("go_results", "shows the results"),)),
 }
 """What is to be said of a state, and what an action would do."""

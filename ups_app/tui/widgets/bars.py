@@ -4,8 +4,9 @@ from textual import events
 from textual.content import Content
 from textual.style import Style
 
-from ups_app.tui.actions import SCREENS, Action, key_name
+from ups_app.tui.actions import Action
 from ups_app.tui.looks import STATES
+from ups_app.tui.screens import SCREENS
 from ups_app.tui.widgets.line import Line
 
 
@@ -73,8 +74,8 @@ class KeyBar(Line):
         self._entries: list[tuple[str, str, str]] = []
 
     def tell(self, actions: list[tuple[Action, str]], keys: dict[str, str]) -> None:
-        """Show actions, each with its label, under the keys that the user has given them."""
-        self._entries = [(action.id, key_name(keys.get(action.id, action.key)), label) for action, label in actions]
+        """Show actions, each with its label, and with the name of its key out of `keys`."""
+        self._entries = [(action.id, keys[action.id], label) for action, label in actions]
         self._draw()
 
     def on_resize(self, event: events.Resize) -> None:

@@ -16,7 +16,7 @@ from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.settings_table import explained
 from ups_engine.config.paths import SETTINGS, nearest
 
-_TYPING = 0.15  # s without a key after which what was typed is looked at
+TYPING = 0.15  # s without a key after which what was typed is looked at
 
 
 class Editor(Vertical):
@@ -82,7 +82,7 @@ class Editor(Vertical):
 
     async def _look(self, typed: str, *, take: bool) -> None:
         if not take:
-            await asyncio.sleep(_TYPING)
+            await asyncio.sleep(TYPING)
         key, equals, text = (part.strip() for part in typed.partition("="))
         if not typed:
             return

@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from ups_app.tui.looks import PlainAscii
 from ups_app.tui.widgets.heat import Values, cells, resized, shades
-from ups_app.tui.widgets.words import figure
+from ups_app.tui.widgets.words import short_figure
 
 if TYPE_CHECKING:
     from ups_engine.evaluation.examples import Examples
@@ -101,8 +101,8 @@ class FieldPicture(Widget):
             pictures = [cells(one, seen.low, seen.high, diverging=False, dark=dark) for one in (truth, prediction)]
             pictures.append(cells(difference, -seen.most, seen.most, diverging=True, dark=dark))
         lines = [Strip([*one, gap, *other, gap, *third]) for one, other, third in zip(*pictures, strict=True)]
-        scale = f"{figure(seen.low)} to {figure(seen.high)}"
-        of_difference = f"0 to {figure(seen.most)}" if plain else f"-{figure(seen.most)} to {figure(seen.most)}"
+        scale, most = f"{short_figure(seen.low)} to {short_figure(seen.high)}", short_figure(seen.most)
+        of_difference = f"0 to {most}" if plain else f"-{most} to {most}"
         names = ("truth", "prediction", "|difference|" if plain else "difference")
         return [_titles(names, across), *lines, _titles((scale, scale, of_difference), across)]
 

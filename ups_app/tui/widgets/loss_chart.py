@@ -10,7 +10,8 @@ from textual.timer import Timer
 
 from ups_app.tui.widgets.plot import Series, blank, chart, letter
 from ups_app.tui.widgets.rows import Rows
-from ups_app.tui.widgets.words import count, figure
+from ups_app.tui.widgets.words import count, short_figure
+from ups_engine.config.schema import STAGES, TRAINED_STAGES
 
 if TYPE_CHECKING:
     from ups_engine.runs.watch import Curve, StageCurves
@@ -84,8 +85,8 @@ class LossChart(Rows):
         charted = self._drawn = self._charted
         self._drawn_at = time.monotonic()
         series = list(_series(charted))
-        if charted.stage == "evaluation":
-            body = blank("evaluation trains nothing and has no curves", width, height - 1)
+        if charted.stage in STAGES and charted.stage not in TRAINED_STAGES:
+            body = blank(f"{charted.stage} trains nothing and has no curves", width, height - 1)
         else:
             body = chart(series, width, height - 1, log=charted.kind not in _LINEAR, planned=charted.planned)
         self.put([_legend(charted, series), *body])
@@ -125,7 +126,7 @@ def _of(name: str, curve: "Curve", colour: str, *, points: bool = False) -> Seri
 
 def _legend(charted: Charted, series: list[Series]) -> Content:
     """The stage, what is drawn, and every curve's name and last value."""
-    write = count if charted.kind == "throughput" else figure
+    write = count if charted.kind == "throughput" else short_figure
     parts: list[Content] = [
         Content.from_markup("[b]$stage[/] [$muted]$what[/]", stage=charted.stage or "", what=KINDS[charted.kind])
     ]

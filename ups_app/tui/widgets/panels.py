@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from ups_app.tui.widgets.rows import Rows
-from ups_app.tui.widgets.words import ONE_LINE, bar, clock, count, figure, flowing, heading, labelled
+from ups_app.tui.widgets.words import ONE_LINE, bar, clock, count, flowing, heading, labelled, short_figure
 from ups_engine.telemetry.units import human_bytes
 
 if TYPE_CHECKING:
@@ -66,11 +66,11 @@ class Figures(Rows):
         if not width:
             return
         figures = [
-            ("loss", figure(now.loss)),
-            ("val", figure(now.validation)),
-            ("best", figure(now.best)),
-            ("lr", figure(now.lr)),
-            ("grad norm", figure(now.grad_norm)),
+            ("loss", short_figure(now.loss)),
+            ("val", short_figure(now.validation)),
+            ("best", short_figure(now.best)),
+            ("lr", short_figure(now.lr)),
+            ("grad norm", short_figure(now.grad_norm)),
             ("samples/s", count(now.throughput)),
             ("stage left", clock(now.stage_left)),
             ("run left", clock(now.run_left)),

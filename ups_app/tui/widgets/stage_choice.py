@@ -9,7 +9,7 @@ from textual.message import Message
 
 from ups_app.tui.widgets.rows import Pages
 from ups_app.tui.widgets.words import flowing
-from ups_engine.config.schema import STAGES
+from ups_engine.config.schema import STAGES, TRAINED_STAGES
 
 
 class StageChoice(Pages, can_focus=True):
@@ -67,7 +67,7 @@ class StageChoice(Pages, can_focus=True):
         style = "$muted" if off else "$foreground"
         if self.has_focus and STAGES[self._at] == stage:
             style += " reverse"
-        count = "" if stage == "evaluation" else f" {epochs}"
+        count = f" {epochs}" if stage in TRAINED_STAGES else ""
         return Content.from_markup(
             f"[@click=turn('{stage}')][{style}]$text[/][/]", text=f"[{' ' if off else 'x'}] {stage}{count}"
         )

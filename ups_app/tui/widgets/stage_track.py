@@ -10,12 +10,13 @@ from textual.message import Message
 
 from ups_app.tui.looks import STATES
 from ups_app.tui.widgets.rows import Rows
-from ups_app.tui.widgets.words import bar, clock, figure
+from ups_app.tui.widgets.words import bar, clock, short_figure
+from ups_engine.config.schema import STAGES
 
 if TYPE_CHECKING:
     from ups_engine.runs.progress import StageState
 
-_NAME = 19
+_NAME = max(map(len, STAGES))
 _LONGEST_BAR = 40
 
 
@@ -89,8 +90,7 @@ class _Columns:
         self._bar = min(_LONGEST_BAR, room) if room >= 4 else 0
 
     def head(self) -> Content:
-        names = {"epochs": "epochs", "best": "best", "time": "time", "left": "left"}
-        cells = "".join(f"{names[name]:>{width}}" for name, width in self._wide.items())
+        cells = "".join(f"{name:>{width}}" for name, width in self._wide.items())
         return Content.styled(f"   {'stage':<{_NAME + self._between}}{cells}", "$muted")
 
     def line(self, stage: "StageState", track: Track) -> Content:
@@ -98,7 +98,7 @@ class _Columns:
         current = stage.name == track.current
         cells = {
             "epochs": f"{stage.epoch}/{stage.epochs}" if stage.epochs else stage.state,
-            "best": figure(stage.best) if stage.best is not None else "",
+            "best": short_figure(stage.best) if stage.best is not None else "",
             "time": clock(stage.seconds) if stage.seconds else "",
             "left": clock(track.left) if current and track.left is not None else "",
         }

@@ -5,16 +5,18 @@ from collections.abc import Iterable, Sequence
 
 from textual.content import Content
 
+from ups_app.wording import figure
+
 ONE_LINE = 56
 """Cells from which a panel is a line or two across the screen instead of a column."""
 _SEPARATOR = "  "
 
 
-def figure(value: float | None, digits: int = 3) -> str:
-    """A loss, rate or error in so many figures; `-` for none."""
+def short_figure(value: float | None, digits: int = 3) -> str:
+    """A loss, rate or error in few characters, a small one as `2e-4`; `-` for one that is none or not finite."""
     if value is None or not math.isfinite(value):
-        return "-"
-    text = f"{value:.{digits - 1}e}" if 0 < abs(value) < 1e-3 else f"{value:.{digits}g}"
+        return figure(None)
+    text = f"{value:.{digits - 1}e}" if 0 < abs(value) < 1e-3 else figure(value, digits)
     return text.replace("e-0", "e-").replace("e+0", "e")
 
 

@@ -11,7 +11,7 @@ from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.verdicts import Verdict, Verdicts
 
 
-class Outcome(Vertical):
+class StartPanel(Vertical):
     """Every check with its sentence, the equivalent command line, and a button that says why it is disabled."""
 
     def compose(self) -> ComposeResult:

@@ -1,0 +1,147 @@
+"""What the screens ask of the application: the run that is followed, commands to it, and toasts."""
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Thread
+
+from textual.app import App
+
+from ups_app.tui import process
+from ups_app.tui.messages import Answered, Unanswered
+from ups_app.tui.widgets.confirm import Confirm
+from ups_app.wording import words
+from ups_engine.config.layers import ResolvedSettings
+from ups_engine.errors import RunError
+from ups_engine.runs.commands import CommandKind
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.requests import await_answer, request
+from ups_engine.runs.watch import RunView, Watcher
+
+LOOKS_APART = 0.5  # seconds
+_PATIENCE = 60.0  # seconds for a run's answer
+
+
+class Session(App[None]):
+    """The application without its screens.
+
+    Args:
+        resolved: the settings of the working folder.
+        keys: that the user has moved, by action id.
+        read_only: change no run and no file.
+        clock: UNIX time.
+    """
+
+    def __init__(
+        self,
+        resolved: ResolvedSettings,
+        keys: Mapping[str, str],
+        *,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__()
+        self.resolved = resolved
+        self.keys = keys
+        self.root = Path(resolved.settings.runs.root)
+        self.followed: RunDirectory | None = None
+        self.read_only = read_only
+        self.clock = clock
+        self._watcher: Watcher | None = None
+        self._version: int | None = None
+        self._problem: str | None = None
+
+    @abstractmethod
+    def deliver(self) -> None:
+        """Hand what is known of the followed run to the screen in front."""
+
+    @property
+    def view(self) -> RunView | None:
+        """What is known of the followed run; None while it is read for the first time."""
+        return None if self._watcher is None else self._watcher.view
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the screens have been given what is known of the followed run."""
+        return self.followed is None or (self.view is not None and self.view.version == self._version)
+
+    def on_unmount(self) -> None:
+        """Stop reading and end the commands under way; runs go on."""
+        if self._watcher is not None:
+            self._watcher.close()
+        process.end_all()
+
+    def follow(self, run: RunDirectory) -> None:
+        """Follow another run from now on."""
+        if self._watcher is not None:
+            Thread(target=self._watcher.close, daemon=True).start()  # it may be in the middle of a long look
+        self.followed, self._version, self._problem = run, None, None
+        self._watcher = Watcher(run, clock=self.clock)
+        self._watcher.start()
+        self.deliver()
+
+    def look(self) -> None:
+        """Hand on what is new."""
+        if self._watcher is None:
+            return
+        if self._watcher.problem != self._problem:
+            self._problem = self._watcher.problem
+            if self._problem is not None:
+                self.tell(self._problem, problem=True)
+        version = None if self.view is None else self.view.version
+        if version != self._version:
+            self._version = version
+            self.deliver()
+
+    def go(self, name: str) -> None:
+        """Bring a screen to the front."""
+        self.switch_mode(name)
+
+    def command(self, kind: CommandKind, stage: str | None = None, *, run: RunDirectory | None = None) -> None:
+        """Send a command to a run, the followed one by default; toasts tell that it was sent and what became of it."""
+        run = run or self.followed
+        if self.read_only:
+            self.tell("this interface is read-only", problem=True)
+        elif run is None:
+            self.tell("no run is followed", problem=True)
+        else:
+            Thread(target=self._send, args=(run, kind, stage), name=f"command {kind}", daemon=True).start()
+
+    async def ups(self, *arguments: str, on_line: Callable[[str], None] | None = None) -> process.Done:
+        """Run an `ups` command beside the interface; see `process.ups`."""
+        return await process.ups(*arguments, on_line=on_line)
+
+    def confirm(self, question: str, then: Callable[[], object]) -> None:
+        """Ask before something is lost, and do it after a yes."""
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                then()
+
+        self.push_screen(Confirm(question), answered)
+
+    def tell(self, text: str, *, problem: bool = False) -> None:
+        """Show a toast; the text is taken as it is, without markup."""
+        self.notify(text, severity="warning" if problem else "information", markup=False)
+
+    def on_answered(self, message: Answered) -> None:
+        """Tell what became of a command."""
+        answer = message.answer
+        reason = f": {answer.reason}" if answer.reason else ""
+        what = f"{words(answer.command, answer.stage)} {answer.outcome}{reason}"
+        self.tell(what, problem=answer.outcome == "refused")
+
+    def on_unanswered(self, message: Unanswered) -> None:
+        """Tell that nobody answered."""
+        self.tell(f"{message.what}: {message.reason}", problem=True)
+
+    def _send(self, run: RunDirectory, kind: CommandKind, stage: str | None) -> None:
+        """Send a command and wait for its answer; runs in a thread."""
+        try:
+            answer = request(run, kind, stage=stage)
+            self.post_message(Answered(run, answer))
+            if answer.outcome == "sent" and answer.reason is None:
+                self.post_message(Answered(run, await_answer(run, answer, _PATIENCE)))
+        except RunError as problem:
+            self.post_message(Unanswered(run, words(kind), problem.message))
