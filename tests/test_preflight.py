@@ -52,19 +52,19 @@ def test_a_run_on_an_empty_machine_is_ready_and_every_sentence_is_one(settings, 
 
 
 def test_what_is_estimated_is_about_what_a_run_leaves(finished, monkeypatch):
-@@
-    from ups_engine.preflight.sizes import cache_bytes, cache_layouts, checkpoint_bytes, network_plan
+    from ups_engine.data.survey import survey_data
+    from ups_engine.pipeline.forecast import Forecast, cache_bytes
+    from ups_engine.pipeline.run import run_settings
 
     monkeypatch.chdir(finished.terminal.folder)
     own = run_settings(finished.directory)
-    (seen,) = survey_data(own)
-    networks = network_plan(own, seen)
+    forecast = Forecast.of(own, survey_data(own))
     chunks = list((finished.terminal.folder / "data/latent_cache").glob("*/latents/c.*"))
-    assert cache_bytes(cache_layouts(own, seen, networks)) == sum(path.stat().st_size for path in chunks)
+    assert cache_bytes(forecast.layouts) == sum(path.stat().st_size for path in chunks)
     left = sum(path.stat().st_size for path in finished.path.glob("checkpoints/*.safetensors"))
-    estimated = checkpoint_bytes(own, networks, STAGES)
-    assert left / 2 < estimated - checkpoint_bytes(own, networks, ()) < 6 * left
-    assert checkpoint_bytes(own, networks, ["steady_prior"]) < estimated
+    estimated = forecast.checkpoint_bytes(STAGES)
+    assert left / 2 < estimated - forecast.checkpoint_bytes(()) < 6 * left
+    assert forecast.checkpoint_bytes(["steady_prior"]) < estimated
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,10 @@ def require_known(what: str, found: object, known: int, where: str) -> int:
     """
     version = 1 if found is None else found
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise FormatError(f"{where}: {found!r} is no version of a {what}", "restore the file from a copy")
+        raise FormatError(f"{where}: {found!r} is no version of the format `{what}`", "restore the file from a copy")
     if version > known:
         raise FormatError(
-            f"{where} is a {what} of version {version}; this UPS reads up to version {known}",
+            f"{where} holds version {version} of the format `{what}`; this UPS reads up to version {known}",
             "it was written by a newer UPS: use that one, or update this one",
         )
     return version

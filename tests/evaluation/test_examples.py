@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from ups_engine.discretisation.grid import RegularGrid
 from ups_engine.errors import RunError
 from ups_engine.evaluation.examples import (
     MOST_BYTES,
@@ -14,7 +15,7 @@ from ups_engine.evaluation.examples import (
     Examples,
     examples_path,
     kept_frames,
-    space_stride,
+    kept_points,
 )
 from ups_engine.pipeline.reopen import evaluate_run
 
@@ -91,7 +92,10 @@ def test_large_fields_are_thinned_just_enough(frames, space, channels):
     def size(stride):
         return 2 * 4 * 4 * frames * channels * math.prod(-(-points // stride) for points in space)
 
-    stride = space_stride(4, frames, space, channels)
+    grid = RegularGrid(tuple(np.arange(n) / n for n in space), (1.0,) * len(space), (True,) * len(space))
+    part, coordinates = grid.thinned(kept_points(4, frames, channels))
+    stride = part[0].step
+    assert [len(axis) for axis in coordinates] == [-(-points // stride) for points in space]
     assert size(stride) <= MOST_BYTES
     assert stride == 1 or size(stride - 1) > MOST_BYTES
 

@@ -13,7 +13,7 @@ from ups_engine.evaluation.metrics import MetricAccumulator
 
 def grid(*points):
     coordinates = tuple((np.arange(n) + 0.5) / n for n in points)
-    return RegularGrid(points, (1.0,) * len(points), coordinates, (True,) * len(points))
+    return RegularGrid(coordinates, (1.0,) * len(points), (True,) * len(points))
 
 
 def score(predicted, target):

@@ -11,6 +11,7 @@ from ups_engine.discretisation.grid import RegularGrid
 from ups_engine.errors import RunError
 from ups_engine.evaluation.metrics import score
 from ups_engine.evaluation.report import EvaluationReport, Rollout, definition, render
+from ups_engine.formats import FormatError
 
 ROLLOUT = {
     "nrmse": 0.00356,
@@ -50,7 +51,7 @@ def content(**changes):
 def test_the_json_is_designs_to_the_key(tmp_path):
     report = EvaluationReport.from_json(content())
     report.write(tmp_path / "reports" / "evaluation.json")
-    assert json.loads((tmp_path / "reports" / "evaluation.json").read_text()) == content()
+    assert json.loads((tmp_path / "reports" / "evaluation.json").read_text()) == {"format": 1, **content()}
     assert EvaluationReport.read(tmp_path / "reports" / "evaluation.json") == report
 
 
@@ -60,9 +61,20 @@ def test_a_steady_prior_appears_only_when_there_is_one():
     assert EvaluationReport.from_json(content(steady_prior=steady)).to_json()["steady_prior"] == steady
 
 
-def test_variants_are_told_in_the_order_of_the_stages():
-    shuffled = content(variants={"operator": variant(), "persistence": variant()})
-    assert list(EvaluationReport.from_json(shuffled).to_json()["variants"]) == ["persistence", "operator"]
+def test_a_variant_that_this_version_does_not_know_is_told_like_any_other():
+    more = content(variants={"persistence": variant(nrmse=0.2), "operator": variant(), "oracle": variant(nrmse=0.01)})
+    report = EvaluationReport.from_json({**more, "selected": "oracle"})
+    assert list(report.variants) == ["persistence", "operator", "oracle"]
+    assert "oracle *" in render(report)
+
+
+def test_a_report_of_the_first_version_has_no_format_and_a_newer_one_is_refused_with_both_versions(tmp_path):
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps(content()))
+    assert EvaluationReport.read(path).to_json() == {"format": 1, **content()}
+    path.write_text(json.dumps({"format": 7, **content()}))
+    with pytest.raises(FormatError, match=r"evaluation.json holds version 7 .* up to version 1"):
+        EvaluationReport.read(path)
 
 
 def test_figures_that_are_not_finite_are_null_in_the_file_and_nan_in_memory(tmp_path):
@@ -96,7 +108,7 @@ def test_a_missing_or_damaged_file_is_one_clear_error(tmp_path):
 
 def test_the_accumulators_scores_go_into_the_report():
     target = torch.full((2, 3, 32, 1), 4.0)
-    grid = RegularGrid((32,), (1.0,), ((np.arange(32) + 0.5) / 32,), (True,))
+    grid = RegularGrid(((np.arange(32) + 0.5) / 32,), (1.0,), (True,))
     rollout = Rollout.of(score(target + 1, target, grid))
     assert rollout.nrmse == pytest.approx(0.25)
     assert rollout.frmse.low == pytest.approx(0.25)

@@ -54,7 +54,7 @@ def member(tmp_path_factory):
         env={},
         home=folder,
     ).settings
-    return prepare_data(settings)
+    return prepare_data(settings).members[0]
 
 
 class Carry(nn.Module):

@@ -8,8 +8,10 @@ from tiny_run import STAGES, TRAINED
 
 from ups_engine.errors import DataError, SettingsError, UsageError
 from ups_engine.pipeline.run import start_run
-from ups_engine.pipeline.plan import Past, check_ahead, check_needs, make_plan, planned_before
+from ups_engine.pipeline.forecast import forecast
+from ups_engine.pipeline.plan import Past, check_needs, make_plan
 from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.state import summarise
 
 
 def running(plan):
@@ -119,7 +121,7 @@ def test_what_is_foreseen_of_generated_data_is_what_the_data_then_are(settings):
     (before,), (member,) = survey_data(chosen), prepare_data(chosen)
     seen, after = before.discretisation, member.discretisation
     assert (seen.shape, seen.periodic, before.frames) == (after.shape, after.periodic, member.frames)
-    assert (before.dt, before.channels, before.parameters) == (member.dt, member.channels, member.parameter_names)
+    assert (before.dt, before.channels, before.parameter_names) == (member.dt, member.channels, member.parameter_names)
     assert seen.lengths == pytest.approx(after.lengths) == (1.0,)
     np.testing.assert_allclose(seen.coordinates[0], after.coordinates[0], atol=1e-7)
     (told,) = survey_data(chosen)
@@ -127,13 +129,13 @@ def test_what_is_foreseen_of_generated_data_is_what_the_data_then_are(settings):
 
 
 def test_a_working_setting_passes_without_making_anything(settings, tmp_path):
-    check_ahead(settings("runtime.device=cpu"))
+    forecast(settings("runtime.device=cpu"))
     assert [path.name for path in tmp_path.iterdir()] == ["ups.toml"]
 
 
 def test_the_latest_plan_of_a_history_counts_and_a_torn_line_does_not(tmp_path):
     run = RunDirectory.create(tmp_path, "r", settings_toml="", origins={}, argv=[], task="t")
-    assert planned_before(run) is None
+    assert summarise(run).planned is None
     lines = [
         {"seq": seq, "time": 1.0, "kind": kind, "stage": None, "epoch": None, "step": None, "data": data}
         for seq, kind, data in (
@@ -144,9 +146,9 @@ def test_the_latest_plan_of_a_history_counts_and_a_torn_line_does_not(tmp_path):
     ]
     texts = [json.dumps(line, separators=(",", ":")) + "\n" for line in lines]
     run.events.write_text(texts[0])
-    assert planned_before(run) == {"autoencoder"}
+    assert summarise(run).planned == {"autoencoder"}
     run.events.write_text("".join(texts)[:-2])
-    assert planned_before(run) == {"operator"}
+    assert summarise(run).planned == {"operator"}
 
 
 def test_a_stage_counts_as_done_by_its_history_and_as_there_by_its_files(copied):

@@ -1,19 +1,26 @@
 """The memory that a step will want is foreseen without a GPU, and is what one takes."""
 
-from dataclasses import replace
-
+import numpy as np
 import pytest
 import torch
 
 from ups_engine.config.layers import load_settings
+from ups_engine.discretisation.grid import RegularGrid
 from ups_engine.latents.residency import choose, gpu_sufficient
-from ups_engine.models.tokens import TokenGrid
 from ups_engine.pipeline.forecast import working_memory
 from ups_engine.stages.networks import NetworkPlan, build
 from ups_engine.telemetry.memory import MemoryBudget
 
 GIB = 1 << 30
-PLAN = NetworkPlan(TokenGrid((128,), 8, (True,)), channels=1, parameters=1, dt=0.05, frames=41)
+
+
+def plan_on(*points: int, patch: int) -> NetworkPlan:
+    axes = tuple((np.arange(n) + 0.5) / n for n in points)
+    grid = RegularGrid(axes, (1.0,) * len(points), (True,) * len(points))
+    return NetworkPlan(grid, grid.tokens(patch), channels=1, parameters=1, dt=0.05, frames=41)
+
+
+PLAN = plan_on(128, patch=8)
 LATER = ("diff_residual", "consistency_distill", "steady_prior")
 
 
@@ -34,7 +41,7 @@ def test_more_samples_steps_and_width_want_more():
     assert wants("training.batch_size=2048") > 1.5 * base - GIB
     assert wants("training.batch_size=1024", "training.rollout_horizon=2") == wants("training.batch_size=2048")
     assert wants("training.batch_size=1024", "models.operator.hidden=256") > base
-    assert wants("training.batch_size=1024", plan=replace(PLAN, grid=TokenGrid((64, 64), 4, (True, True)))) > 2 * base
+    assert wants("training.batch_size=1024", plan=plan_on(64, 64, patch=4)) > 2 * base
 
 
 def test_the_stage_that_wants_the_most_counts_and_stages_that_are_left_out_do_not():

@@ -17,7 +17,7 @@ def results(trainer, task):
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_interrupted_stage_ends_with_the_same_bits(lab, tmp_path, stage):
     trainer, end, task = lab.train(stage, tmp_path / "whole", *FEW)
-    expected, steps = results(trainer, task), end.progress.total_step
+    expected, steps = results(trainer, task), end.at.total_step
     per_epoch = steps // 2
     assert end.action is Action.GO_ON and per_epoch >= 3
     for number, leaving in enumerate([(0,), (1, 1), (per_epoch,), (2, per_epoch), (steps - 1,)]):
@@ -25,10 +25,10 @@ def test_an_interrupted_stage_ends_with_the_same_bits(lab, tmp_path, stage):
         for after in leaving:
             _, left, _ = lab.train(stage, store, *FEW, leave_after=after)
             assert left.action is Action.LEAVE
-        assert left.progress.total_step == sum(leaving)
-        trainer, again, task = lab.train(stage, store, *FEW)
+        assert left.at.total_step == sum(leaving)
+        trainer, resumed, task = lab.train(stage, store, *FEW)
         found = results(trainer, task)
         assert found.keys() == expected.keys()
         differing = [name for name in expected if not torch.equal(found[name], expected[name])]
         assert not differing
-        assert (again.progress.best, again.progress.total_step) == (end.progress.best, steps)
+        assert (resumed.at.best, resumed.at.total_step) == (end.at.best, steps)
