@@ -55,7 +55,11 @@ def test_importing_the_engine_costs_nothing_and_an_unknown_name_is_an_attribute_
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]" and "AttributeError" in done.stderr
     done = subprocess.run(
-        [sys.executable, "-c", "import sys, ups_engine.pipeline.run; print('typer' in sys.modules, 'rich' in sys.modules)"],
+        [
+            sys.executable,
+            "-c",
+            "import sys, ups_engine.pipeline.run; print('typer' in sys.modules, 'rich' in sys.modules)",
+        ],
         capture_output=True,
         text=True,
     )

@@ -48,12 +48,12 @@ def test_what_is_unset_is_absent_from_the_archive(load):
     assert json.loads(json.dumps(resolved.origins)) == resolved.origins
 
 
-def test_an_archive_of_another_version_is_refused_by_key(load):
+def test_an_archive_that_lacks_or_holds_keys_that_its_version_does_not_is_refused_by_key(load):
     text = settings_to_toml(load().settings)
     with pytest.raises(SettingsError, match=r"latent\.dim has no value in any layer"):
         settings_from_toml(text.replace("\ndim = 16", ""), "runs/a/settings.toml")
     with pytest.raises(
-        SettingsError, match=r"runs/a/settings\.toml, line 2: seeds is no known key; the nearest is seed\n"
+        SettingsError, match=r"runs/a/settings\.toml, line 3: seeds is no known key; the nearest is seed\n"
     ):
         settings_from_toml(text.replace("seed = 0", "seed = 0\nseeds = 1", 1), "runs/a/settings.toml")
 

@@ -100,7 +100,7 @@ def test_mistakes_between_keys_name_the_layers_of_both(load, tmp_path):
     (tmp_path / "ups.toml").write_text("[stages.operator]\nepochs = 3\nscheduler.warmup_epochs = 5\n")
     assert mistakes(load, overrides=["models.operator.heads=7"]) == [
         "models.operator: hidden = 64 does not divide into 7 heads of even width; the nearest that does is 70"
-        " (hidden: settings/default.toml, line 38; heads: --set)",
+        " (hidden: settings/default.toml, line 36; heads: --set)",
         "stages.operator: a warm-up of 5 epochs does not fit into 3 epochs; lower scheduler.warmup_epochs or raise"
         " epochs (epochs: ups.toml, line 2; scheduler.warmup_epochs: ups.toml, line 3)",
     ]

@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ups_engine.data.prepare import prepare_data
 from ups_engine.data.pairs import LatentPairs, PairIndex
+from ups_engine.data.prepare import prepare_data
+
 
 @given(st.integers(1, 30), st.integers(2, 30), st.data())
 def test_pair_numbers_and_pairs_match_one_to_one(trajectories, frames, data):

@@ -7,9 +7,9 @@ import pytest
 from tiny_run import STAGES, TRAINED
 
 from ups_engine.errors import DataError, SettingsError, UsageError
-from ups_engine.pipeline.run import start_run
 from ups_engine.pipeline.forecast import forecast
 from ups_engine.pipeline.plan import Past, check_needs, make_plan
+from ups_engine.pipeline.run import start_run
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.state import summarise
 

@@ -11,8 +11,8 @@ from ups_engine.config.anchor import anchored
 from ups_engine.config.layers import load_settings
 from ups_engine.errors import CheckpointError, DataError, RunError, SettingsError
 from ups_engine.latents.check import check_targets
-from ups_engine.pipeline.run import run_settings, start_run
 from ups_engine.pipeline.reopen import cache_context, evaluate_run, open_context
+from ups_engine.pipeline.run import run_settings, start_run
 
 
 @pytest.fixture
@@ -112,13 +112,13 @@ def test_encoders_of_different_weights_never_share_a_cache(copied, finished, mon
     from ups_engine.runs.checkpoints import load_result, save_result
 
     monkeypatch.chdir(copied.terminal.folder)
-    before = {target.split: target for target in open_context(copied.directory).cache_targets()}
+    before = {target.split: target for target in open_context(copied.directory).caches.targets()}
     tensors, sidecar = load_result(copied.path, "encoder")
     name = next(name for name, tensor in tensors.items() if tensor.numel() > 1)
     tensors[name].view(-1)[0] = np.nextafter(tensors[name].view(-1)[0].item(), np.float32(9), dtype=np.float32).item()
     del sidecar["sha256"], sidecar["bytes"]
     save_result(copied.directory, "encoder", tensors, sidecar)
-    for target in open_context(copied.directory).cache_targets():
+    for target in open_context(copied.directory).caches.targets():
         assert target.path != before[target.split].path, "one bit of one weight makes another cache"
         assert target.fingerprint.digest != before[target.split].fingerprint.digest
 

@@ -103,8 +103,8 @@ def _refuse_contradictions(headless: bool, detach: bool, dry_run: bool, json_eve
 def _new_run(
     resolved: "ResolvedSettings", only: Sequence[str], without: Sequence[str], folder: Path | None
 ) -> "RunDirectory":
-    from ups_engine.pipeline.run import start_run
     from ups_engine.pipeline.plan import check_needs, make_plan
+    from ups_engine.pipeline.run import start_run
 
     check_needs(make_plan(resolved.settings, only=only, skip=without), run=None)
     return start_run(resolved.settings, origins=resolved.origins, argv=sys.argv, folder=folder)

@@ -8,8 +8,10 @@ from ups_engine.config.files import Document, parse_toml, read_document
 from ups_engine.config.layer import Findings, Layer, seal
 from ups_engine.config.layers import DEFAULTS, builtin_folder, validated
 from ups_engine.config.notation import toml_value
-from ups_engine.config.paths import SETTINGS, TABLES
+from ups_engine.config.paths import LATER, SETTINGS, TABLES
 from ups_engine.config.schema import Settings
+from ups_engine.config.section import Since
+from ups_engine.config.versions import SCHEMA, VERSION, up_to_date
 
 _OF_THE_VIEWER = ("tui",)
 
@@ -20,7 +22,7 @@ def settings_to_toml(settings: Settings) -> str:
     `tui` is left out: how somebody likes to look at a run is no part of it.
     """
     values = settings.model_dump(exclude_none=True, exclude={*_OF_THE_VIEWER})
-    return "\n".join(_table_lines(values, "")).lstrip("\n") + "\n"
+    return "\n".join([f"{SCHEMA} = {VERSION}", *_table_lines(values, "")]) + "\n"
 
 
 def settings_from_toml(text: str, where: str) -> Settings:
@@ -31,13 +33,35 @@ def settings_from_toml(text: str, where: str) -> Settings:
         where: the file, for messages.
 
     Raises:
-        SettingsError: it is not valid TOML, or lacks or holds keys that this version does not.
+        SettingsError: it is not valid TOML, or lacks or holds keys that its version does not.
+        FormatError: a newer UPS wrote it.
     """
     archived, builtin = parse_toml(text, where), read_document(builtin_folder() / "default.toml", DEFAULTS)
+    found, version = up_to_date(archived, where, otherwise=1)
+    tables = found.tables
+    for path, mark in LATER.items():
+        if mark.version > version:
+            tables = _with_neutral(tables, path.split("."), mark, builtin.tables)
     viewer = {table: builtin.tables[table] for table in _OF_THE_VIEWER}
     findings = Findings()
-    layer = Layer(where, Document({**archived.tables, **viewer}, archived.lines))
+    layer = Layer(where, Document({**tables, **viewer}, archived.lines))
     return validated(seal(layer, findings), findings)
+
+
+def _with_neutral(
+    tables: Mapping[str, object], path: Sequence[str], mark: Since, builtin: Mapping[str, object]
+) -> dict[str, object]:
+    """The tables with the neutral value of a setting, or of a table, that came later."""
+    name, *deeper = path
+    inner, own = tables.get(name), builtin.get(name)
+    if deeper:
+        assert isinstance(own, Mapping) or own is None
+        below = _with_neutral(inner if isinstance(inner, Mapping) else {}, deeper, mark, own or {})
+        return {**tables, name: below}
+    if name in tables:
+        return dict(tables)
+    neutral = {**own, "epochs": 0} if isinstance(own, Mapping) and "epochs" in own else own
+    return {**tables, name: neutral if isinstance(own, Mapping) else mark.neutral}
 
 
 def settings_fingerprint(settings: Settings, sections: Sequence[str]) -> str:

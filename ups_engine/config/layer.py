@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ups_engine.config.earlier import MOVED_TABLES, RefusedError, translate
 from ups_engine.config.files import Document, KeyPath
+from ups_engine.config.migrations import MOVED_TABLES, RefusedError, translate
 from ups_engine.config.notation import shown
-from ups_engine.config.paths import SETTINGS, TABLES, accepts, allowed, nearest
+from ups_engine.config.paths import OPEN_TABLES, SETTINGS, TABLES, accepts, allowed, nearest
 from ups_engine.config.secrets import Secrets
 
 Tree = dict[str, "Sealed | Tree"]
@@ -82,7 +82,7 @@ def _entries(table: Mapping[str, object], prefix: KeyPath) -> Iterator[tuple[Key
     for name, value in table.items():
         path = (*prefix, str(name))
         key = ".".join(path)
-        if isinstance(value, Mapping) and (key in TABLES or key in MOVED_TABLES):
+        if isinstance(value, Mapping) and (key in TABLES or key in OPEN_TABLES or key in MOVED_TABLES):
             yield from _entries(value, path)
         elif value is not None or key not in TABLES:  # an empty YAML section sets nothing
             yield path, value
@@ -116,6 +116,9 @@ def _resolve(layer: Layer, path: KeyPath, value: object, findings: Findings) -> 
 
 
 def _mistake(key: str, value: object) -> str | None:
+    if key.rpartition(".")[0] in OPEN_TABLES:
+        numeric = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        return None if numeric else f"{key} = {shown(value)} must be a number"
     if key in TABLES:
         example = next(iter(TABLES[key].model_fields))
         return f"{key} is a table and cannot be {shown(value)}; set the keys in it, such as {key}.{example}"

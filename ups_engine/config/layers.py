@@ -14,9 +14,10 @@ from ups_engine.config.assignments import environment_layers, set_layer
 from ups_engine.config.files import read_document
 from ups_engine.config.layer import Findings, Layer, Sealed, Tree, leaves, seal, unsealed
 from ups_engine.config.mistakes import explain, holder
-from ups_engine.config.paths import SETTINGS
+from ups_engine.config.paths import OPEN_TABLES, SETTINGS
 from ups_engine.config.schema import Settings
 from ups_engine.config.secrets import FILE, Secrets, read_secrets
+from ups_engine.config.versions import VERSION, up_to_date
 from ups_engine.errors import SettingsError
 
 DEFAULTS = "settings/default.toml"
@@ -140,11 +141,16 @@ def _file_layers(folder: Path, config: Path | None, user: tuple[Path, str] | Non
         optional.insert(0, (user[0] / "settings.toml", f"{user[1]}/settings.toml"))
     for path, name in optional:
         if _is_file(path):
-            yield Layer(name, read_document(path, name))
+            yield _file_layer(name, path, name)
     if config is not None:
         if not _is_file(folder / config):
             raise SettingsError(f"--config {config}: there is no such file", "check the path, relative to this folder")
-        yield Layer(f"--config {config}", read_document(folder / config, str(config)))
+        yield _file_layer(f"--config {config}", folder / config, str(config))
+
+
+def _file_layer(name: str, path: Path, where: str) -> Layer:
+    """A settings file, which may be what a run archived."""
+    return Layer(name, up_to_date(read_document(path, where), where, otherwise=VERSION)[0])
 
 
 def _is_file(path: Path) -> bool:
@@ -200,6 +206,10 @@ def _origins(tree: Tree) -> dict[str, str]:
     values = dict(leaves(tree))
     origins = {}
     for key in SETTINGS:
+        if key in OPEN_TABLES:
+            named = dict.fromkeys(sealed.layer for path, sealed in values.items() if path.startswith(f"{key}."))
+            origins[key] = ", ".join(named) or UNSET
+            continue
         effective, sealed = holder(key, values)
         layer = UNSET if sealed is None else sealed.layer
         origins[key] = layer if effective == key or sealed is None else f"{effective} ({layer})"

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from ups_engine.config.schema import Settings
-from ups_engine.config.section import Section
+from ups_engine.config.section import Section, Since
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
@@ -36,6 +36,17 @@ SETTINGS: Mapping[str, FieldInfo] = {path: field for path, field in _FIELDS.item
 """Every single setting by its dotted path, in the order of the schema."""
 
 
+OPEN_TABLES: frozenset[str] = frozenset(
+    path for path, field in SETTINGS.items() if get_origin(field.annotation) is Mapping
+)
+"""Settings that are tables of any names, each with a number."""
+
+LATER: Mapping[str, Since] = {
+    path: mark for path, field in _FIELDS.items() for mark in field.metadata if isinstance(mark, Since)
+}
+"""Settings and tables that came with a later version, by dotted path."""
+
+
 def accepts(annotation: object, kind: type) -> bool:
     """Whether values of a plain type (bool, int, float, str) are at home in an annotation."""
     if get_origin(annotation) is Annotated:
@@ -59,6 +70,8 @@ def allowed(annotation: object, metadata: tuple[object, ...] | list[Any] = ()) -
         if arguments[-1] is Ellipsis:
             return f"a list, each entry {allowed(arguments[0])}"
         return f"a list of {len(arguments)}, each {allowed(arguments[0])}"
+    if origin is Mapping:
+        return f"a table of any names, each {allowed(arguments[1])}"
     if section := _section(annotation):
         return "a table of " + ", ".join(section.model_fields)
     bounds = " and ".join(_bounds(metadata))

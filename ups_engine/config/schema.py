@@ -1,6 +1,6 @@
 """The one settings model: frozen, complete, and checked across its sections."""
 
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import PositiveInt, model_validator
 
@@ -8,25 +8,26 @@ from ups_engine.config.data import DataSettings, LatentSettings
 from ups_engine.config.models import ModelSettings
 from ups_engine.config.section import Section
 from ups_engine.config.stages import OperatorSettings, StageSettings, StagesSettings
-from ups_engine.config.training import TrainingSettings
+from ups_engine.config.training import TrainingSettings, loss_weights
 
-StageName = Literal["autoencoder", "operator", "diff_residual", "consistency_distill", "steady_prior", "evaluation"]
-STAGES: tuple[StageName, ...] = (
-    "autoencoder",
-    "operator",
-    "diff_residual",
-    "consistency_distill",
-    "steady_prior",
-    "evaluation",
-)
-TRAINED_STAGES: tuple[StageName, ...] = STAGES[:-1]
+StageName: TypeAlias = str
+STAGES: tuple[StageName, ...] = tuple(StagesSettings.model_fields)
+"""Every stage, in the order in which they run."""
+
+
+def _settings_of(stage: StageName) -> type[Section]:
+    model = StagesSettings.model_fields[stage].annotation
+    assert isinstance(model, type) and issubclass(model, Section)
+    return model
+
+
+TRAINED_STAGES: tuple[StageName, ...] = tuple(name for name in STAGES if issubclass(_settings_of(name), StageSettings))
+"""Those that train."""
 
 
 def fallback_keys(stage: StageName) -> tuple[str, ...]:
     """Keys of a training stage that `training` holds too and that fall back to it."""
-    model = StagesSettings.model_fields[stage].annotation
-    assert isinstance(model, type) and issubclass(model, StageSettings)
-    return tuple(key for key in model.model_fields if key in TrainingSettings.model_fields)
+    return tuple(key for key in _settings_of(stage).model_fields if key in TrainingSettings.model_fields)
 
 
 def _merged(base: Any, override: Any) -> Any:
@@ -108,22 +109,25 @@ class Settings(Section):
     @model_validator(mode="after")
     def _every_step_has_a_loss(self) -> Self:
         training, operator = self.training, self.stages.operator
-        terms = ("lambda_forward", "lambda_spectral", "lambda_relative", "lambda_decoded")
-        always = any(getattr(training, term) for term in terms)
         horizons = [step.rollout_horizon for step in operator.curriculum]
         if not operator.curriculum or operator.curriculum[0].from_epoch:
             horizons.append(training.rollout_horizon)
-        rollout = training.lambda_rollout and min(horizons) > 1
+        counting: set[str] = {"always"}
+        unrolled = {"unrolled"} if min(horizons) > 1 else set()
         inverse = (
             training.use_inverse_losses
             and training.inverse_loss_warmup_epochs == 0
             and training.inverse_loss_frequency == 1
             and training.inverse_loss_max_weight
         )
-        for stage, anything in (("operator", always or rollout or inverse), ("steady_prior", always)):
+        stages = {"operator": counting | unrolled | ({"inverse"} if inverse else set()), "steady_prior": counting}
+        weights = loss_weights(TrainingSettings)
+        for stage, counted in stages.items():
+            anything = any(getattr(training, f"lambda_{name}") for name, w in weights.items() if w.counts in counted)
             if getattr(self.stages, stage).epochs and not anything:
+                terms = ", ".join(f"training.lambda_{name}" for name, w in weights.items() if w.counts == "always")
                 raise ValueError(
-                    f"stages.{stage} has steps without any loss; give one of"
-                    f" {', '.join(f'training.{term}' for term in terms)} a weight above 0, or leave the stage out"
+                    f"stages.{stage} has steps without any loss; give one of {terms} a weight above 0, or leave the"
+                    " stage out"
                 )
         return self

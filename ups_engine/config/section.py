@@ -1,5 +1,7 @@
 """The base of every settings section: frozen, strict about unknown keys, documented by the lines under its fields."""
 
+from dataclasses import dataclass
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -13,3 +15,17 @@ class Section(BaseModel):
         use_attribute_docstrings=True,
         allow_inf_nan=False,
     )
+
+
+@dataclass(frozen=True)
+class Since:
+    """Marks a setting that came with a later version of the settings: `Annotated[int, Since(3, neutral=0)]`.
+
+    Args:
+        version: the first that has it; archives of that version and later hold it.
+        neutral: the value with which a run behaves as it did without the setting. A table has none: an earlier run
+            takes the built-in values, and of a stage 0 epochs.
+    """
+
+    version: int
+    neutral: object = None

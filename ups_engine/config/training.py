@@ -1,5 +1,6 @@
 """Settings of the step loop, shared by all stages; a stage may override most of them."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -50,6 +51,28 @@ class TauSettings(Section):
     beta: PositiveFloat
 
 
+@dataclass(frozen=True)
+class LossWeight:
+    """Marks a setting `lambda_<name>` as the weight of a loss term.
+
+    Attributes:
+        counts: when the term does: `always`, `unrolled` with a horizon above one, `inverse` under the curriculum of
+            the inverse losses.
+    """
+
+    counts: Literal["always", "unrolled", "inverse"]
+
+
+def loss_weights(section: type[Section]) -> dict[str, LossWeight]:
+    """The loss terms that a section has weights of, by name."""
+    return {
+        key.removeprefix("lambda_"): mark
+        for key, field in section.model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, LossWeight)
+    }
+
+
 class TrainingSettings(Section):
     """The step loop."""
 
@@ -82,15 +105,15 @@ class TrainingSettings(Section):
 
     use_inverse_losses: bool
     """Add the inverse losses to the operator stage, under their curriculum."""
-    lambda_forward: NonNegativeFloat
-    lambda_rollout: NonNegativeFloat
+    lambda_forward: Annotated[NonNegativeFloat, LossWeight("always")]
+    lambda_rollout: Annotated[NonNegativeFloat, LossWeight("unrolled")]
     """Weight of the unrolled steps after the first; only with a horizon above one."""
-    lambda_spectral: NonNegativeFloat
-    lambda_relative: NonNegativeFloat
-    lambda_decoded: NonNegativeFloat
+    lambda_spectral: Annotated[NonNegativeFloat, LossWeight("always")]
+    lambda_relative: Annotated[NonNegativeFloat, LossWeight("always")]
+    lambda_decoded: Annotated[NonNegativeFloat, LossWeight("always")]
     """Weight of the error of the decoded prediction, in normalised field units."""
-    lambda_inv_enc: NonNegativeFloat
-    lambda_inv_dec: NonNegativeFloat
+    lambda_inv_enc: Annotated[NonNegativeFloat, LossWeight("inverse")]
+    lambda_inv_dec: Annotated[NonNegativeFloat, LossWeight("inverse")]
     inverse_loss_warmup_epochs: NonNegativeInt
     inverse_loss_max_weight: NonNegativeFloat
     inverse_loss_frequency: PositiveInt
@@ -104,7 +127,3 @@ class TrainingSettings(Section):
         if self.use_inverse_losses and not (self.lambda_inv_enc or self.lambda_inv_dec):
             raise ValueError("use_inverse_losses is on but both weights are 0; set lambda_inv_enc or lambda_inv_dec")
         return self
-
-
-def loss_weights(section):
-    return {k.removeprefix("lambda_"): None for k in section.model_fields if k.startswith("lambda_")}

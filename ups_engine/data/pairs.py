@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ups_engine.discretisation.arrays import Int64
 from ups_engine.data.member import Member
 from ups_engine.data.splits import SplitName
+from ups_engine.discretisation.arrays import Int64
 
 Index: TypeAlias = Int64 | Tensor
 
@@ -98,9 +97,7 @@ class LatentPairs:
         device: where the cache's batches are.
     """
 
-    def __init__(
-        self, latents: Latents, member: Member, split: SplitName, horizon: int, device: torch.device
-    ) -> None:
+    def __init__(self, latents: Latents, member: Member, split: SplitName, horizon: int, device: torch.device) -> None:
         self.index = PairIndex(member.splits.of(split), member.frames, horizon)
         self._latents, self._dt = latents, member.dt
         self._cond = torch.from_numpy(member.parameters(self.index.trajectories)).to(device)  # (n, P)

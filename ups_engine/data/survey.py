@@ -8,7 +8,7 @@ from typing import Any
 from ups_engine.config.schema import Settings
 from ups_engine.data.collection import recorded_members
 from ups_engine.data.generate import generated_info, generated_path, is_made_with
-from ups_engine.data.prepare import find_files, time_step, used_frames
+from ups_engine.data.prepare import check_identity, find_files, time_step, used_frames
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
 from ups_engine.data.splits import Splits, choose_splits, draw_splits

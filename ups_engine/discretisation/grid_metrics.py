@@ -37,5 +37,3 @@ def _shells(space: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tenso
     both_present = (2 * grids[-1]) % space[-1] == 0
     weight = torch.where(both_present & ~alone, 0.5, 1.0).double()
     return (radius + 1e-9).floor().long().flatten(), weight.flatten()
-
-

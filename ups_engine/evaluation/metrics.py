@@ -1,8 +1,8 @@
 """PDEBench's metrics (Takamoto et al. 2022), streamed over batches in float64.
 
-Predictions and targets are (B, T, *space, C), in physical units, on any device. `MetricAccumulator` adds up what belongs
-to each trajectory, frame and channel and takes the roots and means at the end, so that the result does not depend on
-how the trajectories were batched. What depends on the kind of points, the discretisation knows.
+Predictions and targets are (B, T, *space, C), in physical units, on any device. `MetricAccumulator` adds up what
+belongs to each trajectory, frame and channel and takes the roots and means at the end, so that the result does not
+depend on how the trajectories were batched. What depends on the kind of points, the discretisation knows.
 
 Definitions, with e = prediction - target, n = number of grid points, <.> the mean over grid points:
 

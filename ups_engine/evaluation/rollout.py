@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ups_engine.discretisation.arrays import Int64
 from ups_engine.data.member import Member
+from ups_engine.discretisation.arrays import Int64
 from ups_engine.evaluation.metrics import MetricAccumulator, Scores
 from ups_engine.models.surrogate import Surrogate
 from ups_engine.training.randomness import keys, normal

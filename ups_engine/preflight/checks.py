@@ -130,9 +130,7 @@ class _Looking:
         self.forecast = Forecast.of(self._settings, self.surveys)
         self._layouts = self.forecast.layouts
         dim, tokens = self._settings.latent.dim, self.forecast.plan.grid
-        return Check(
-            "settings", "good", f"{size(tokens.shape)} points become {tokens.count} tokens of {dim} channels"
-        )
+        return Check("settings", "good", f"{size(tokens.shape)} points become {tokens.count} tokens of {dim} channels")
 
     def gpu(self) -> Check:
         """Whether the device that trains is there and free."""

@@ -31,12 +31,12 @@ def check_data(seen: MemberSurvey, root: str) -> Check:
         )
     _probe(seen)
     more = f" and {len(info.files) - 1} more" if len(info.files) > 1 else ""
-    fields = "/".join(spec.name for spec in seen.fields)
+    fields, points = "/".join(spec.name for spec in seen.fields), size(seen.discretisation.shape)
     return Check(
         "data",
         "good",
         f"{_short(info.files[0])}{more} ({info.format}, {human_bytes(info.bytes)}) gives {fields} on"
-        f" {size(seen.discretisation.shape)} points, {seen.frames} frames, dt {seen.dt:.4g}; {len(splits.train)} trajectories"
+        f" {points} points, {seen.frames} frames, dt {seen.dt:.4g}; {len(splits.train)} trajectories"
         f" train, {len(splits.val)} validate, {len(splits.test)} test",
     )
 

@@ -186,9 +186,7 @@ STAGE = TrainingStage(
     needs=("encoder", "decoder", "operator_ema"),
     writes=("diffusion_residual", "diffusion_residual_ema"),
     make=DiffResidualTask,
-    memory=lambda probe: residual_memory(
-        probe, "diffusion_residual", probe.settings.stages.diff_residual.batch_size
-    ),
+    memory=lambda probe: residual_memory(probe, "diffusion_residual", probe.settings.stages.diff_residual.batch_size),
     variant=Variant(
         name="diffusion",
         corrector="diffusion_residual_ema",

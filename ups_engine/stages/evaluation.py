@@ -80,9 +80,7 @@ class _Tried:
     validation: Mapping[str, float]
 
 
-def evaluate(
-    context: StageContext, variants: Sequence[Variant], *, split: SplitName, initial_steps: int
-) -> Evaluation:
+def evaluate(context: StageContext, variants: Sequence[Variant], *, split: SplitName, initial_steps: int) -> Evaluation:
     """Evaluate a run's results.
 
     Args:
@@ -149,9 +147,7 @@ def together(reports: Mapping[str, EvaluationReport]) -> EvaluationReport:
             }
         ),
         reconstruction=Relative(nrmse=_mean(report.reconstruction.nrmse for report in reports.values())),
-        variants={
-            name: _averaged([report.variants[name] for report in reports.values()]) for name in first.variants
-        },
+        variants={name: _averaged([report.variants[name] for report in reports.values()]) for name in first.variants},
         selected=first.selected,
         steady_prior=SteadyPriorScores(
             nrmse=_mean(prior.nrmse for prior in priors if prior is not None),

@@ -181,9 +181,7 @@ NETWORKS: Mapping[str, Network] = {
             depends_on=_LATENT,
             averaged=False,
         ),
-        Network(
-            name="operator", kind=LatentOperator, build=_operator, depends_on=_OPERATOR, trained_on=_CODEC
-        ),
+        Network(name="operator", kind=LatentOperator, build=_operator, depends_on=_OPERATOR, trained_on=_CODEC),
         Network(
             name="diffusion_residual",
             kind=DiffusionResidual,

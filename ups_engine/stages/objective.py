@@ -35,18 +35,14 @@ class Objective:
     def _weights(self, moment: Moment) -> Mapping[str, float]:
         training = self._training
         inverse = (
-            self._inverse
-            and training.use_inverse_losses
-            and moment.total_step % training.inverse_loss_frequency == 0
+            self._inverse and training.use_inverse_losses and moment.total_step % training.inverse_loss_frequency == 0
         )
         weights = {}
         for name in loss_weights(TrainingSettings):
             weight: float = getattr(training, f"lambda_{name}")
             if TERMS[name].inverse:
                 warmup, most = training.inverse_loss_warmup_epochs, training.inverse_loss_max_weight
-                weight = (
-                    compute_inverse_loss_curriculum_weight(moment.epoch, weight, warmup, most) if inverse else 0.0
-                )
+                weight = compute_inverse_loss_curriculum_weight(moment.epoch, weight, warmup, most) if inverse else 0.0
             if weight:
                 weights[name] = weight
         return weights

@@ -106,8 +106,7 @@ class OperatorTask(StageTask):
         return self._pairs[member].index.describe(numbers)
 
     def validate(self, network: nn.Module) -> Mapping[str, float]:
-        """Rollout nRMSE from frame 0 in physical units decides; the single-step nRMSE is told too. Means over members.
-        """
+        """Rollout nRMSE from frame 0 in physical units decides, the single-step one is told too; means over members."""
         assert isinstance(network, LatentOperator)
         surrogate = Surrogate(self._encoder, self._decoder, network).eval()
         context, size, errors = self._context, self._settings.stages.evaluation.batch_size, []

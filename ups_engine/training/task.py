@@ -152,4 +152,3 @@ class Task(ABC):
     def state(self) -> dict[str, Tensor]:
         """Tensors beside the network that a resumed stage needs; they are loaded back in place."""
         return {}
-
