@@ -72,7 +72,7 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
         splits = Splits.from_json(known["splits"])
     reader = StridedReader(
         source,
-        fields=[spec.name for spec in source.field_specs(data.fields)],
+        fields=[spec.name for spec in source.info.field_specs(data.fields)],
         spatial_stride=data.spatial_stride,
         time_stride=data.time_stride,
         frames=frames,

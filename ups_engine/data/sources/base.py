@@ -64,6 +64,21 @@ class SourceInfo:
         """Channels of all fields together."""
         return sum(spec.channels for spec in self.fields)
 
+    def field_specs(self, names: Sequence[str]) -> tuple[FieldSpec, ...]:
+        """The named fields in the order given; all for no names.
+
+        Raises:
+            DataError: a name that the source does not hold.
+        """
+        known = {spec.name: spec for spec in self.fields}
+        for name in names:
+            if name not in known:
+                raise DataError(
+                    f"{self.files[0].name} has no field {name!r}",
+                    f"it holds {', '.join(known)}; choose with --set 'data.fields=[...]'",
+                )
+        return tuple(known[name] for name in names) if names else self.fields
+
     def layout(self, values: Float32 | None = None) -> Sample:
         """Where the values of a frame lie, as a `Sample` that is of no trajectory.
 
@@ -142,21 +157,6 @@ class Source(ABC):
         part = next(part for part in self.parts() if trajectory < part.stop)
         return part.file, trajectory - part.start
 
-    def field_specs(self, names: Sequence[str]) -> tuple[FieldSpec, ...]:
-        """The named fields in the order given; all for no names.
-
-        Raises:
-            DataError: a name that the source does not hold.
-        """
-        known = {spec.name: spec for spec in self.info.fields}
-        for name in names:
-            if name not in known:
-                raise DataError(
-                    f"{self.info.files[0].name} has no field {name!r}",
-                    f"it holds {', '.join(known)}; choose with --set 'data.fields=[...]'",
-                )
-        return tuple(known[name] for name in names) if names else self.info.fields
-
     def read(
         self,
         trajectories: Sequence[int] | Int64,
@@ -187,7 +187,7 @@ class Source(ABC):
             raise IndexError(f"trajectories {rows.min()} to {rows.max()} of {self.info.trajectories}")
         if wanted.size and not (wanted.min() >= 0 and wanted.max() < self.info.frames):
             raise IndexError(f"frames {wanted.min()} to {wanted.max()} of {self.info.frames}")
-        specs = self.field_specs(fields)
+        specs = self.info.field_specs(fields)
         names = tuple(spec.name for spec in specs)
         thinned = (slice(None, None, spatial_stride),) * len(self.info.resolution)
         space = tuple(-(-points // spatial_stride) for points in self.info.resolution)
