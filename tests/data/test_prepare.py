@@ -210,9 +210,12 @@ def test_without_files_data_is_made_once_and_kept_under_the_root(settings_for, t
     assert first.source.info.files[0].parent == tmp_path / "root" / "generated"
     assert any("solving burgers1d: 6 trajectories" in line for line in told)
     told.clear()
-    second = member(settings_for(*SMALL), notify=told.append)
+    second = prepare_data(settings_for(*SMALL), notify=told.append)
     assert "used again" in told[0]
-    assert second.record() == first.record()
+    assert second.members[0].record() == first.record()
+    told.clear()
+    prepare_data(settings_for(*SMALL), second.record(), told.append)
+    assert told == [], "a record has said which"
 
 
 def test_files_of_the_task_under_the_root_go_before_making(settings_for, tmp_path, write_converted, random_fields):

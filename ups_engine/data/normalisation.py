@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_TRAJECTORIES = 512
 MIN_TRAJECTORIES = 32
 MAX_BYTES = 128 * 2**20
-_PIECE_BYTES = 8 * 2**20
+PIECE_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ def fit(read: Callable[[Int64, Int64], Float32], rows: Int64, frames: int, frame
     most = min(MAX_TRAJECTORIES, max(MIN_TRAJECTORIES, MAX_BYTES // (frames * frame_bytes)))
     sampled = rows[evenly(len(rows), most)]
     when = evenly(frames, max(2, MAX_BYTES // (len(sampled) * frame_bytes)))
-    piece = max(1, _PIECE_BYTES // (len(when) * frame_bytes))
+    piece = max(1, PIECE_BYTES // (len(when) * frame_bytes))
     count, mean, square = 0, np.float64(0), np.float64(0)  # square: sum of squared deviations
     for start in range(0, len(sampled), piece):
         values = read(sampled[start : start + piece], when).astype(np.float64)

@@ -194,7 +194,7 @@ class Source(ABC):
         out = np.empty((*wanted.shape, *space, sum(spec.channels for spec in specs)), np.float32)
         for row, places in _grouped(rows):
             asked = wanted[places]  # (k, T')
-            for start, stop in _spans(np.unique(asked), self.frame_gap(row)):
+            for start, stop in spans(np.unique(asked), self.frame_gap(row)):
                 block = self.read_span(row, start, stop, names)[(slice(None), *thinned)]
                 inside = (asked >= start) & (asked < stop)
                 if inside.all() and len(places) == 1:
@@ -248,7 +248,7 @@ def _grouped(rows: Int64) -> Iterator[tuple[int, Int64]]:
         yield int(ordered[start]), order[start:stop]
 
 
-def _spans(frames: Int64, gap: int) -> Iterator[tuple[int, int]]:
+def spans(frames: Int64, gap: int) -> Iterator[tuple[int, int]]:
     """Ranges [start, stop) that cover sorted frames, closing gaps of up to `gap` unwanted frames."""
     if not frames.size:
         return
