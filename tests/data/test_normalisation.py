@@ -35,7 +35,7 @@ def test_streamed_statistics_equal_numpys(rows, frames, channels, offset, seed):
 
 
 def test_pieces_are_merged_without_losing_accuracy(monkeypatch):
-    monkeypatch.setattr(normalisation, "_PIECE_BYTES", 100)
+    monkeypatch.setattr(normalisation, "PIECE_BYTES", 100)
     values = (np.random.default_rng(0).normal(size=(50, 4, 8, 1)) + 1000).astype(np.float32)
     got, asked = fitted(values, np.arange(50))
     assert len(asked) == 50

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.axes import time_axis
-from ups_engine.data.sources.base import _spans
+from ups_engine.data.sources.base import spans
 from ups_engine.discretisation.sample import validate_sample
 from ups_engine.errors import DataError
 
@@ -133,10 +133,10 @@ def test_any_selection_equals_the_array_it_came_from(data, tmp_path_factory, wri
 @given(st.sets(st.integers(0, 300)), st.integers(0, 40))
 def test_spans_cover_the_frames_and_close_small_gaps_only(frames, gap):
     wanted = np.array(sorted(frames), dtype=np.int64)
-    spans = list(_spans(wanted, gap))
-    assert frames <= {frame for start, stop in spans for frame in range(start, stop)}
-    assert all(start in frames and stop - 1 in frames for start, stop in spans)
-    assert all(later[0] - earlier[1] > gap for earlier, later in pairwise(spans))
+    found = list(spans(wanted, gap))
+    assert frames <= {frame for start, stop in found for frame in range(start, stop)}
+    assert all(start in frames and stop - 1 in frames for start, stop in found)
+    assert all(later[0] - earlier[1] > gap for earlier, later in pairwise(found))
 
 
 def test_numbers_that_do_not_exist_are_refused(tmp_path, write_pdebench, random_fields):

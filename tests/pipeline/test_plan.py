@@ -117,10 +117,18 @@ def test_what_is_foreseen_of_generated_data_is_what_the_data_then_are(settings):
     from ups_engine.data.prepare import prepare_data
     from ups_engine.data.survey import survey_data
 
-    chosen = settings("data.spatial_stride=2", "data.patch_size=4", "data.time_stride=2", "data.task=advection1d")
+    chosen = settings(
+        "data.spatial_stride=2",
+        "data.patch_size=4",
+        "data.time_stride=2",
+        "data.task=advection1d",
+        "data.exclude=[3]",
+        "data.trajectories=8",
+    )
     (before,), (member,) = survey_data(chosen), prepare_data(chosen)
     seen, after = before.discretisation, member.discretisation
     assert (seen.shape, seen.periodic, before.frames) == (after.shape, after.periodic, member.frames)
+    assert before.splits.to_json() == member.splits.to_json()
     assert (before.dt, before.channels, before.parameter_names) == (member.dt, member.channels, member.parameter_names)
     assert seen.lengths == pytest.approx(after.lengths) == (1.0,)
     np.testing.assert_allclose(seen.coordinates[0], after.coordinates[0], atol=1e-7)

@@ -91,24 +91,16 @@ def make_or_reuse(
 ) -> Path:
     """The file at a path, if it was made with exactly these settings; else it is made now.
 
-    Args:
-        task: that UPS has a solver for.
-        settings: size, time and parameters.
-        path: the file.
-        notify: is told what happens.
-        advance: told how many trajectories are solved; what it raises stops the work, and nothing is left behind.
-        replace: whether a file of other settings may be written over.
-
-    Raises:
-        DataError: as `make`.
+    `notify` is told which; all else is as for `make`, and raises likewise.
     """
-    made, _ = solved_task(task)
     if is_made_with(path, task, settings):
         notify(f"{path} was made earlier with the same parameters and is used again")
         return path
+    made, _ = solved_task(task)
     parameters = "".join(f"{name} = {value:g}, " for name, value in made.values(settings.parameters).items())
+    points = "x".join([str(settings.points)] * len(made.axes))
     notify(
-        f"solving {task}: {settings.trajectories} trajectories, {settings.points} points, {settings.frames} frames"
+        f"solving {task}: {settings.trajectories} trajectories, {points} points, {settings.frames} frames"
         f" to t = {settings.t_end:g}, {parameters}seed {settings.seed}"
     )
     return make(task, settings, path, advance, replace=replace)
@@ -141,7 +133,7 @@ def make(
         SettingsError: a parameter that the task does not have.
     """
     made, solver = solved_task(task)
-    info = generated_info(task, settings, path)
+    info, made_with = generated_info(task, settings, path), _made_with(made, solver, settings)
     if path.exists() and not replace:
         raise DataError(f"{path} exists and is left as it is", "remove it, or write elsewhere with -o")
     with _writing(path):
@@ -149,8 +141,8 @@ def make(
         _remove_leftovers(path)
     with _atomic_hdf5(path, info.bytes) as file:
         with _writing(path):
-            tensor = _lay_out(file, info, _made_with(made, solver, settings))
-        for row, trajectory in _solved(made, solver, settings, advance):
+            tensor = _lay_out(file, info, made_with)
+        for row, trajectory in _solved(solver, info, made_with, advance):
             with _writing(path):
                 tensor[row] = trajectory
     return path
@@ -169,7 +161,8 @@ def _lay_out(file: h5py.File, info: SourceInfo, made_with: Mapping[str, Any]) ->
     file.attrs[GENERATED] = json.dumps(made_with, sort_keys=True)
     for name, axis in zip(coordinate_names(len(info.resolution)), info.coordinates, strict=True):
         file[name] = axis.astype(np.float32)
-    file["t-coordinate"] = (made_with["t_end"] / (info.frames - 1) * np.arange(info.frames + 1)).astype(np.float32)
+    assert info.dt is not None
+    file["t-coordinate"] = (info.dt * np.arange(info.frames + 1)).astype(np.float32)  # PDEBench's is one longer
     early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
@@ -182,21 +175,22 @@ def _lay_out(file: h5py.File, info: SourceInfo, made_with: Mapping[str, Any]) ->
     return tensor
 
 
-def _solved(task: Task, solver: Solver, settings: GenerateSettings, advance: Advance) -> Iterator[tuple[int, Float64]]:
+def _solved(
+    solver: Solver, info: SourceInfo, made_with: Mapping[str, Any], advance: Advance
+) -> Iterator[tuple[int, Float64]]:
     """Every trajectory's number and frames (T, *space), in the order in which the solver finishes them."""
-    n, parameters, reached = settings.trajectories, task.values(settings.parameters), 0
-    times = settings.t_end / (settings.frames - 1) * np.arange(settings.frames)
+    n, parameters, reached = info.trajectories, {name: made_with[name] for name in info.parameters}, 0
 
     def advanced(trajectories: int) -> None:
         nonlocal reached
         reached += trajectories
-        advance(f"solving {task.name}", round(reached / (settings.frames - 1)), n)
+        advance(f"solving {info.task}", round(reached / (info.frames - 1)), n)
 
-    size = max(1, min(_GROUP, _GROUP_VALUES // settings.points ** len(task.axes)))
+    size = max(1, min(_GROUP, _GROUP_VALUES // prod(info.resolution)))
     for start in range(0, n, size):
         group = np.arange(start, min(start + size, n))
-        initial = solver.draw(group, settings.seed, settings.points)
-        for rows, block in solver.solve(initial, times, advanced=advanced, **parameters):
+        initial = solver.draw(group, made_with["seed"], made_with["points"])
+        for rows, block in solver.solve(initial, info.time, advanced=advanced, **parameters):
             yield from zip(group[rows].tolist(), block, strict=True)
 
 

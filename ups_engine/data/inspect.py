@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from ups_engine.config.schema import Settings
-from ups_engine.data.prepare import memory_for_fields
+from ups_engine.data.normalisation import evenly
+from ups_engine.data.prepare import memory_for_fields, time_step, used_frames
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
-from ups_engine.data.survey import survey_source
-from ups_engine.discretisation import Discretisation
-from ups_engine.discretisation.arrays import Float32, Float64
+from ups_engine.data.splits import choose_splits
+from ups_engine.discretisation import Discretisation, discretisation_of
+from ups_engine.discretisation.arrays import Float64
 from ups_engine.errors import UpsError
 
 _SAMPLED_TRAJECTORIES = 16
@@ -106,10 +107,10 @@ def describe(path: Path | str, settings: Settings) -> Description:
 def _summaries(source: Source) -> Iterator[FieldSummary]:
     info = source.info
     frame_bytes = 4 * math.prod(info.resolution) * info.channels
-    rows = _evenly(info.trajectories, max(1, min(_SAMPLED_TRAJECTORIES, _SAMPLED_BYTES // frame_bytes)))
-    frames = _evenly(info.frames, _SAMPLED_FRAMES)
+    rows = evenly(info.trajectories, max(1, min(_SAMPLED_TRAJECTORIES, _SAMPLED_BYTES // frame_bytes)))
+    frames = evenly(info.frames, _SAMPLED_FRAMES)
     for spec in info.fields:
-        sample = np.concatenate([_sampled(source, int(row), frames, spec) for row in rows])
+        sample = np.concatenate([source.read([row], [frame], [spec.name]).ravel() for row in rows for frame in frames])
         finite = np.isfinite(sample)
         kept = sample[finite]
         yield FieldSummary(
@@ -121,14 +122,6 @@ def _summaries(source: Source) -> Iterator[FieldSummary]:
         )
 
 
-def _sampled(source: Source, row: int, frames: np.ndarray, spec: FieldSpec) -> Float32:
-    return np.concatenate([source.read([row], [int(frame)], [spec.name]).ravel() for frame in frames])
-
-
-def _evenly(n: int, most: int) -> np.ndarray:
-    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
-
-
 def _plan(source: Source, settings: Settings, values: Float64) -> Iterator[str]:
     """What UPS would do, or the first thing that it would refuse."""
     try:
@@ -138,22 +131,24 @@ def _plan(source: Source, settings: Settings, values: Float64) -> Iterator[str]:
 
 
 def _sentences(source: Source, settings: Settings, values: Float64) -> Iterator[str]:
-    seen, data = survey_source(source, settings), settings.data
-    splits, fields = seen.splits, "/".join(spec.name for spec in seen.fields)
+    info, data = source.info, settings.data
+    grid = discretisation_of(info.layout(), data.spatial_stride)
+    frames, dt, fields = used_frames(info, data), time_step(info, data), source.info.field_specs(data.fields)
     yield (
-        f"Use {fields} on {'x'.join(map(str, seen.discretisation.shape))} points (stride {data.spatial_stride}) and"
-        f" {seen.frames} frames, dt = {seen.dt:g} (stride {data.time_stride})."
+        f"Use {'/'.join(spec.name for spec in fields)} on {'x'.join(map(str, grid.shape))} points"
+        f" (stride {data.spatial_stride}) and {frames} frames, dt = {dt:g} (stride {data.time_stride})."
     )
-    yield _tokens(seen.discretisation, data.patch_size)
+    yield _tokens(grid, data.patch_size)
+    splits = choose_splits(source, data, settings.seed)
     declared = sorted({part.split for part in source.parts() if part.split})
     drawn = f"declared: {', '.join(declared)}" if len(declared) > 1 else "the first test, validation is drawn"
     yield (
         f"Train on {len(splits.train)} trajectories, validate on {len(splits.val)}, test on {len(splits.test)}"
         f" ({drawn}); normalise by the training ones."
     )
-    varied = [name for column, name in enumerate(seen.parameters) if len(np.unique(values[:, column])) > 1]
+    varied = [name for column, name in enumerate(info.parameters) if len(np.unique(values[:, column])) > 1]
     yield f"Condition on {', '.join(varied)} and dt." if varied else "Condition on dt; no PDE parameter varies."
-    needed = 4 * len(splits.all()) * seen.frames * seen.discretisation.points * seen.channels
+    needed = 4 * len(splits.all()) * frames * grid.points * sum(spec.channels for spec in fields)
     kept = needed <= memory_for_fields(settings)
     yield f"Fields take {needed / 2**20:.1f} MiB: {'kept in RAM once read' if kept else 'read from disk as needed'}."
 

@@ -48,7 +48,7 @@ class Member:
         self.discretisation, self.dt = discretisation, dt
         self.splits = splits
         self.normalisation, self.scaling = normalisation, scaling
-        self.specs = self.source.field_specs(reader.fields)
+        self.specs = self.source.info.field_specs(reader.fields)
         self.fields = tuple(spec.name for spec in self.specs)
         self.channels = reader.channels
         self.frames = reader.frames

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_TRAJECTORIES = 512
 MIN_TRAJECTORIES = 32
 MAX_BYTES = 128 * 2**20
-_PIECE_BYTES = 8 * 2**20
+PIECE_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +94,9 @@ def fit(read: Callable[[Int64, Int64], Float32], rows: Int64, frames: int, frame
         Statistics per channel; a channel that never varies gets standard deviation 1.
     """
     most = min(MAX_TRAJECTORIES, max(MIN_TRAJECTORIES, MAX_BYTES // (frames * frame_bytes)))
-    sampled = rows[_evenly(len(rows), most)]
-    when = _evenly(frames, max(2, MAX_BYTES // (len(sampled) * frame_bytes)))
-    piece = max(1, _PIECE_BYTES // (len(when) * frame_bytes))
+    sampled = rows[evenly(len(rows), most)]
+    when = evenly(frames, max(2, MAX_BYTES // (len(sampled) * frame_bytes)))
+    piece = max(1, PIECE_BYTES // (len(when) * frame_bytes))
     count, mean, square = 0, np.float64(0), np.float64(0)  # square: sum of squared deviations
     for start in range(0, len(sampled), piece):
         values = read(sampled[start : start + piece], when).astype(np.float64)
@@ -112,6 +112,6 @@ def fit(read: Callable[[Int64, Int64], Float32], rows: Int64, frames: int, frame
     return Normalisation(np.asarray(mean, np.float32), np.where(flat, 1.0, std).astype(np.float32))
 
 
-def _evenly(n: int, most: int) -> Int64:
+def evenly(n: int, most: int) -> Int64:
     """At most `most` of n numbers, evenly spaced from first to last."""
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))

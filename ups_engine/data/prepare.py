@@ -60,7 +60,7 @@ def prepare_data(
 def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, advance: Advance) -> Member:
     """A member of the collection: as its record says, or new."""
     data = settings.data
-    source = open_source(_found_or_made(data, find_files(data, known), notify, advance))
+    source = open_source(_found_or_made(data, known, notify, advance))
     if known is not None:
         check_identity(source, known)
     discretisation = _sampled_layout(source, data)
@@ -72,7 +72,7 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
         splits = Splits.from_json(known["splits"])
     reader = StridedReader(
         source,
-        fields=[spec.name for spec in source.field_specs(data.fields)],
+        fields=[spec.name for spec in source.info.field_specs(data.fields)],
         spatial_stride=data.spatial_stride,
         time_stride=data.time_stride,
         frames=frames,
@@ -128,12 +128,13 @@ def find_files(data: DataSettings, known: Mapping[str, Any] | None = None) -> li
     return found
 
 
-def _found_or_made(data: DataSettings, found: list[Path], notify: Tell, advance: Advance) -> list[Path]:
-    """The files that were found, else those that are made now; says which, where the user did not."""
+def _found_or_made(data: DataSettings, known: Mapping[str, Any] | None, notify: Tell, advance: Advance) -> list[Path]:
+    """The files that are there, else those that are made now; says which, where neither user nor record did."""
+    found = find_files(data, known)
     if not found:
         path = generated_path(data.task, data)
         return [make_or_reuse(data.task, data.generate, path, notify, advance, replace=True)]
-    if data.path is None:
+    if data.path is None and (known is None or known["files"] != [str(path) for path in found]):
         others = f" and {len(found) - 1} more" if len(found) > 1 else ""
         notify(f"data of {data.task}: {found[0]}{others}")
     return found

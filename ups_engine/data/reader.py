@@ -43,7 +43,7 @@ class StridedReader:
         self.time_stride = time_stride
         self.frames = frames
         self.space = tuple(-(-points // spatial_stride) for points in source.info.resolution)
-        self.channels = sum(spec.channels for spec in source.field_specs(fields))
+        self.channels = sum(spec.channels for spec in source.info.field_specs(fields))
         self.frame_bytes = 4 * self.channels * math.prod(self.space)
         self.stored_frame_bytes = 4 * self.channels * math.prod(source.info.resolution) * time_stride
         """Read from the file for each frame that is used, those that the stride skips included."""

@@ -14,6 +14,8 @@ from ups_engine.errors import DataError, SettingsError
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+Groups = Mapping[tuple[str | None, Any], Int64]
+"""Usable trajectories by (declared split, PDE parameters), in file order."""
 _SMALL_GROUP = 10  # files of fewer trajectories are drawn from together
 
 
@@ -89,22 +91,18 @@ def choose_splits(source: Source, data: DataSettings, seed: int) -> Splits:
         SettingsError: an excluded trajectory that does not exist, or a limit above what there is.
         DataError: too few trajectories.
     """
-    groups = _limited(_groups(source, data.exclude), data.trajectories)
-    if len({split for split, _ in groups}) == 1:  # one split alone declares nothing: it is all there is
-        groups = {(None, values): rows for (_, values), rows in groups.items()}
-    declared = {name: _joined(rows for (split, _), rows in groups.items() if split == name) for name in SPLITS}
-    pool = [rows for (split, _), rows in groups.items() if split in (None, "train")]
-    if declared["val"].size and declared["test"].size:
-        return Splits(_joined(pool), declared["val"], declared["test"])
-    if min((len(rows) for rows in pool), default=0) < _SMALL_GROUP:
-        pool = [_joined(pool)]
-    train, val, test = [], [declared["val"]], [declared["test"]]
-    for rows in pool:
-        drawn = draw_splits(len(rows), data.val_fraction, data.test_fraction, seed)
-        train.append(rows[drawn.train])
-        (train if declared["val"].size else val).append(rows[drawn.val])
-        (train if declared["test"].size else test).append(rows[drawn.test])
-    return Splits(_joined(train), _joined(val), _joined(test))
+    groups: dict[tuple[str | None, Any], list[Int64]] = {}
+    for part in source.parts():
+        rows = _usable(np.arange(part.start, part.stop), data, source.info.trajectories)
+        values = source.parameters(rows)
+        for distinct in np.unique(values, axis=0):
+            groups.setdefault((part.split, tuple(distinct)), []).append(rows[(values == distinct).all(axis=1)])
+    return _chosen({key: _joined(rows) for key, rows in groups.items()}, data, seed)
+
+
+def foretell_splits(trajectories: int, data: DataSettings, seed: int) -> Splits:
+    """What `choose_splits` will give for a single file of one set of parameters; raises likewise."""
+    return _chosen({(None, ()): _usable(np.arange(trajectories), data, trajectories)}, data, seed)
 
 
 def prove_disjoint(source: Source, splits: Splits) -> None:
@@ -142,22 +140,34 @@ def _equal(source: Source, one: int, other: int) -> bool:
     return bool(np.array_equal(a, b, equal_nan=True))
 
 
-def _groups(source: Source, exclude: Sequence[int]) -> dict[tuple[str | None, Any], Int64]:
-    """Usable trajectories by (declared split, PDE parameters), in file order."""
-    total = source.info.trajectories
-    for row in exclude:
+def _usable(rows: Int64, data: DataSettings, total: int) -> Int64:
+    """Those of the trajectories that are not left out."""
+    for row in data.exclude:
         if not 0 <= row < total:
             raise SettingsError(f"data.exclude names trajectory {row}, but there are {total}, counted from 0")
-    groups: dict[tuple[str | None, Any], list[Int64]] = {}
-    for part in source.parts():
-        rows = np.setdiff1d(np.arange(part.start, part.stop), exclude)
-        values = source.parameters(rows)
-        for distinct in np.unique(values, axis=0):
-            groups.setdefault((part.split, tuple(distinct)), []).append(rows[(values == distinct).all(axis=1)])
-    return {key: _joined(rows) for key, rows in groups.items()}
+    return np.setdiff1d(rows, data.exclude)
 
 
-def _limited(groups: dict[tuple[str | None, Any], Int64], limit: int | None) -> dict[tuple[str | None, Any], Int64]:
+def _chosen(groups: Groups, data: DataSettings, seed: int) -> Splits:
+    groups = _limited(groups, data.trajectories)
+    if len({split for split, _ in groups}) == 1:  # one split alone declares nothing: it is all there is
+        groups = {(None, values): rows for (_, values), rows in groups.items()}
+    declared = {name: _joined(rows for (split, _), rows in groups.items() if split == name) for name in SPLITS}
+    pool = [rows for (split, _), rows in groups.items() if split in (None, "train")]
+    if declared["val"].size and declared["test"].size:
+        return Splits(_joined(pool), declared["val"], declared["test"])
+    if min((len(rows) for rows in pool), default=0) < _SMALL_GROUP:
+        pool = [_joined(pool)]
+    train, val, test = [], [declared["val"]], [declared["test"]]
+    for rows in pool:
+        drawn = draw_splits(len(rows), data.val_fraction, data.test_fraction, seed)
+        train.append(rows[drawn.train])
+        (train if declared["val"].size else val).append(rows[drawn.val])
+        (train if declared["test"].size else test).append(rows[drawn.test])
+    return Splits(_joined(train), _joined(val), _joined(test))
+
+
+def _limited(groups: Groups, limit: int | None) -> Groups:
     """The first trajectories of each group, `limit` in all, shared out by the groups' sizes."""
     sizes = np.array([len(rows) for rows in groups.values()], dtype=np.int64)
     total = int(sizes.sum())

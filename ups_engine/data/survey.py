@@ -11,7 +11,7 @@ from ups_engine.data.generate import generated_info, generated_path, is_made_wit
 from ups_engine.data.prepare import check_identity, find_files, time_step, used_frames
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
-from ups_engine.data.splits import Splits, choose_splits, draw_splits
+from ups_engine.data.splits import Splits, choose_splits, foretell_splits
 from ups_engine.discretisation import Discretisation, discretisation_of
 
 
@@ -62,46 +62,31 @@ def survey_data(settings: Settings, record: Mapping[str, Any] | None = None) -> 
 
 
 def _survey(settings: Settings, known: Mapping[str, Any] | None) -> MemberSurvey:
-    data = settings.data
+    data, source, to_make = settings.data, None, None
     if files := find_files(data, known):
         source = open_source(files)
         if known is not None:
             check_identity(source, known)
-        return survey_source(source, settings, known)
-    path = generated_path(data.task, data)
-    info = generated_info(data.task, data.generate, path)
-    drawn = draw_splits(info.trajectories, data.val_fraction, data.test_fraction, settings.seed)
-    made = is_made_with(path, data.task, data.generate)
-    return _told(info, info.fields, drawn, settings, known, to_make=None if made else path)
-
-
-def survey_source(source: Source, settings: Settings, known: Mapping[str, Any] | None = None) -> MemberSurvey:
-    """What opened files will be under the settings, and the member's record if there is one; raises likewise."""
-    fields = source.field_specs(settings.data.fields)
-    splits = choose_splits(source, settings.data, settings.seed) if known is None else Splits.from_json(known["splits"])
-    return _told(source.info, fields, splits, settings, known, source=source)
-
-
-def _told(
-    info: SourceInfo,
-    fields: tuple[FieldSpec, ...],
-    splits: Splits,
-    settings: Settings,
-    known: Mapping[str, Any] | None,
-    *,
-    source: Source | None = None,
-    to_make: Path | None = None,
-) -> MemberSurvey:
-    data = settings.data
+        info = source.info
+    else:
+        path = generated_path(data.task, data)
+        info = generated_info(data.task, data.generate, path)
+        to_make = None if is_made_with(path, data.task, data.generate) else path
+    if known is not None:
+        splits = Splits.from_json(known["splits"])
+    elif source is not None:
+        splits = choose_splits(source, data, settings.seed)
+    else:
+        splits = foretell_splits(info.trajectories, data, settings.seed)
     return MemberSurvey(
-        name=known["name"] if known is not None else info.task or data.task,
+        name=info.task or data.task if known is None else known["name"],
         source=source,
         info=info,
-        fields=fields,
+        fields=info.field_specs(data.fields),
         splits=splits,
         discretisation=discretisation_of(info.layout(), data.spatial_stride),
         frames=used_frames(info, data),
         dt=time_step(info, data),
-        parameter_names=tuple(known["scaling"]["names"]) if known is not None else info.parameters,
+        parameter_names=info.parameters if known is None else tuple(known["scaling"]["names"]),
         to_make=to_make,
     )

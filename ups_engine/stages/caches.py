@@ -102,7 +102,7 @@ class CollectionCaches:
             dim=settings.latent.dim,
             dtype=settings.latent.cache_dtype,
         )
-        parameters = member.source.parameters(rows)
+        parameters = member.physical_parameters(rows)
         return CacheTarget(
             member=member.name,
             split=split,

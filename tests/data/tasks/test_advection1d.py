@@ -44,12 +44,6 @@ def test_no_speed_changes_nothing():
     assert np.array_equal(solved(initial, np.array([0.0, 1.0]), 0.0)[:, 1], initial)
 
 
-def test_a_trajectory_does_not_depend_on_its_companions():
-    initial = draw_initial_conditions(np.arange(9), seed=0)(centres(64))
-    together = solved(initial, np.array([0.0, 0.3]), 0.7)
-    assert np.array_equal(solved(initial[4:5], np.array([0.0, 0.3]), 0.7)[0], together[4])
-
-
 def test_initial_conditions_are_seeded_one_by_one():
     x = centres(100)
     many, few = (draw_initial_conditions(np.arange(n), seed=5)(x) for n in (50, 7))

@@ -55,9 +55,9 @@ def test_cole_hopf_is_met_and_approached_at_second_order(drift):
 
 def test_a_four_times_finer_grid_gives_the_same_at_nu_0_01():
     x = centres(2048)
-    fine_initial = draw_initial_conditions(np.arange(6), seed=1)(x)
+    fine_initial = draw_initial_conditions(np.arange(4), seed=1)(x)
     times = np.linspace(0, 0.5, 6)
-    fine = solved(fine_initial, times, 0.01).reshape(6, 6, 512, 4).mean(axis=-1)
+    fine = solved(fine_initial, times, 0.01).reshape(4, 6, 512, 4).mean(axis=-1)
     errors = nrmse(solved(fine[:, 0], times, 0.01), fine)
     assert errors.max() < 1.6e-3
     assert errors.mean() < 4e-4
@@ -71,25 +71,11 @@ def test_mass_is_conserved_and_extremes_do_not_grow():
     assert (frames.min(axis=-1) >= initial.min(axis=-1)[:, None] - 1e-3).all()
 
 
-def test_a_trajectory_does_not_depend_on_its_companions():
-    initial = draw_initial_conditions(np.arange(20), seed=0)(centres(64))
-    times = np.linspace(0, 0.3, 4)
-    together = solved(initial, times, 0.02)
-    for row in (0, 7, 19):
-        assert np.array_equal(solved(initial[row : row + 1], times, 0.02)[0], together[row])
-
-
 @pytest.mark.parametrize("nu", [0.001, 0.1, 1.0])
 def test_the_steps_are_stable_at_any_viscosity(nu):
     initial = draw_initial_conditions(np.arange(8), seed=3)(centres(64)) * 2
     frames = solved(initial, np.linspace(0, 0.5, 3), nu)
     assert np.abs(frames).max() <= np.abs(initial).max() + 1e-3
-
-
-def test_progress_counts_trajectories_and_frames():
-    counts = []
-    solved(draw_initial_conditions(np.arange(5), 0)(centres(32)), np.linspace(0, 0.1, 4), 0.01, advanced=counts.append)
-    assert sum(counts) == 5 * 3
 
 
 @pytest.mark.skipif(REAL_FILE is None, reason="UPS_PDEBENCH_BURGERS names no file of PDEBench's")

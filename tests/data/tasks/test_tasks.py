@@ -1,5 +1,6 @@
 """Every declared task keeps what it declares: tests go over the registry, so that a new task is tested unasked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from ups_engine.data.prepare import prepare_data
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.names import PARAMETERS, parse_name
 from ups_engine.data.tasks import SOLVED, TASKS
+from ups_engine.data.tasks.base import Field, Parameter
 from ups_engine.discretisation.grid import cell_centres
 
 SMALL = GenerateSettings(trajectories=6, points=32, frames=4, t_end=0.2, parameters={}, seed=5)
@@ -71,6 +73,20 @@ def test_files_of_a_declared_task_are_recognised_by_its_title_with_all_parameter
     assert (found.task, found.parameters) == (name, values)
     assert set(values) <= set(PARAMETERS)
     assert found.periodic is (True if all(axis.boundary == "periodic" for axis in TASKS[name].axes) else None)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"parameters": (Parameter("seed", 1.0, "a seed"),)}, "no parameter can be called 'seed'"),
+        ({"parameters": (Parameter("Nu", 1.0, "viscosity"),)}, "no parameter can be called 'Nu'"),
+        ({"fields": (Field("u"),)}, "a sign for each of the 2 axes"),
+        ({"fields": (Field("u", None, (1, 1)),) * 2}, "a single field, not 2"),
+    ],
+)
+def test_a_declaration_that_cannot_work_is_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        replace(TASKS["heat2d"], **change)
 
 
 def test_what_it_conserves_stays_to_rounding(task):

@@ -64,6 +64,21 @@ class SourceInfo:
         """Channels of all fields together."""
         return sum(spec.channels for spec in self.fields)
 
+    def field_specs(self, names: Sequence[str]) -> tuple[FieldSpec, ...]:
+        """The named fields in the order given; all for no names.
+
+        Raises:
+            DataError: a name that the source does not hold.
+        """
+        known = {spec.name: spec for spec in self.fields}
+        for name in names:
+            if name not in known:
+                raise DataError(
+                    f"{self.files[0].name} has no field {name!r}",
+                    f"it holds {', '.join(known)}; choose with --set 'data.fields=[...]'",
+                )
+        return tuple(known[name] for name in names) if names else self.fields
+
     def layout(self, values: Float32 | None = None) -> Sample:
         """Where the values of a frame lie, as a `Sample` that is of no trajectory.
 
@@ -142,21 +157,6 @@ class Source(ABC):
         part = next(part for part in self.parts() if trajectory < part.stop)
         return part.file, trajectory - part.start
 
-    def field_specs(self, names: Sequence[str]) -> tuple[FieldSpec, ...]:
-        """The named fields in the order given; all for no names.
-
-        Raises:
-            DataError: a name that the source does not hold.
-        """
-        known = {spec.name: spec for spec in self.info.fields}
-        for name in names:
-            if name not in known:
-                raise DataError(
-                    f"{self.info.files[0].name} has no field {name!r}",
-                    f"it holds {', '.join(known)}; choose with --set 'data.fields=[...]'",
-                )
-        return tuple(known[name] for name in names) if names else self.info.fields
-
     def read(
         self,
         trajectories: Sequence[int] | Int64,
@@ -187,14 +187,14 @@ class Source(ABC):
             raise IndexError(f"trajectories {rows.min()} to {rows.max()} of {self.info.trajectories}")
         if wanted.size and not (wanted.min() >= 0 and wanted.max() < self.info.frames):
             raise IndexError(f"frames {wanted.min()} to {wanted.max()} of {self.info.frames}")
-        specs = self.field_specs(fields)
+        specs = self.info.field_specs(fields)
         names = tuple(spec.name for spec in specs)
         thinned = (slice(None, None, spatial_stride),) * len(self.info.resolution)
         space = tuple(-(-points // spatial_stride) for points in self.info.resolution)
         out = np.empty((*wanted.shape, *space, sum(spec.channels for spec in specs)), np.float32)
         for row, places in _grouped(rows):
             asked = wanted[places]  # (k, T')
-            for start, stop in _spans(np.unique(asked), self.frame_gap(row)):
+            for start, stop in spans(np.unique(asked), self.frame_gap(row)):
                 block = self.read_span(row, start, stop, names)[(slice(None), *thinned)]
                 inside = (asked >= start) & (asked < stop)
                 if inside.all() and len(places) == 1:
@@ -248,7 +248,7 @@ def _grouped(rows: Int64) -> Iterator[tuple[int, Int64]]:
         yield int(ordered[start]), order[start:stop]
 
 
-def _spans(frames: Int64, gap: int) -> Iterator[tuple[int, int]]:
+def spans(frames: Int64, gap: int) -> Iterator[tuple[int, int]]:
     """Ranges [start, stop) that cover sorted frames, closing gaps of up to `gap` unwanted frames."""
     if not frames.size:
         return

@@ -121,6 +121,8 @@ class Task:
                 raise ValueError(f"task {self.name}: no parameter can be called {parameter.name!r}")
         if any(len(field.reflected) != len(self.axes) for field in self.fields):
             raise ValueError(f"task {self.name}: every field takes a sign for each of the {len(self.axes)} axes")
+        if self.solver is not None and len(self.fields) != 1:
+            raise ValueError(f"task {self.name}: a solver gives a single field, not {len(self.fields)}")
 
     @property
     def periodic(self) -> tuple[bool, ...]:
