@@ -41,9 +41,16 @@ class Command:
     """A command under way."""
 
     def __init__(
-        self, folder: Path, arguments: tuple[str, ...], env: Mapping[str, str], largest_file: int | None
+        self,
+        folder: Path,
+        arguments: tuple[str, ...],
+        env: Mapping[str, str],
+        largest_file: int | None,
+        err: Path | None = None,
     ) -> None:
         self._streams = [folder / f".{stream}-{time.monotonic_ns()}" for stream in ("out", "err")]
+        self._own = self._streams[: 1 if err else 2]
+        self._streams[1] = err or self._streams[1]
         given = (str(folder), arguments, dict(env), largest_file, *map(str, self._streams))
         self._process = _server.Process(target=_main, args=given, daemon=True)
         self._process.start()
@@ -70,8 +77,8 @@ class Command:
         if self._process.exitcode is None:
             self._process.kill()
             raise TimeoutError(f"still running after {timeout} s: {self._streams[1].read_text()}")
-        out, err = (path.read_text() if path.exists() else "" for path in self._streams)
-        for path in self._streams:
+        out, err = (path.read_text() if path in self._own and path.exists() else "" for path in self._streams)
+        for path in self._own:
             path.unlink(missing_ok=True)
         return Done(self._process.exitcode, out, err)
 
@@ -83,9 +90,15 @@ class Terminal:
         self.folder = folder
         self._env = {"HOME": str(folder / "home"), **(env or {})}
 
-    def start(self, *arguments: object, largest_file: int | None = None) -> Command:
-        """Start a command, on a disk where no file may outgrow `largest_file` bytes if that is given."""
-        return Command(self.folder, tuple(map(str, arguments)), self._env, largest_file)
+    def start(self, *arguments: object, largest_file: int | None = None, err: Path | None = None) -> Command:
+        """Start a command.
+
+        Args:
+            arguments: what follows `ups`.
+            largest_file: on a disk where no file may outgrow so many bytes.
+            err: where its stderr goes, such as a terminal; whoever gives that reads it.
+        """
+        return Command(self.folder, tuple(map(str, arguments)), self._env, largest_file, err)
 
     def run(self, *arguments: object, largest_file: int | None = None) -> Done:
         return self.start(*arguments, largest_file=largest_file).wait()

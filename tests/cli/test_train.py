@@ -2,15 +2,17 @@
 
 import json
 import os
+import pty
 import re
+import select
 import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from terminal import Terminal
 from tiny_run import STAGES, TRAIN, TRAINED, TinyRun, read_events, train_tiny, wait_until
 
 from ups_app.cli import main as frame
@@ -266,25 +268,16 @@ def test_a_preset_and_a_file_of_the_user_s_own_go_together(tiny_folder):
 
 
 def test_on_a_terminal_steps_share_one_line(tiny_folder):
-    import pty
-
     main, end = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ups_app", *TRAIN[:1], *TRAIN[2:], "--stage", "autoencoder"],
-        cwd=tiny_folder.folder,
-        stderr=end,
-        stdout=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "HOME": str(tiny_folder.folder), "COLUMNS": "60", "TERM": "screen", "NO_COLOR": "1"},
-    )
-    os.close(end)
+    terminal = Terminal(tiny_folder.folder, {"COLUMNS": "60", "TERM": "screen", "NO_COLOR": "1"})
+    command = terminal.start(*TRAIN[:1], *TRAIN[2:], "--stage", "autoencoder", err=Path(os.ttyname(end)))
     shown = b""
-    try:
-        while block := os.read(main, 4096):
-            shown += block
-    except OSError:  # the other end is closed
-        pass
-    assert process.wait() == 0
+    while command.running or select.select([main], [], [], 0)[0]:
+        if select.select([main], [], [], 0.05)[0]:
+            shown += os.read(main, 4096)
+    os.close(main)
+    os.close(end)
+    assert command.wait().code == 0
     text = shown.decode()
     assert re.search(r"\rautoencoder [12]/2 .* %", text)
     assert re.search(r"\d autoencoder: done in", text)

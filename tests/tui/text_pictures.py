@@ -21,20 +21,20 @@ class TextPicture(SingleFileSnapshotExtension):
     _write_mode = WriteMode.TEXT
 
 
-def text_picture(app: UpsApp) -> str:
-    """What the terminal shows now.
+def text_picture(app: UpsApp, *, lines: int | None = None) -> str:
+    """What the terminal shows now, or its first lines alone.
 
     The lines of the screen; a legend of all styles; for every line, or every range of lines that are alike, its styles
     from the left, each with its number of cells.
     """
-    width, lines = app.size.width, strips_of(app)
+    width, strips = app.size.width, strips_of(app)[:lines]
     names: dict[str, str] = {}
     rows = []
-    for line in lines:
+    for line in strips:
         styled = [(_words(segment.style), segment.cell_length) for segment in line if not segment.control]
         runs = [(style, sum(cells for _, cells in run)) for style, run in groupby(styled, key=lambda part: part[0])]
         rows.append(" ".join(f"{names.setdefault(style, _name(len(names)))}{cells}" for style, cells in runs))
-    texts = [line.text for line in lines]
+    texts = [line.text for line in strips]
     assert all(cell_len(text) == width for text in texts), "a line has the wrong width"
     legend = [f"{name}  {style}" for style, name in names.items()]
     return "\n".join([*(text.rstrip() for text in texts), "-" * width, *legend, "-" * width, *_ranges(rows), ""])

@@ -26,13 +26,17 @@ def start_detached(
 
     Raises:
         RunError: a live process owns the run.
+        SettingsError: the run's settings are damaged.
         UsageError, RunError: the process failed at once, with its own words.
         KeyboardInterrupt: interrupted while waiting, which the new process does not feel.
     """
+    from ups_engine.config.archive import settings_from_toml
     from ups_engine.runs.launching import launch_and_wait
     from ups_engine.runs.lease import refuse_owned
 
     refuse_owned(run)
+    # Read here too: the process reads them when it owns the run, which is what is waited for.
+    settings_from_toml(run.settings_toml, str(run.path / "settings.toml"))
     # -P: a file in the working folder must not pass for a module.
     command = [sys.executable, "-P", "-m", "ups_app", "train", "--headless", "--resume", str(run.path), *options]
     for option, stages in (("--stage", only), ("--skip", skip)):
