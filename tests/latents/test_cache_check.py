@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_cache import files_of, toy_target
 
-from ups_engine.latents.build import build_target
-from ups_engine.latents.check import CacheReport, check_targets
-from ups_engine.latents.examine import RowState, examine
+from ups_engine.latents.building.completion import build_target
+from ups_engine.latents.checking.examine import RowState, examine
+from ups_engine.latents.checking.report import CacheReport, check_targets
 from ups_engine.latents.store import LatentStore
 from ups_engine.latents.target import CacheContext, CacheTarget
 from ups_engine.telemetry.gpu import GpuDevice

@@ -7,10 +7,10 @@ import pytest
 import torch
 from toy_cache import toy_target
 
-from ups_engine.latents.again import encode_block
-from ups_engine.latents.build import build_target
-from ups_engine.latents.examine import RowState, examine
-from ups_engine.latents.repair import repair_target
+from ups_engine.latents.building.completion import build_target
+from ups_engine.latents.building.repair import repair_target
+from ups_engine.latents.checking.examine import RowState, examine
+from ups_engine.latents.checking.reencoding import encode_block
 from ups_engine.latents.store import LatentStore
 
 

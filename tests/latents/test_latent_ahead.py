@@ -9,9 +9,9 @@ import torch
 from toy_cache import FRAMES, toy_latents, toy_target
 
 from ups_engine.data.pairs import LatentPairs
-from ups_engine.latents.ahead import Ahead
-from ups_engine.latents.buffers import BatchBuffers
-from ups_engine.latents.build import build_target
+from ups_engine.latents.building.completion import build_target
+from ups_engine.latents.reading.buffers import BatchBuffers
+from ups_engine.latents.reading.prefetching import Ahead
 from ups_engine.latents.residency import open_latents
 from ups_engine.latents.store import LatentStore
 

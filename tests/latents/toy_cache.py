@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ups_engine.latents.build import build_target
+from ups_engine.latents.building.completion import build_target
 from ups_engine.latents.fingerprint import fingerprint, hash_tensors
 from ups_engine.latents.layout import BLOCK_BYTES, CacheDtype
 from ups_engine.latents.location import store_path

@@ -9,9 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ups_engine.latents.claims import SoleClaim, StoreLock
 from ups_engine.latents.fingerprint import Json
-from ups_engine.latents.in_use import Unused
-from ups_engine.latents.locks import StoreLock
 from ups_engine.latents.manifest import load_manifest
 from ups_engine.latents.store import PARTIAL, store_attributes
 from ups_engine.runs.atomic import explaining_disk_errors
@@ -105,7 +104,7 @@ def clear_stores(stores: Iterable[FoundStore]) -> Cleared:
     """
     removed, kept = [], []
     for store in stores:
-        with Unused(store.path) as unused, StoreLock(store.path) as lock:
+        with SoleClaim(store.path) as unused, StoreLock(store.path) as lock:
             if not unused.granted or not lock.claim_all():
                 kept.append((store, "a live run or a build uses it"))
                 continue

@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError, SettingsError
-from ups_engine.latents.build import build_target, prepare_target
-from ups_engine.latents.completing import CompletingLatents, Completion
-from ups_engine.latents.examine import Examination, examine, name_rows
+from ups_engine.latents.building.completion import build_target, prepare_target
+from ups_engine.latents.checking.examine import Examination, examine, name_rows
 from ups_engine.latents.manifest import load_manifest
-from ups_engine.latents.mapped import DiskLatents
-from ups_engine.latents.readers import Faults, LatentReader, load_resident
+from ups_engine.latents.reading.completing import CompletingLatents, Completion
+from ups_engine.latents.reading.mapped import DiskLatents
+from ups_engine.latents.reading.readers import Faults, LatentReader, load_resident
 from ups_engine.latents.store import LatentStore
 from ups_engine.latents.target import CacheTarget, Choice, Wanted
 from ups_engine.telemetry.gpu import GpuDevice

@@ -19,11 +19,11 @@ from ups_engine.data.pairs import LatentPairs
 from ups_engine.data.splits import SPLITS, SplitName
 from ups_engine.errors import CheckpointError
 from ups_engine.evaluation.rollout import Noise
-from ups_engine.latents.build import build_target, prepare_target
+from ups_engine.latents.building.completion import build_target, prepare_target
+from ups_engine.latents.claims import StoreClaim
 from ups_engine.latents.fingerprint import fingerprint, hash_tensors
-from ups_engine.latents.in_use import InUse
 from ups_engine.latents.location import cache_root, store_path
-from ups_engine.latents.readers import LatentReader
+from ups_engine.latents.reading.readers import LatentReader
 from ups_engine.latents.residency import Residency, choose, gpu_free, open_latents, open_on_the_fly
 from ups_engine.latents.target import CacheTarget, Choice
 from ups_engine.models.decoder import GridDecoder
@@ -78,7 +78,7 @@ class StageContext:
         self.plan = NetworkPlan.of(settings, dataset)
         self._readers: dict[SplitName, LatentReader] = {}
         self._residency: Residency | None = None
-        self._claims: list[InUse] = []
+        self._claims: list[StoreClaim] = []
         self._on_the_fly = settings.latent.residency == "on_the_fly"
         self._complete: dict[str, int] = {}  # trajectories, by split
         self._facts: dict[str, object] = {}
@@ -158,7 +158,7 @@ class StageContext:
         if split not in self._readers:
             targets = {target.split: target for target in self.cache_targets()}
             if self._residency is None:
-                self._claims = [InUse(target.path) for target in targets.values()]  # between stages too
+                self._claims = [StoreClaim(target.path) for target in targets.values()]  # between stages too
                 self._residency = self._make_ready(list(targets.values()))
             self._readers[split] = self._open(targets[split], self._residency.choice)
         return self._readers[split]

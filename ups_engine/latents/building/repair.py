@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError
-from ups_engine.latents.build import BuildResult, build_target
-from ups_engine.latents.builder import Progress
-from ups_engine.latents.examine import Examination, RowState, examine, name_rows
+from ups_engine.latents.building.builder import Progress
+from ups_engine.latents.building.completion import BuildResult, build_target
+from ups_engine.latents.checking.examine import Examination, RowState, examine, name_rows
 from ups_engine.latents.fingerprint import Json
 from ups_engine.latents.manifest import load_manifest
 from ups_engine.latents.store import LatentStore

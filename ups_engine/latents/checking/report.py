@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ups_engine.latents.examine import Examination, RowState, examine
+from ups_engine.latents.checking.examine import Examination, RowState, examine
 from ups_engine.latents.fingerprint import Json
 from ups_engine.latents.residency import Residency, choose, gpu_free, gpu_sufficient, ram_sufficient
 from ups_engine.latents.target import CacheContext, CacheTarget

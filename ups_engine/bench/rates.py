@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ups_engine.latents.layout import Layout
-from ups_engine.latents.readers import LatentReader
+from ups_engine.latents.reading.readers import LatentReader
 
 ROUNDS = 7
 _SECONDS = 0.1  # that a work is repeated for in each round

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ups_engine.latents.ahead import Ahead
-from ups_engine.latents.build import complete_rows
-from ups_engine.latents.examine import Examination, name_rows
+from ups_engine.latents.building.completion import complete_rows
+from ups_engine.latents.checking.examine import Examination, name_rows
 from ups_engine.latents.manifest import ABSENT
-from ups_engine.latents.readers import Faults, Index, LatentReader, Repair, damaged, fill, resident, room_for
+from ups_engine.latents.reading.prefetching import Ahead
+from ups_engine.latents.reading.readers import Faults, Index, LatentReader, Repair, damaged, fill, resident, room_for
 from ups_engine.latents.store import LatentStore
 from ups_engine.latents.target import CacheTarget
 

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError
-from ups_engine.latents.ahead import Ahead
-from ups_engine.latents.buffers import BatchBuffers, allocate
 from ups_engine.latents.layout import Layout, Packed, unpack
+from ups_engine.latents.reading.buffers import BatchBuffers, allocate
+from ups_engine.latents.reading.prefetching import Ahead
 from ups_engine.latents.store import LatentStore
 from ups_engine.telemetry.units import human_bytes
 

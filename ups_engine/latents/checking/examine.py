@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ups_engine.latents.again import Disagreement, encode_again
+from ups_engine.latents.checking.reencoding import Disagreement, encode_again
 from ups_engine.latents.fingerprint import differences
 from ups_engine.latents.layout import Block
 from ups_engine.latents.location import neighbours

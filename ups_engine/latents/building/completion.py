@@ -12,13 +12,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ups_engine.errors import CacheError
-from ups_engine.latents.builder import Builder, Progress
-from ups_engine.latents.creation import create_store, restore_files
-from ups_engine.latents.effort import Effort
-from ups_engine.latents.examine import Examination, examine
-from ups_engine.latents.in_use import InUse
+from ups_engine.latents.building.builder import Builder, Progress
+from ups_engine.latents.building.creation import create_store, restore_files
+from ups_engine.latents.building.times import BuildTimes
+from ups_engine.latents.checking.examine import Examination, examine
+from ups_engine.latents.claims import StoreClaim, StoreLock
 from ups_engine.latents.layout import Block
-from ups_engine.latents.locks import StoreLock
 from ups_engine.latents.manifest import ABSENT, Manifest, load_manifest
 from ups_engine.latents.target import CacheTarget
 from ups_engine.runs.atomic import remove_temporaries
@@ -37,14 +36,14 @@ class BuildResult:
         complete: trajectories that are complete now, whoever encoded them.
         built: trajectories that this call encoded.
         stopped: whether `stop` ended it early.
-        effort: what the time was spent on.
+        times: what the time was spent on.
     """
 
     samples: int
     complete: int
     built: int
     stopped: bool
-    effort: Effort = field(default_factory=Effort, compare=False)
+    times: BuildTimes = field(default_factory=BuildTimes, compare=False)
 
 
 def build_target(
@@ -82,12 +81,12 @@ def build_target(
         return BuildResult(len(seen.states), len(seen.states), 0, stopped=False)
     if seen.damaged:
         warn(f"{target.split} cache: {'; '.join(seen.findings)}; encoding again")
-    with InUse(target.path), StoreLock(target.path) as lock:
+    with StoreClaim(target.path), StoreLock(target.path) as lock:
         with lock.exclusive():
             seen = _prepare(target, rows, limit)
         builder = Builder(target, lock, seen.block, seen.manifest, limit=limit, progress=progress)
         stopped = builder.run(stop or (lambda: False))
-    return BuildResult(len(target.rows), builder.manifest.complete, builder.built, stopped, builder.effort)
+    return BuildResult(len(target.rows), builder.manifest.complete, builder.built, stopped, builder.times)
 
 
 def prepare_target(target: CacheTarget, warn: Callable[[str], None] = lambda sentence: None) -> Examination:
@@ -106,7 +105,7 @@ def prepare_target(target: CacheTarget, warn: Callable[[str], None] = lambda sen
         return seen
     if seen.damaged:
         warn(f"{target.split} cache: {'; '.join(seen.findings)}; encoding again")
-    with InUse(target.path), StoreLock(target.path) as lock, lock.exclusive():
+    with StoreClaim(target.path), StoreLock(target.path) as lock, lock.exclusive():
         return _prepare(target)
 
 
@@ -130,7 +129,7 @@ def complete_rows(
     Raises:
         As `build_target`.
     """
-    with InUse(target.path), StoreLock(target.path) as lock:
+    with StoreClaim(target.path), StoreLock(target.path) as lock:
         recorded = load_manifest(target.path)
         if bad or recorded is None or recorded.fingerprint != manifest.fingerprint:
             with lock.exclusive():

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ups_engine.latents.effort import Effort
+from ups_engine.latents.building.times import BuildTimes
+from ups_engine.latents.claims import StoreLock
 from ups_engine.latents.encoding import Piece, encode_piece, pieces_of, read_piece
 from ups_engine.latents.layout import Block, Packed
-from ups_engine.latents.locks import StoreLock
 from ups_engine.latents.manifest import ABSENT, NAME, Manifest, load_manifest
 from ups_engine.latents.store import LatentStore
 from ups_engine.latents.target import CacheTarget
@@ -48,7 +48,7 @@ class Builder:
     Attributes:
         manifest: the store's record as last seen.
         built: trajectories encoded by this builder.
-        effort: what its time was spent on.
+        times: what its time was spent on.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Builder:
         progress: Progress | None = None,
     ) -> None:
         self._target, self._lock, self._grid, self.manifest = target, lock, grid, manifest
-        self.built, self.effort = 0, Effort()
+        self.built, self.times = 0, BuildTimes()
         self._store = LatentStore(target.path, target.layout)
         self._stamp = _stamp(target.path)
         every = range(-(-len(target.rows) // grid.rows))
@@ -99,7 +99,7 @@ class Builder:
                         self._encode_next(source, disk)
                     else:  # other builders hold all that is left: see to it that they finish it
                         self._commit(all_of_it=True)
-                        with self.effort.count("others"):
+                        with self.times.count("others"):
                             time.sleep(_POLL_INTERVAL)
                         self._refresh()
                     self._report()
@@ -139,16 +139,16 @@ class Builder:
                 self._rows[block] = rows
                 self._pieces.extend(pieces_of(self._store.layout, self._grid, block))
                 return True
-            self._lock.release(block)  # another builder has just finished it
+            self._lock.unclaim(block)  # another builder has just finished it
         return False
 
     def _encode_next(self, source: ThreadPoolExecutor, disk: ThreadPoolExecutor) -> None:
         """Encode the piece that was read first, and have its block written if it is the last one."""
         piece, future = self._reading.popleft()
-        with self.effort.count("source"):
+        with self.times.count("source"):
             fields = future.result()
         self._read_ahead(source)
-        with self.effort.count("encoding"):
+        with self.times.count("encoding"):
             self._parts.append(encode_piece(self._target, piece, fields))
         if piece.last:
             packed = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts, axis=1)
@@ -163,7 +163,7 @@ class Builder:
     def _settle(self) -> None:
         """Let the writers catch up, and record what they wrote when it is time."""
         unfinished = [writes for writes in self._writing.values() if not all(write.done() for write in writes.values())]
-        with self.effort.count("disk"):
+        with self.times.count("disk"):
             for writes in unfinished[:-_BLOCKS_BEHIND]:
                 wait(writes.values())
         if time.monotonic() - self._committed > _COMMIT_INTERVAL:
@@ -175,7 +175,7 @@ class Builder:
         Raises:
             RunError: something could not be written; the rest is recorded nevertheless.
         """
-        with self.effort.count("disk"):
+        with self.times.count("disk"):
             finished = {
                 block: writes
                 for block, writes in self._writing.items()
@@ -188,7 +188,7 @@ class Builder:
                 self._record(written)
             for block in finished:
                 del self._writing[block]
-                self._lock.release(block)
+                self._lock.unclaim(block)
             self._committed = time.monotonic()
         if errors:
             raise errors[0]
