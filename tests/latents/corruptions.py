@@ -14,7 +14,7 @@ from ups_engine.errors import CacheError
 from ups_engine.latents.building.completion import build_target
 from ups_engine.latents.building.repair import repair_target
 from ups_engine.latents.checking.examine import examine
-from ups_engine.latents.residency import open_latents
+from ups_engine.latents.reading.opening import open_latents
 from ups_engine.latents.store import LatentStore, crc32c
 from ups_engine.latents.target import CacheTarget
 

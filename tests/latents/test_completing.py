@@ -14,8 +14,8 @@ from ups_engine.errors import CacheError
 from ups_engine.latents.building.completion import build_target
 from ups_engine.latents.checking.examine import RowState, examine
 from ups_engine.latents.reading.mapped import DiskLatents
+from ups_engine.latents.reading.opening import open_on_the_fly
 from ups_engine.latents.reading.readers import RamLatents
-from ups_engine.latents.residency import open_on_the_fly
 from ups_engine.latents.store import LatentStore
 
 CPU = torch.device("cpu")

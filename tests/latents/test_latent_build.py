@@ -16,7 +16,7 @@ from ups_engine.errors import CacheError, RunError
 from ups_engine.latents.building.completion import BuildResult, build_target
 from ups_engine.latents.checking.examine import RowState, examine
 from ups_engine.latents.claims import StoreLock
-from ups_engine.latents.residency import open_latents
+from ups_engine.latents.reading.opening import open_latents
 from ups_engine.latents.store import LatentStore
 
 CPU = torch.device("cpu")

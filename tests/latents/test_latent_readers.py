@@ -15,8 +15,8 @@ from ups_engine.latents.building.completion import build_target
 from ups_engine.latents.checking.examine import examine
 from ups_engine.latents.reading import mapped
 from ups_engine.latents.reading.mapped import DiskLatents
-from ups_engine.latents.reading.readers import load_resident
-from ups_engine.latents.residency import open_latents
+from ups_engine.latents.reading.opening import open_latents
+from ups_engine.latents.reading.resident import load_resident
 from ups_engine.latents.store import LatentStore
 
 CPU = torch.device("cpu")

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ups_engine.bench.file_maps import FileMaps
 from ups_engine.bench.rates import Reading, delivery_rates, device_rates, host_rates
 from ups_engine.config.models import ConvSettings
 from ups_engine.latents.building.completion import build_target
@@ -22,7 +23,8 @@ from ups_engine.latents.building.times import BuildTimes
 from ups_engine.latents.fingerprint import Fingerprint
 from ups_engine.latents.layout import CacheDtype, pack
 from ups_engine.latents.location import store_path
-from ups_engine.latents.residency import open_latents
+from ups_engine.latents.reading.opening import open_latents
+from ups_engine.latents.reading.readers import LatentReader
 from ups_engine.latents.store import ARRAY, LatentStore
 from ups_engine.latents.target import CacheTarget
 from ups_engine.models.encoder import GridEncoder
@@ -124,6 +126,7 @@ def _target(folder: Path, device: torch.device, samples: int, dtype: CacheDtype)
 
     stamp = Fingerprint("0" * 64, {})
     return CacheTarget(
+        member="bench",
         split="bench",
         path=store_path(folder, "bench", "train", stamp.digest),
         fingerprint=stamp,
@@ -193,22 +196,28 @@ def _open(target: CacheTarget) -> list[Reading]:
 def _batches(target: CacheTarget, device: torch.device, pairs: int) -> list[Reading]:
     layout = target.layout
     ram, disk = open_latents(target, "ram", _CPU), open_latents(target, "disk", _CPU)
-    for row in range(layout.samples):  # verify and map every file, which training does once
-        disk.gather(np.array([row]), np.array([0]), layout.frames - 1)
-    readings = host_rates(layout, pairs, ram, disk)
-    ram.close()
-    disk.close()
+    maps = FileMaps(LatentStore(target.path, layout))
+    _touch(disk)
+    _touch(maps)
+    readings = host_rates(layout, pairs, ram, disk, maps)
+    for reader in (ram, disk, maps):
+        reader.close()
     if device.type == "cuda":
         gpu = open_latents(target, "gpu", device)
         readings += device_rates(layout, gpu)
         gpu.close()
         ram, disk = open_latents(target, "ram", device), open_latents(target, "disk", device)
-        for row in range(layout.samples):
-            disk.gather(np.array([row]), np.array([0]), layout.frames - 1)
+        _touch(disk)
         readings += delivery_rates(layout, pairs, ram, disk)
         ram.close()
         disk.close()
     return readings
+
+
+def _touch(reader: LatentReader) -> None:
+    """Have every file verified and mapped, which training does once."""
+    for row in range(reader.layout.samples):
+        reader.gather(np.array([row]), np.array([0]), reader.layout.frames - 1)
 
 
 def _forget(paths: Sequence[Path]) -> None:

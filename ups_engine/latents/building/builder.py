@@ -22,15 +22,14 @@ from ups_engine.latents.layout import Block, Packed
 from ups_engine.latents.manifest import ABSENT, NAME, Manifest, load_manifest
 from ups_engine.latents.store import LatentStore
 from ups_engine.latents.target import CacheTarget
+from ups_engine.reporting import Count
 from ups_engine.runs.atomic import remove_temporaries
 
 _COMMIT_INTERVAL = 1.0  # s between manifests; a kill costs at most this much work
 _POLL_INTERVAL = 0.1  # s between looks at blocks that other builders hold
-_PIECES_AHEAD = 2  # being read or waiting for the encoder
+_PIECES_PREFETCHED = 2  # being read or waiting for the encoder
 _BLOCKS_BEHIND = 2  # being written
 _WRITERS = 2  # making a file takes longer than filling it; more would keep the encoder's thread from Python's lock
-
-Progress = Callable[[int, int], None]
 
 
 class Builder:
@@ -60,7 +59,7 @@ class Builder:
         *,
         only: Collection[int] | None = None,
         limit: int | None = None,
-        progress: Progress | None = None,
+        progress: Count | None = None,
     ) -> None:
         self._target, self._lock, self._grid, self.manifest = target, lock, grid, manifest
         self.built, self.times = 0, BuildTimes()
@@ -94,7 +93,7 @@ class Builder:
         self._report()
         with ThreadPoolExecutor(1, "latents-source") as source, ThreadPoolExecutor(_WRITERS, "latents-disk") as disk:
             try:
-                while not stopped and self._read_ahead(source):
+                while not stopped and self._prefetch(source):
                     if self._reading:
                         self._encode_next(source, disk)
                     else:  # other builders hold all that is left: see to it that they finish it
@@ -117,9 +116,9 @@ class Builder:
         absent = self.manifest.checksums[first : first + self._grid.rows] == ABSENT
         return first + np.flatnonzero(absent)
 
-    def _read_ahead(self, source: ThreadPoolExecutor) -> bool:
+    def _prefetch(self, source: ThreadPoolExecutor) -> bool:
         """Have the next pieces read; False once there are none to come, here or at other builders."""
-        while len(self._reading) < _PIECES_AHEAD and (self._pieces or self._claim()):
+        while len(self._reading) < _PIECES_PREFETCHED and (self._pieces or self._claim()):
             piece = self._pieces.popleft()
             self._reading.append((piece, source.submit(read_piece, self._target, piece)))
         return bool(self._reading) or (bool(self._todo) and self._claimed < self._allowed)
@@ -147,7 +146,7 @@ class Builder:
         piece, future = self._reading.popleft()
         with self.times.count("source"):
             fields = future.result()
-        self._read_ahead(source)
+        self._prefetch(source)
         with self.times.count("encoding"):
             self._parts.append(encode_piece(self._target, piece, fields))
         if piece.last:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ups_engine.errors import CacheError
-from ups_engine.latents.building.builder import Builder, Progress
+from ups_engine.latents.building.builder import Builder
 from ups_engine.latents.building.creation import create_store, restore_files
 from ups_engine.latents.building.times import BuildTimes
 from ups_engine.latents.checking.examine import Examination, examine
@@ -20,6 +20,7 @@ from ups_engine.latents.claims import StoreClaim, StoreLock
 from ups_engine.latents.layout import Block
 from ups_engine.latents.manifest import ABSENT, Manifest, load_manifest
 from ups_engine.latents.target import CacheTarget
+from ups_engine.reporting import Count, Tell
 from ups_engine.runs.atomic import remove_temporaries
 from ups_engine.telemetry.units import human_bytes
 
@@ -51,9 +52,9 @@ def build_target(
     *,
     rows: Collection[int] = (),
     limit: int | None = None,
-    progress: Progress | None = None,
+    progress: Count | None = None,
     stop: Callable[[], bool] | None = None,
-    warn: Callable[[str], None] = lambda sentence: None,
+    warn: Tell = lambda sentence: None,
 ) -> BuildResult:
     """Encode every trajectory of a target that is not complete, in order.
 
@@ -89,7 +90,7 @@ def build_target(
     return BuildResult(len(target.rows), builder.manifest.complete, builder.built, stopped, builder.times)
 
 
-def prepare_target(target: CacheTarget, warn: Callable[[str], None] = lambda sentence: None) -> Examination:
+def prepare_target(target: CacheTarget, warn: Tell = lambda sentence: None) -> Examination:
     """Make a target's store ready to be completed bit by bit, by `complete_rows`; nothing is encoded.
 
     Args:
@@ -146,13 +147,11 @@ def _prepare(target: CacheTarget, rows: Collection[int] = (), limit: int | None 
     seen.manifest.checksums[list(rows)] = ABSENT
     _require_space(target, seen, limit)
     if not seen.usable:
-        create_store(target.path, target.layout, target.fingerprint, seen.block, target.rows, target.conditions)
+        create_store(target, seen.block)
         return examine(target)
     remove_temporaries(target.path)
     if seen.altered:
-        files = restore_files(
-            target.path, target.layout, target.fingerprint, seen.block, target.rows, target.conditions
-        )
+        files = restore_files(target, seen.block)
         seen = replace(seen, manifest=replace(seen.manifest, files=files), altered=())
     recorded = load_manifest(target.path)
     if (

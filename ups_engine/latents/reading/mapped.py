@@ -46,7 +46,7 @@ class DiskLatents(HostLatents):
         resident_bytes: int,
         repair: Repair,
     ) -> None:
-        super().__init__(store.layout, device, works_ahead=True)
+        super().__init__(store.layout, device, prefetches=True)
         self._store, self._checksums, self._repair = store, checksums, repair
         page = mmap.ALLOCATIONGRANULARITY
         self._stride = -(-store.layout.chunk_bytes // page) * page
