@@ -13,10 +13,10 @@ import torch
 from toy_cache import files_of, toy_latents, toy_target
 
 from ups_engine.errors import CacheError, RunError
-from ups_engine.latents.build import BuildResult, build_target
-from ups_engine.latents.examine import RowState, examine
-from ups_engine.latents.locks import StoreLock
-from ups_engine.latents.residency import open_latents
+from ups_engine.latents.building.completion import BuildResult, build_target
+from ups_engine.latents.checking.examine import RowState, examine
+from ups_engine.latents.claims import StoreLock
+from ups_engine.latents.reading.opening import open_latents
 from ups_engine.latents.store import LatentStore
 
 CPU = torch.device("cpu")
@@ -144,7 +144,7 @@ def test_a_builder_waits_for_a_claimed_block_and_takes_over_when_its_holder_dies
         [
             sys.executable,
             "-c",
-            "import sys, pathlib; from ups_engine.latents.locks import StoreLock\n"
+            "import sys, pathlib; from ups_engine.latents.claims import StoreLock\n"
             "lock = StoreLock(pathlib.Path(sys.argv[1])); print(lock.claim(2), flush=True); sys.stdin.read()",
             str(target.path),
         ],
@@ -167,14 +167,14 @@ def test_a_builder_waits_for_a_claimed_block_and_takes_over_when_its_holder_dies
 
 def test_claims_are_seen_by_other_processes_only_and_end_with_the_holder(tmp_path):
     code = (
-        "import sys, pathlib; from ups_engine.latents.locks import StoreLock\n"
+        "import sys, pathlib; from ups_engine.latents.claims import StoreLock\n"
         "print(StoreLock(pathlib.Path(sys.argv[1])).claim(5))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "a.zarr")]
     with StoreLock(tmp_path / "a.zarr") as lock:
         assert lock.claim(5)
         assert subprocess.check_output(command, text=True) == "False\n"
-        lock.release(5)
+        lock.unclaim(5)
         assert subprocess.check_output(command, text=True) == "True\n"
         assert lock.claim(5)
     assert subprocess.check_output(command, text=True) == "True\n"
@@ -220,7 +220,7 @@ def test_a_disk_too_small_is_noticed_before_anything_is_written(tmp_path):
 def test_a_disk_that_fills_up_is_one_clear_message(tmp_path):
     code = (
         "import resource, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
-        "from toy_cache import toy_target; from ups_engine.latents.build import build_target\n"
+        "from toy_cache import toy_target; from ups_engine.latents.building.completion import build_target\n"
         "from ups_engine.errors import RunError\n"
         "target = toy_target(Path(sys.argv[2])); build_target(target, limit=1)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"

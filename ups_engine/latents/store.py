@@ -144,6 +144,11 @@ class LatentStore:
         return record if isinstance(record, dict) else None
 
 
+def partial_path(store: Path) -> Path:
+    """Where a store is while it is being made or removed: a hidden neighbour."""
+    return store.with_name(f".{store.name}{PARTIAL}")
+
+
 def store_attributes(path: Path) -> dict[str, Any]:
     """The attributes of a store's group; none where its metadata cannot be understood."""
     try:

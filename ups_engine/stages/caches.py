@@ -13,7 +13,7 @@ from ups_engine.data.splits import SPLITS, SplitName
 from ups_engine.latents.caches import LatentCaches
 from ups_engine.latents.fingerprint import fingerprint, hash_tensors
 from ups_engine.latents.location import cache_root, store_path
-from ups_engine.latents.readers import LatentReader
+from ups_engine.latents.reading.readers import LatentReader
 from ups_engine.latents.target import CacheTarget
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.stages.host import Host
@@ -66,7 +66,7 @@ class CollectionCaches:
                 advance=self._host.advance,
                 facts=self._host.caches,
             )
-        return self._caches.reader(member.name, split)
+        return self._caches.reader((member.name, split))
 
     def targets(self) -> tuple[CacheTarget, ...]:
         """What the caches should hold.

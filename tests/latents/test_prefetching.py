@@ -1,7 +1,7 @@
-"""Batches one ahead are the same bits, mend and raise in the caller's thread, and leave no thread behind."""
+"""Prefetched batches are the same bits, mend and raise in the caller's thread, and leave no thread behind."""
 
 import threading
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,10 +9,10 @@ import torch
 from toy_cache import FRAMES, toy_latents, toy_target
 
 from ups_engine.data.pairs import LatentPairs
-from ups_engine.latents.ahead import Ahead
-from ups_engine.latents.buffers import BatchBuffers
-from ups_engine.latents.build import build_target
-from ups_engine.latents.residency import open_latents
+from ups_engine.latents.building.completion import build_target
+from ups_engine.latents.reading.buffers import BatchBuffers
+from ups_engine.latents.reading.opening import open_latents
+from ups_engine.latents.reading.prefetching import PrefetchedSequence
 from ups_engine.latents.store import LatentStore
 
 CPU = torch.device("cpu")
@@ -24,7 +24,7 @@ def samples(n):
 
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("latents-ahead")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("latents-prefetch")]
 
 
 @pytest.fixture
@@ -45,11 +45,11 @@ def opened(tmp_path):
         [(8, 8, 1), (0, 8, 1), (0, 8, 1)],  # not in order
     ],
 )
-def test_batches_made_ahead_have_the_bits_of_gathered_ones(opened, taken):
+def test_batches_prefetched_have_the_bits_of_gathered_ones(opened, taken):
     target, reader = opened
     rows, frames = samples(30)
-    ahead, latents = reader.ahead(rows, frames), toy_latents(target)
-    batches = [ahead.take(*wanted) for wanted in taken]  # all held, so that none may be written over
+    sequence, latents = reader.sequence(rows, frames), toy_latents(target)
+    batches = [sequence.take(*wanted) for wanted in taken]  # all held, so that none may be written over
     for (first, count, horizon), batch in zip(taken, batches, strict=True):
         part = range(first, first + count)
         expected = torch.stack([latents[rows[i], frames[i] : frames[i] + horizon + 1] for i in part])
@@ -58,36 +58,33 @@ def test_batches_made_ahead_have_the_bits_of_gathered_ones(opened, taken):
 
 def test_the_next_batch_is_made_while_this_one_is_used(opened):
     _, reader = opened
-    asked = []
+    asked, prefetched = [], threading.Semaphore(0)
 
-    class Spy:
-        device = CPU
+    def gather(rows, frames, horizon):
+        asked.append(("now", threading.current_thread(), list(rows)))
+        return reader.gather(rows, frames, horizon)
 
-        def gather(self, rows, frames, horizon):
-            asked.append(("now", threading.current_thread(), list(rows)))
-            return reader.gather(rows, frames, horizon)
-
-        def gather_ahead(self, rows, frames, horizon):
-            asked.append(("ahead", threading.current_thread(), list(rows)))
-            return reader.gather_ahead(rows, frames, horizon)
+    def prefetch(rows, frames, horizon):
+        asked.append(("prefetched", threading.current_thread(), list(rows)))
+        prefetched.release()
+        return reader.prefetch(rows, frames, horizon)
 
     rows, frames = samples(12)
-    assert isinstance(reader.ahead(rows, frames), Ahead)
-    ahead = Ahead(Spy(), rows, frames, reader._worker)
-    ahead.take(0, 4, 1)
-    wait([future for _, future in ahead._coming])
-    assert len(asked) == 3  # with nothing taken yet
-    for first in (4, 8):
-        ahead.take(first, 4, 1)
+    with ThreadPoolExecutor(1) as worker:
+        sequence = PrefetchedSequence(gather, prefetch, CPU, rows, frames, worker)
+        sequence.take(0, 4, 1)
+        assert prefetched.acquire(timeout=10) and prefetched.acquire(timeout=10)  # with nothing taken yet
+        for first in (4, 8):
+            sequence.take(first, 4, 1)
     assert [(when, numbers) for when, _, numbers in asked] == [
         ("now", list(rows[:4])),
-        ("ahead", list(rows[4:8])),
-        ("ahead", list(rows[8:])),
+        ("prefetched", list(rows[4:8])),
+        ("prefetched", list(rows[8:])),
     ]
     assert asked[0][1] is threading.current_thread() and asked[1][1] is not threading.current_thread()
 
 
-def test_damage_met_ahead_is_mended_in_the_thread_that_asks(tmp_path):
+def test_damage_met_prefetching_is_mended_in_the_thread_that_asks(tmp_path):
     target, said = toy_target(tmp_path), []
     build_target(target)
     chunk = LatentStore(target.path, target.layout).chunk(4)
@@ -96,37 +93,46 @@ def test_damage_met_ahead_is_mended_in_the_thread_that_asks(tmp_path):
     chunk.write_bytes(content)
     reader = open_latents(target, "disk", CPU, lambda sentence: said.append((threading.current_thread(), sentence)))
     rows = np.array([0, 1, 4, 5])
-    ahead = reader.ahead(rows, np.zeros(4, np.int64))
-    ahead.take(0, 2, 1)
-    assert torch.equal(ahead.take(2, 2, 1), toy_latents(target)[[4, 5], :2])
+    sequence = reader.sequence(rows, np.zeros(4, np.int64))
+    sequence.take(0, 2, 1)
+    assert torch.equal(sequence.take(2, 2, 1), toy_latents(target)[[4, 5], :2])
     assert [thread for thread, _ in said] == [threading.current_thread()]
     reader.close()
 
 
-def test_an_error_met_ahead_is_raised_by_the_batch_that_has_it(opened):
+def test_an_error_met_prefetching_is_raised_by_the_batch_that_has_it(opened):
     _, reader = opened
-    ahead = reader.ahead(np.array([0, 1, 2, 10]), np.zeros(4, np.int64))
-    ahead.take(0, 2, 1)
+    sequence = reader.sequence(np.array([0, 1, 2, 10]), np.zeros(4, np.int64))
+    sequence.take(0, 2, 1)
     with pytest.raises(IndexError):
-        ahead.take(2, 2, 1)
-    ahead.take(0, 2, 1)
-    assert torch.equal(ahead.take(1, 2, 1), reader.gather(np.array([1, 2]), np.array([0, 0]), 1))
+        sequence.take(2, 2, 1)
+    sequence.take(0, 2, 1)
+    assert torch.equal(sequence.take(1, 2, 1), reader.gather(np.array([1, 2]), np.array([0, 0]), 1))
 
 
 def test_closing_ends_the_thread(opened):
     _, reader = opened
     before = len(threads())
     rows, frames = samples(20)
-    reader.ahead(rows, frames).take(0, 4, 1)
+    reader.sequence(rows, frames).take(0, 4, 1)
     assert len(threads()) == before + 1
     reader.close()
     assert len(threads()) == before
 
 
-def test_nothing_is_made_ahead_where_memory_is_as_near_as_it_gets(tmp_path):
+@pytest.mark.parametrize("choice", ["ram", "gpu"])
+def test_where_memory_is_as_near_as_it_gets_batches_are_gathered_when_they_are_taken(tmp_path, choice):
     target = toy_target(tmp_path)
     build_target(target)
-    assert open_latents(target, "ram", CPU).ahead(*samples(4)) is None
+    rows, frames = samples(30)
+    reader, before = open_latents(target, choice, CPU), threading.active_count()
+    sequence = reader.sequence(rows, frames)
+    for first, count, horizon in ((0, 8, 1), (8, 8, 2), (4, 3, 0), (24, 6, 1)):
+        part = slice(first, first + count)
+        expected = reader.gather(rows[part], frames[part], horizon)
+        assert torch.equal(sequence.take(first, count, horizon), expected)
+    assert threading.active_count() == before
+    reader.close()
 
 
 def test_pairs_know_a_slice_of_what_was_announced():
@@ -162,16 +168,16 @@ def test_memory_of_a_batch_is_used_again_only_when_no_view_is_left(dtype):
 
 
 @pytest.mark.gpu
-def test_batches_on_a_gpu_made_ahead_have_the_same_bits(tmp_path):
+def test_batches_on_a_gpu_prefetched_have_the_same_bits(tmp_path):
     target = toy_target(tmp_path, dtype="bfloat16")
     build_target(target)
     rows, frames = (np.tile(part, 200) for part in samples(30))
     plain = open_latents(target, "ram", CPU).gather(rows, frames, 1)
     for choice in ("ram", "disk"):
         reader = open_latents(target, choice, torch.device("cuda", 0))
-        ahead = reader.ahead(rows, frames)
+        sequence = reader.sequence(rows, frames)
         for _ in range(3):
-            batches = [2 * ahead.take(first, 60, 1) for first in range(0, 6000, 60)]
+            batches = [2 * sequence.take(first, 60, 1) for first in range(0, 6000, 60)]
             assert torch.equal(torch.cat(batches).cpu(), 2 * plain)
         reader.close()
     assert not threads()

@@ -7,7 +7,7 @@ fingerprint. The deep one reads every byte and finds what was altered or exchang
 finds latents that were vouched for but are not what the encoder gives.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ups_engine.latents.again import Disagreement, encode_again
+from ups_engine.latents.checking.reencoding import Disagreement, compare_sample
 from ups_engine.latents.fingerprint import differences
 from ups_engine.latents.layout import Block
 from ups_engine.latents.location import neighbours
-from ups_engine.latents.manifest import ABSENT, Manifest, empty_manifest, load_manifest
+from ups_engine.latents.manifest import ABSENT, Manifest, empty_manifest, load_manifest, refuse_newer
 from ups_engine.latents.store import ARRAY, LatentStore, array_metadata
 from ups_engine.latents.target import CacheTarget
+from ups_engine.reporting import Count
 
 _GROUP = "zarr.json"
 _NAMED = 5  # trajectories named in a finding before it says "and more"
@@ -48,7 +49,7 @@ class Examination:
         block: the encoding grid of the store.
         bytes_on_disk: size of the chunk files.
         altered: files of metadata and small arrays that are not as they were written, though no chunk depends on them.
-        encoded_again: sound trajectories that a deep examination encoded again and compared.
+        re_encoded: sound trajectories that a deep examination encoded again and compared.
     """
 
     states: NDArray[np.int8]
@@ -58,7 +59,7 @@ class Examination:
     block: Block
     bytes_on_disk: int
     altered: tuple[str, ...] = ()
-    encoded_again: int = 0
+    re_encoded: int = 0
 
     def count(self, state: RowState) -> int:
         """Number of trajectories in a state."""
@@ -75,16 +76,19 @@ class Examination:
         return bool(self.count(RowState.CORRUPT) or self.count(RowState.STALE) or self.altered)
 
 
-def examine(
-    target: CacheTarget, *, deep: bool = False, progress: Callable[[int, int], None] | None = None
-) -> Examination:
+def examine(target: CacheTarget, *, deep: bool = False, progress: Count | None = None) -> Examination:
     """Find out the state of a target's store without changing anything.
 
     Args:
         target: the cache that is wanted.
-        deep: verify every checksum, and encode a sample again (see `again`).
+        deep: verify every checksum, and encode a sample again (see `reencoding`).
         progress: told (verified, to verify) trajectories of a deep examination.
+
+    Raises:
+        FormatError: the store was written by a newer UPS.
+        DataError: the source cannot be read.
     """
+    refuse_newer(target.path)
     store = LatentStore(target.path, target.layout)
     sizes = store.sizes()
     present = np.array([row for row in sizes if row < store.layout.samples], dtype=np.int64)
@@ -113,15 +117,15 @@ def examine(
     states, findings = _quick_states(store, manifest, sizes)
     if altered:
         findings.append(f"{', '.join(altered)} {'is' if len(altered) == 1 else 'are'} not as written")
-    again = 0
+    compared = 0
     if deep:
         findings += _verify(store, manifest, states, progress)
-        disagreement = encode_again(target, block, np.flatnonzero(states == RowState.COMPLETE), progress)
+        disagreement = compare_sample(target, block, np.flatnonzero(states == RowState.COMPLETE), progress)
         states[disagreement.rows] = RowState.STALE
         findings += _disagreeing(disagreement)
-        again = disagreement.compared
+        compared = disagreement.compared
     sound = replace(manifest, checksums=np.where(states == RowState.COMPLETE, manifest.checksums, ABSENT))
-    return Examination(states, tuple(findings), True, sound, block, on_disk, altered, again)
+    return Examination(states, tuple(findings), True, sound, block, on_disk, altered, compared)
 
 
 def _altered(store: LatentStore, manifest: Manifest) -> tuple[str, ...]:
@@ -212,7 +216,7 @@ def _verify(
     store: LatentStore,
     manifest: Manifest,
     states: NDArray[np.int8],
-    progress: Callable[[int, int], None] | None,
+    progress: Count | None,
 ) -> list[str]:
     """Read every chunk that passed so far; mark the corrupt ones in `states` and say what is wrong with them."""
     rows = np.flatnonzero(states == RowState.COMPLETE).tolist()

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ups_engine.errors import CacheError
-from ups_engine.latents.builder import Builder, Progress
-from ups_engine.latents.creation import create_store, restore_files
-from ups_engine.latents.effort import Effort
-from ups_engine.latents.examine import Examination, examine
-from ups_engine.latents.in_use import InUse
+from ups_engine.latents.building.builder import Builder
+from ups_engine.latents.building.creation import create_store, restore_files
+from ups_engine.latents.building.times import BuildTimes
+from ups_engine.latents.checking.examine import Examination, examine
+from ups_engine.latents.claims import StoreClaim, StoreLock
 from ups_engine.latents.layout import Block
-from ups_engine.latents.locks import StoreLock
 from ups_engine.latents.manifest import ABSENT, Manifest, load_manifest
 from ups_engine.latents.target import CacheTarget
+from ups_engine.reporting import Count, Tell
 from ups_engine.runs.atomic import remove_temporaries
 from ups_engine.telemetry.units import human_bytes
 
@@ -37,14 +37,14 @@ class BuildResult:
         complete: trajectories that are complete now, whoever encoded them.
         built: trajectories that this call encoded.
         stopped: whether `stop` ended it early.
-        effort: what the time was spent on.
+        times: what the time was spent on.
     """
 
     samples: int
     complete: int
     built: int
     stopped: bool
-    effort: Effort = field(default_factory=Effort, compare=False)
+    times: BuildTimes = field(default_factory=BuildTimes, compare=False)
 
 
 def build_target(
@@ -52,9 +52,9 @@ def build_target(
     *,
     rows: Collection[int] = (),
     limit: int | None = None,
-    progress: Progress | None = None,
+    progress: Count | None = None,
     stop: Callable[[], bool] | None = None,
-    warn: Callable[[str], None] = lambda sentence: None,
+    warn: Tell = lambda sentence: None,
 ) -> BuildResult:
     """Encode every trajectory of a target that is not complete, in order.
 
@@ -82,15 +82,15 @@ def build_target(
         return BuildResult(len(seen.states), len(seen.states), 0, stopped=False)
     if seen.damaged:
         warn(f"{target.split} cache: {'; '.join(seen.findings)}; encoding again")
-    with InUse(target.path), StoreLock(target.path) as lock:
+    with StoreClaim(target.path), StoreLock(target.path) as lock:
         with lock.exclusive():
             seen = _prepare(target, rows, limit)
         builder = Builder(target, lock, seen.block, seen.manifest, limit=limit, progress=progress)
         stopped = builder.run(stop or (lambda: False))
-    return BuildResult(len(target.rows), builder.manifest.complete, builder.built, stopped, builder.effort)
+    return BuildResult(len(target.rows), builder.manifest.complete, builder.built, stopped, builder.times)
 
 
-def prepare_target(target: CacheTarget, warn: Callable[[str], None] = lambda sentence: None) -> Examination:
+def prepare_target(target: CacheTarget, warn: Tell = lambda sentence: None) -> Examination:
     """Make a target's store ready to be completed bit by bit, by `complete_rows`; nothing is encoded.
 
     Args:
@@ -106,7 +106,7 @@ def prepare_target(target: CacheTarget, warn: Callable[[str], None] = lambda sen
         return seen
     if seen.damaged:
         warn(f"{target.split} cache: {'; '.join(seen.findings)}; encoding again")
-    with InUse(target.path), StoreLock(target.path) as lock, lock.exclusive():
+    with StoreClaim(target.path), StoreLock(target.path) as lock, lock.exclusive():
         return _prepare(target)
 
 
@@ -130,7 +130,7 @@ def complete_rows(
     Raises:
         As `build_target`.
     """
-    with InUse(target.path), StoreLock(target.path) as lock:
+    with StoreClaim(target.path), StoreLock(target.path) as lock:
         recorded = load_manifest(target.path)
         if bad or recorded is None or recorded.fingerprint != manifest.fingerprint:
             with lock.exclusive():
@@ -147,13 +147,11 @@ def _prepare(target: CacheTarget, rows: Collection[int] = (), limit: int | None 
     seen.manifest.checksums[list(rows)] = ABSENT
     _require_space(target, seen, limit)
     if not seen.usable:
-        create_store(target.path, target.layout, target.fingerprint, seen.block, target.rows, target.conditions)
+        create_store(target, seen.block)
         return examine(target)
     remove_temporaries(target.path)
     if seen.altered:
-        files = restore_files(
-            target.path, target.layout, target.fingerprint, seen.block, target.rows, target.conditions
-        )
+        files = restore_files(target, seen.block)
         seen = replace(seen, manifest=replace(seen.manifest, files=files), altered=())
     recorded = load_manifest(target.path)
     if (

@@ -2,65 +2,42 @@
 
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ups_engine.latents.fingerprint import FORMAT, Fingerprint
-from ups_engine.latents.layout import Block, Layout
+from ups_engine.latents.fingerprint import FORMAT
+from ups_engine.latents.layout import Block
 from ups_engine.latents.manifest import empty_manifest
-from ups_engine.latents.store import ARRAY, PARTIAL, LatentStore
+from ups_engine.latents.store import ARRAY, LatentStore, partial_path
+from ups_engine.latents.target import CacheTarget
 from ups_engine.runs.atomic import explaining_disk_errors
 
 _AXES = ("trajectory", "frame", "token", "channel")
 
 
-def create_store(
-    path: Path,
-    layout: Layout,
-    fingerprint: Fingerprint,
-    block: Block,
-    trajectories: NDArray[np.int64],
-    conditions: Mapping[str, NDArray[np.floating[Any]]],
-) -> LatentStore:
-    """Create an empty store, in place of whatever was there, appearing whole or not at all.
+def create_store(target: CacheTarget, block: Block) -> None:
+    """Create a target's store, empty, in place of whatever was there, appearing whole or not at all.
 
     Only the holder of the store's exclusive lock may call this.
 
     Args:
-        path: the store's folder; its parent is made.
-        layout: shape and number format.
-        fingerprint: what the latents depend on.
+        target: the cache that is wanted; the folder of its store is made.
         block: the encoding grid.
-        trajectories: numbers of the trajectories in the source, (samples,).
-        conditions: PDE parameters by name, each (samples,).
 
     Raises:
         RunError: the disk is full or refuses the write.
     """
-    temporary = path.with_name(f".{path.name}{PARTIAL}")
-    with explaining_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)
-        _write_skeleton(temporary, layout, fingerprint, block, trajectories, conditions)
-        files = LatentStore(temporary, layout).file_checksums()
-        empty_manifest(fingerprint.digest, layout, files).save(temporary)
-        _remove(path)
-        temporary.rename(path)
-    return LatentStore(path, layout)
+    with explaining_disk_errors(target.path):
+        target.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary, files = _skeleton(target, block)
+        empty_manifest(target.fingerprint.digest, target.layout, files).save(temporary)
+        _remove(target.path)
+        temporary.rename(target.path)
 
 
-def restore_files(
-    path: Path,
-    layout: Layout,
-    fingerprint: Fingerprint,
-    block: Block,
-    trajectories: NDArray[np.int64],
-    conditions: Mapping[str, NDArray[np.floating[Any]]],
-) -> dict[str, int]:
+def restore_files(target: CacheTarget, block: Block) -> dict[str, int]:
     """Write a store's metadata and small arrays anew; its chunks and its manifest stay.
 
     Only the holder of the store's exclusive lock may call this. Arguments as for `create_store`.
@@ -71,13 +48,10 @@ def restore_files(
     Raises:
         RunError: the disk is full or refuses the write.
     """
-    temporary = path.with_name(f".{path.name}{PARTIAL}")
-    with explaining_disk_errors(path):
-        _remove(temporary)
-        _write_skeleton(temporary, layout, fingerprint, block, trajectories, conditions)
-        files = LatentStore(temporary, layout).file_checksums()
+    with explaining_disk_errors(target.path):
+        temporary, files = _skeleton(target, block)
         for name in files:
-            place = path / name
+            place = target.path / name
             place.parent.mkdir(parents=True, exist_ok=True)
             if place.is_dir():
                 _remove(place)
@@ -86,17 +60,13 @@ def restore_files(
     return files
 
 
-def _write_skeleton(
-    path: Path,
-    layout: Layout,
-    fingerprint: Fingerprint,
-    block: Block,
-    trajectories: NDArray[np.int64],
-    conditions: Mapping[str, NDArray[np.floating[Any]]],
-) -> None:
+def _skeleton(target: CacheTarget, block: Block) -> tuple[Path, dict[str, int]]:
+    """A store without chunks and manifest under a temporary name, and its files' checksums."""
     import zarr  # half a second that opening a complete cache does not need
     from zarr.codecs import Crc32cCodec
 
+    path, layout, fingerprint = partial_path(target.path), target.layout, target.fingerprint
+    _remove(path)
     group = zarr.create_group(
         path,
         zarr_format=3,
@@ -120,8 +90,8 @@ def _write_skeleton(
         attributes={"dtype": layout.dtype},
     )
     group.create_group("cond")
-    arrays: dict[str, NDArray[Any]] = {"trajectories": trajectories.astype("<i8")}
-    for name, values in conditions.items():
+    arrays: dict[str, NDArray[Any]] = {"trajectories": target.rows.astype("<i8")}
+    for name, values in target.conditions.items():
         arrays[f"cond/{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}"] = values.astype("<f8")
     for name, values in arrays.items():
         array = group.create_array(
@@ -135,6 +105,7 @@ def _write_skeleton(
             config={"write_empty_chunks": True},
         )
         array[:] = values
+    return path, LatentStore(path, layout).file_checksums()
 
 
 def _remove(path: Path) -> None:
