@@ -9,6 +9,9 @@ from torch import nn
 from ups_engine.config.archive import settings_fingerprint
 from ups_engine.config.schema import Settings
 from ups_engine.errors import CheckpointError
+from ups_engine.models.decoder import GridDecoder
+from ups_engine.models.encoder import GridEncoder
+from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Surrogate
 from ups_engine.runs.checkpoints import load_result, result_hash, save_result
 from ups_engine.runs.directory import RunDirectory
@@ -87,11 +90,13 @@ class Results:
         Raises:
             CheckpointError: as `trained`.
         """
-        parts: list[Any] = [
-            self.frozen(result, network_of(result).kind) for result in ("encoder", "decoder", "operator_ema")
-        ]
+        encoder, decoder, operator = (
+            self.frozen("encoder", GridEncoder),
+            self.frozen("decoder", GridDecoder),
+            self.frozen("operator_ema", LatentOperator),
+        )
         if variant is None or variant.corrector is None:
-            return Surrogate(*parts).eval()
+            return Surrogate(encoder, decoder, operator).eval()
         corrector: Any = self.frozen(variant.corrector, network_of(variant.corrector).kind)
-        temperature = self._settings.stages.diff_residual.temperature
-        return Surrogate(*parts, corrector, steps=variant.steps(self._settings), temperature=temperature).eval()
+        steps, temperature = variant.steps(self._settings), self._settings.stages.diff_residual.temperature
+        return Surrogate(encoder, decoder, operator, corrector, steps=steps, temperature=temperature).eval()
