@@ -1,0 +1,64 @@
+"""Runs recorded by earlier versions of UPS open, are shown, evaluate, and go on where they were parked.
+
+`recorded/format1` holds two smoke runs as the first format left them: one finished, one parked in the middle of its
+operator stage, and the evaluation that the parked one came to under the version that recorded it. Bits differ between
+kinds of CPU, so figures are compared.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from terminal import Terminal
+from tiny_run import TinyRun, without_times
+
+from ups_engine.runs.checkpoints import load_result
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.state import summarise
+
+RECORDED = Path(__file__).parents[1] / "recorded" / "format1"
+
+
+@pytest.fixture
+def project(tmp_path):
+    """The recorded project, somewhere else than it was recorded."""
+    return Terminal(shutil.copytree(RECORDED, tmp_path / "project"))
+
+
+def figures(evaluation):
+    """nRMSE of every variant, single-step and rolled out."""
+    return {
+        (name, kind): variant[kind]["nrmse"]
+        for name, variant in evaluation["variants"].items()
+        for kind in ("one_step", "rollout")
+    }
+
+
+def test_a_finished_run_is_listed_and_shown(project):
+    listed = json.loads(project.run("runs", "list", "--json", "--set", f"runs.root={project.folder}").out)
+    assert {run["run"]: run["state"] for run in listed} == {"finished": "finished", "parked": "parked"}
+    shown = json.loads(project.run("runs", "show", project.folder / "finished", "--json").out)
+    assert all(stage["state"] == "done" for stage in shown["stages"])
+
+
+def test_a_finished_run_evaluates_to_the_figures_that_it_was_recorded_with(project):
+    before = json.loads((RECORDED / "finished/reports/evaluation.json").read_text())
+    done = project.run("evaluate", project.folder / "finished", "--json")
+    assert done.code == 0, done.err
+    after = json.loads(done.out)
+    assert after.pop("format") == 1 and without_times(after).keys() == without_times(before).keys()
+    assert figures(after) == pytest.approx(figures(before), rel=1e-3)
+    assert after["selected"] == before["selected"]
+
+
+def test_a_parked_run_goes_on_and_comes_to_the_figures_that_its_own_version_came_to(project):
+    run = RunDirectory(project.folder / "parked")
+    at = summarise(run)
+    assert (at.state, at.stage, at.planned) == ("parked", "operator", frozenset(stage.name for stage in at.stages))
+    done = TinyRun(project, run.path, None).resume()
+    assert done.code == 0, done.err
+    expected = json.loads((RECORDED / "ended/evaluation.json").read_text())
+    found = json.loads((run.reports / "evaluation.json").read_text())
+    assert figures(found) == pytest.approx(figures(expected), rel=0.05)
+    assert "encoder" in load_result(run, "operator_ema")[1]["trained_on"]
