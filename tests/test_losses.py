@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ups_engine import losses
-from ups_engine.losses import compute_inverse_loss_curriculum_weight, compute_operator_loss_bundle
+from ups_engine.losses import functions as losses
+from ups_engine.losses.terms import compute_inverse_loss_curriculum_weight, compute_operator_loss_bundle
 
 EDGES = torch.tensor([[0, 1], [1, 2]])
 PAIR_LOSSES = {

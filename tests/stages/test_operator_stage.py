@@ -5,7 +5,7 @@ import torch
 from lab import loss
 
 from ups_engine.evaluation.rollout import Rollouts, try_persistence
-from ups_engine.losses import mse, relative_loss
+from ups_engine.losses.functions import mse, relative_loss
 from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.stages.objective import Objective

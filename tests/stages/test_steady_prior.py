@@ -6,7 +6,7 @@ import torch
 from lab import loss
 
 from ups_engine.evaluation.metrics import score
-from ups_engine.losses import mse
+from ups_engine.losses.functions import mse
 from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator

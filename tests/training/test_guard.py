@@ -7,7 +7,7 @@ import torch
 from toys import Asked, Events, Regression, same_bits, saved, trainer, weights
 
 from ups_engine.errors import TrainingError
-from ups_engine.losses import LossBundle
+from ups_engine.losses.terms import LossBundle
 from ups_engine.training.control import Action
 from ups_engine.training.task import Inputs
 

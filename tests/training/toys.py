@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from ups_engine.config.layers import load_settings
-from ups_engine.losses import LossBundle, mse
+from ups_engine.losses.functions import mse
+from ups_engine.losses.terms import LossBundle
 from ups_engine.runs.resume import ResumeStore
 from ups_engine.training.control import Action
 from ups_engine.training.loop import Trainer

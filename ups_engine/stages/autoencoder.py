@@ -15,7 +15,8 @@ from ups_engine.data.fields import TrainingFields
 from ups_engine.data.member import Member
 from ups_engine.evaluation.metrics import score
 from ups_engine.evaluation.rollout import reconstruct, spread
-from ups_engine.losses import LossBundle, inverse_decoding_loss, mse
+from ups_engine.losses.functions import inverse_decoding_loss, mse
+from ups_engine.losses.terms import LossBundle
 from ups_engine.models.autoencoder import Autoencoder
 from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.encoder import GridEncoder

@@ -1,12 +1,14 @@
 """The shape of a stage. Each is declared once, as `STAGE` of a module that is called like its settings."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from ups_engine.config.schema import Settings
+from ups_engine.models.decoder import GridDecoder
+from ups_engine.models.encoder import GridEncoder
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.memory import Probe
 from ups_engine.stages.variant import Variant
@@ -28,6 +30,31 @@ class StageTask(Task):
     def verdict(self, metrics: Mapping[str, float]) -> str | None:
         """A sentence for the user about the stage's best validation, where there is something to say."""
         return None
+
+
+class PairTask(StageTask):
+    """Work on pairs of latents, whose frozen encoder and decoder lead from fields to latents and back.
+
+    Args:
+        context: of the run.
+        horizon: frames after the first of a pair.
+    """
+
+    def __init__(self, context: StageContext, horizon: int) -> None:
+        self._context, self._members = context, context.collection.members
+        self._encoder = context.results.frozen("encoder", GridEncoder)
+        self._decoder = context.results.frozen("decoder", GridDecoder)
+        self._pairs = context.pairs("train", horizon)
+        self.samples = tuple(len(pairs) for pairs in self._pairs)
+
+    def begin_epoch(self, numbers: Sequence[Tensor]) -> None:
+        """See `Task.begin_epoch`."""
+        for pairs, own in zip(self._pairs, numbers, strict=True):
+            pairs.announce(own)
+
+    def describe(self, member: int, numbers: Tensor) -> str:
+        """See `Task.describe`."""
+        return self._pairs[member].index.describe(numbers)
 
 
 @dataclass(frozen=True, kw_only=True)

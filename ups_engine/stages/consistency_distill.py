@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ups_engine.config.stages import ConsistencySettings
-from ups_engine.losses import LossBundle, mse
+from ups_engine.losses.functions import mse
+from ups_engine.losses.terms import LossBundle
 from ups_engine.models.diffusion import ConsistencyResidual, Context, DiffusionResidual, per_sample
 from ups_engine.stages.base import TrainingStage
 from ups_engine.stages.context import StageContext

@@ -5,7 +5,7 @@ The residual is measured in a unit that makes its mean square 1 and follows its 
 equation 8, with their weighting (sigma^2 + 1) / sigma^2.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -15,13 +15,11 @@ from torch import Tensor, nn
 from ups_engine.config.training import TauSettings
 from ups_engine.evaluation.metrics import MetricAccumulator
 from ups_engine.evaluation.rollout import Rollouts, single_steps, spread, true_batches
-from ups_engine.losses import LossBundle
-from ups_engine.models.decoder import GridDecoder
+from ups_engine.losses.terms import LossBundle
 from ups_engine.models.diffusion import Context, DiffusionResidual, ResidualModel, per_sample
-from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Corrector, Surrogate
-from ups_engine.stages.base import StageTask, TrainingStage
+from ups_engine.stages.base import PairTask, TrainingStage
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.memory import Probe
 from ups_engine.stages.variant import Variant
@@ -34,21 +32,12 @@ SCALED_BY = 2048
 QUANTILES = 1025
 
 
-class ResidualTask(StageTask):
-    """What teacher and student share: frozen networks, pairs, the residual, and their validation."""
+class ResidualTask(PairTask):
+    """What teacher and student share: the operator, its residual, and their validation."""
 
     def __init__(self, context: StageContext) -> None:
-        self._context, self._members = context, context.collection.members
-        self.encoder = context.results.frozen("encoder", GridEncoder)
-        self.decoder = context.results.frozen("decoder", GridDecoder)
-        self.operator = context.results.frozen("operator_ema", LatentOperator)
-        self._pairs = context.pairs("train", 1)
-        self.samples = tuple(len(pairs) for pairs in self._pairs)
-
-    def begin_epoch(self, numbers: Sequence[Tensor]) -> None:
-        """See `Task.begin_epoch`."""
-        for pairs, own in zip(self._pairs, numbers, strict=True):
-            pairs.announce(own)
+        super().__init__(context, 1)
+        self._operator = context.results.frozen("operator_ema", LatentOperator)
 
     def prepare(self, batch: Batch) -> Inputs:
         """Latents of pairs."""
@@ -58,14 +47,14 @@ class ResidualTask(StageTask):
     @torch.no_grad()
     def residual(self, z0: Tensor, z1: Tensor, cond: Tensor, dt: Tensor) -> tuple[Tensor, Context]:
         """True residuals (B, tokens, dim) in latent units, and what they are conditioned on."""
-        prediction = self.encoder(self.decoder(self.operator(z0, cond, dt)))
+        prediction = self._encoder(self._decoder(self._operator(z0, cond, dt)))
         return z1 - prediction, Context(z0, prediction, cond, dt)
 
     @torch.no_grad()
     def fit_unit(self, network: ResidualModel) -> None:
         """Set the network's unit so that the weighted residual has mean square 1 over a sample of training pairs."""
-        network.mean.copy_(self.encoder.mean)
-        network.std.copy_(self.encoder.std)
+        network.mean.copy_(self._encoder.mean)
+        network.std.copy_(self._encoder.std)
         network.scale.fill_(1.0)
         squares = []
         for pairs in self._pairs:
@@ -82,9 +71,9 @@ class ResidualTask(StageTask):
         """nRMSE of single steps over validation trajectories, in physical units, mean over members."""
         stages, context = self._context.settings.stages, self._context
         surrogate = Surrogate(
-            self.encoder,
-            self.decoder,
-            self.operator,
+            self._encoder,
+            self._decoder,
+            self._operator,
             corrector,
             steps=steps,
             temperature=stages.diff_residual.temperature,
@@ -99,10 +88,6 @@ class ResidualTask(StageTask):
                 scores.update(found, batch.fields[:, 1:])
             errors.append(scores.scores().nrmse)
         return float(np.mean(errors))
-
-    def describe(self, member: int, numbers: Tensor) -> str:
-        """See `Task.describe`."""
-        return self._pairs[member].index.describe(numbers)
 
 
 class DiffResidualTask(ResidualTask):

@@ -5,14 +5,15 @@ A network's result is saved under its name; of one that is `averaged`, the movin
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Self, TypeAlias
 
 import torch
 from torch import nn
 
 from ups_engine.config.archive import value_at
 from ups_engine.config.schema import Settings
-from ups_engine.data.splits import Splits
+from ups_engine.data.member import Member
+from ups_engine.data.survey import MemberSurvey
 from ups_engine.discretisation.base import Discretisation
 from ups_engine.errors import SettingsError
 from ups_engine.models.decoder import GridDecoder
@@ -25,36 +26,8 @@ from ups_engine.training.randomness import seed_of
 _EMA = "_ema"
 
 
-class Described(Protocol):
-    """What is known of a member of a collection, be it surveyed or prepared."""
-
-    @property
-    def name(self) -> str:
-        """Unique in the collection."""
-
-    @property
-    def discretisation(self) -> Discretisation:
-        """Of its fields, after striding."""
-
-    @property
-    def channels(self) -> int:
-        """Of its fields together."""
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """Of its PDE."""
-
-    @property
-    def dt(self) -> float:
-        """Time between frames, after striding."""
-
-    @property
-    def frames(self) -> int:
-        """Of a trajectory, after striding."""
-
-    @property
-    def splits(self) -> Splits:
-        """Trajectories by use."""
+Described: TypeAlias = Member | MemberSurvey
+"""A member of a collection, prepared or merely surveyed."""
 
 
 @dataclass(frozen=True)

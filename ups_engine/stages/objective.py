@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from ups_engine.config.training import TrainingSettings, loss_weights
-from ups_engine.losses import TERMS, compute_inverse_loss_curriculum_weight
-from ups_engine.losses.terms import Need
+from ups_engine.losses.terms import TERMS, Need, compute_inverse_loss_curriculum_weight
 from ups_engine.training.task import Moment
 
 

@@ -5,7 +5,7 @@ decoded and encoded again, exactly as in a rollout. The relative and decoded ter
 latent errors by what they do to the field, and by the field's own size, as the metric does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +14,10 @@ from torch import Tensor, nn
 
 from ups_engine.config.schema import Settings
 from ups_engine.evaluation.rollout import Rollouts, spread, try_surrogate
-from ups_engine.losses import LossBundle, Prediction, prediction_loss
-from ups_engine.models.decoder import GridDecoder
-from ups_engine.models.encoder import GridEncoder
+from ups_engine.losses.terms import LossBundle, Prediction, prediction_loss
 from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Surrogate
-from ups_engine.stages.base import StageTask, TrainingStage
+from ups_engine.stages.base import PairTask, TrainingStage
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.memory import Probe
 from ups_engine.stages.objective import Objective, needs
@@ -37,30 +35,22 @@ class Form(NamedTuple):
     horizon: int
 
 
-class OperatorTask(StageTask):
+class OperatorTask(PairTask):
     """Unrolled prediction of cached latents."""
 
     network: LatentOperator
 
     def __init__(self, context: StageContext) -> None:
-        self._context, self._settings, self._members = context, context.settings, context.collection.members
-        self._encoder = context.results.frozen("encoder", GridEncoder)
-        self._decoder = context.results.frozen("decoder", GridDecoder)
+        super().__init__(context, max_horizon(context.settings))
+        self._settings = context.settings
         self.network = self._initial(context)
-        self._pairs = context.pairs("train", max_horizon(self._settings))
         judged = self._members if self._settings.training.use_inverse_losses else ()
         self._fields = tuple(context.fields(member, "train") for member in judged)
         self._objective = Objective(self._settings.training, context.device, inverse=True)
-        self.samples = tuple(len(pairs) for pairs in self._pairs)
 
     def _initial(self, context: StageContext) -> LatentOperator:
         """The network that training begins with."""
         return context.results.fresh("operator", LatentOperator)
-
-    def begin_epoch(self, numbers: Sequence[Tensor]) -> None:
-        """See `Task.begin_epoch`."""
-        for pairs, own in zip(self._pairs, numbers, strict=True):
-            pairs.announce(own)
 
     def prepare(self, batch: Batch) -> Inputs:
         """Latents of pairs, and how they are judged at this moment."""
@@ -100,10 +90,6 @@ class OperatorTask(StageTask):
             if step + 1 < horizon:
                 z = self._encoder(decoded[-1])
         return torch.stack(predicted, dim=1), torch.stack(decoded, dim=1) if decoded else None
-
-    def describe(self, member: int, numbers: Tensor) -> str:
-        """See `Task.describe`."""
-        return self._pairs[member].index.describe(numbers)
 
     def validate(self, network: nn.Module) -> Mapping[str, float]:
         """Rollout nRMSE from frame 0 in physical units decides, the single-step one is told too; means over members."""

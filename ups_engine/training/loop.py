@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ups_engine.config.stages import StageSettings
 from ups_engine.config.training import TrainingSettings
-from ups_engine.losses import LossBundle
+from ups_engine.losses.terms import LossBundle
 from ups_engine.runs.events import Kind
 from ups_engine.runs.resume import ResumeStore
 from ups_engine.training.batches import Batches

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ups_engine.losses import LossBundle
+from ups_engine.losses.terms import LossBundle
 from ups_engine.training.randomness import normal, uniform
 
 
