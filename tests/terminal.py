@@ -72,6 +72,11 @@ class Command:
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
+    def kill(self) -> None:
+        """End it without a chance to react."""
+        self._process.kill()
+        self._process.join()
+
     def wait(self, timeout: float = 60.0) -> Done:
         self._process.join(timeout)
         if self._process.exitcode is None:

@@ -195,8 +195,7 @@ def test_another_run_on_the_same_cpu_and_a_run_that_is_at_work_already(tiny_fold
         on_gpu = check_others(Path("runs"), CUDA, [gpu(100 * GIB)], None)
         assert on_gpu.verdict == "good" and "1 on other devices" in on_gpu.sentence
     finally:
-        command._process.kill()
-        command._process.join()
+        command.kill()
     assert found(preflight(own))["others"].verdict == "good", "a dead run is in nobody's way"
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from toy_cache import FRAMES, toy_latents, toy_target
 
-from ups_engine.data.pairs import LatentPairs
 from ups_engine.latents.building.completion import build_target
 from ups_engine.latents.reading.buffers import BatchBuffers
 from ups_engine.latents.reading.opening import open_latents
@@ -133,24 +132,6 @@ def test_where_memory_is_as_near_as_it_gets_batches_are_gathered_when_they_are_t
         assert torch.equal(sequence.take(first, count, horizon), expected)
     assert threading.active_count() == before
     reader.close()
-
-
-def test_pairs_know_a_slice_of_what_was_announced():
-    pairs = LatentPairs.__new__(LatentPairs)
-    taken = []
-
-    class Sequence:
-        def take(self, first, count, horizon):
-            taken.append((first, count, horizon))
-            return torch.zeros(())
-
-    whole = torch.arange(20)
-    pairs._announced = whole, Sequence()
-    assert pairs._taken(whole[4:9], 1) is not None and pairs._taken(whole[4:][2:6], 2) is not None
-    assert taken == [(4, 5, 1), (6, 4, 2)]
-    for other in (torch.arange(20)[4:9], whole[::2], np.arange(4)):
-        assert pairs._taken(other, 1) is None
-    assert len(taken) == 2
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
