@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "latents"))
 
 from toy_cache import files_of, toy_target
 
-from ups_engine.latents.build import build_target
+from ups_engine.latents.building.completion import build_target
 
 SCRIPT = Path(__file__).parent.parent / "latents/toy_cache.py"
 KILLS = 10

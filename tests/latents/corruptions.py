@@ -11,10 +11,10 @@ import torch
 from toy_cache import FRAMES, files_of, toy_latents, toy_target
 
 from ups_engine.errors import CacheError
-from ups_engine.latents.build import build_target
-from ups_engine.latents.examine import examine
-from ups_engine.latents.repair import repair_target
-from ups_engine.latents.residency import open_latents
+from ups_engine.latents.building.completion import build_target
+from ups_engine.latents.building.repair import repair_target
+from ups_engine.latents.checking.examine import examine
+from ups_engine.latents.reading.opening import open_latents
 from ups_engine.latents.store import LatentStore, crc32c
 from ups_engine.latents.target import CacheTarget
 

@@ -17,8 +17,8 @@ def main(folder: Path, samples: int, frames: int) -> None:
     import torch
     from toy_cache import toy_target
 
-    from ups_engine.latents.check import check_targets
-    from ups_engine.latents.residency import open_latents
+    from ups_engine.latents.checking.report import check_targets
+    from ups_engine.latents.reading.opening import open_latents
     from ups_engine.latents.target import CacheContext
 
     target = toy_target(folder, samples=samples, frames=frames, dtype="float16")

@@ -8,19 +8,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_cache import files_of, toy_target
 
-from ups_engine.latents.build import build_target
-from ups_engine.latents.check import CacheReport, check_targets
-from ups_engine.latents.examine import RowState, examine
+from ups_engine.formats import FormatError
+from ups_engine.latents.building.completion import build_target
+from ups_engine.latents.building.repair import repair_target
+from ups_engine.latents.checking.examine import RowState, examine
+from ups_engine.latents.checking.report import CacheReport, check_targets
+from ups_engine.latents.reading.opening import open_on_the_fly
 from ups_engine.latents.store import LatentStore
 from ups_engine.latents.target import CacheContext, CacheTarget
 from ups_engine.telemetry.gpu import GpuDevice
 from ups_engine.telemetry.memory import MemoryBudget
 
 ROWS = 6
+
+
+def open_on_the_fly_in_ram(target: CacheTarget) -> None:
+    open_on_the_fly(target, "ram", torch.device("cpu"))
+
+
 MEMORY = MemoryBudget(8 << 30, "host memory", 16 << 30)
 
 
@@ -97,7 +107,7 @@ KINDS = [
 ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(KINDS), st.integers(0, ROWS - 1), st.integers(0, 10_000))
 def test_every_damage_is_found_by_the_check_that_promises_it(kind, row, place):
     with tempfile.TemporaryDirectory() as folder:
@@ -206,3 +216,36 @@ def test_a_cache_made_stale_by_settings_says_which_part_changed(tmp_path, part):
     (finding,) = examine(later).findings
     assert finding.startswith(f"its fingerprint is not the current one ({part}")
     assert np.all(examine(later).states == RowState.STALE)
+
+
+def newer(path: Path) -> None:
+    record = json.loads(path.read_text())
+    place = record.get("attributes", record)
+    place["format"] = 2
+    path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("work", [examine, build_target, open_on_the_fly_in_ram, repair_target])
+@pytest.mark.parametrize("stating", [("zarr.json", "manifest.json"), ("zarr.json",), ("manifest.json",)])
+def test_a_cache_of_a_newer_format_is_refused_with_both_versions_and_stays(tmp_path, work, stating):
+    target = toy_target(tmp_path, samples=ROWS)
+    build_target(target)
+    for name in ("zarr.json", "manifest.json"):
+        if name in stating:
+            newer(target.path / name)
+        else:
+            (target.path / name).unlink()
+    before = files_of(target.path)
+    with pytest.raises(FormatError, match=r"is a latent cache of version 2; this UPS reads up to version 1"):
+        work(target)
+    assert files_of(target.path) == before
+
+
+def test_a_version_that_only_one_record_states_is_damage_and_mended(tmp_path):
+    target = toy_target(tmp_path, samples=ROWS)
+    build_target(target)
+    sound = files_of(target.path)
+    newer(target.path / "zarr.json")
+    assert examine(target).damaged
+    build_target(target)
+    assert files_of(target.path) == sound

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from toy_cache import files_of, toy_target
 
-from ups_engine.latents.build import build_target
+from ups_engine.latents.building.completion import build_target
+from ups_engine.latents.claims import StoreClaim, StoreLock
 from ups_engine.latents.clear import clear_stores, find_stores, stale_stores
-from ups_engine.latents.in_use import InUse
-from ups_engine.latents.locks import StoreLock
 
 SPAWN = multiprocessing.get_context("forkserver")
 
@@ -22,7 +21,7 @@ def names(root: Path) -> list[str]:
 def hold(kind: str, store: Path, ready, done) -> None:
     """In a process of its own: use a store as a run or as a builder does."""
     if kind == "run":
-        claim = InUse(store)
+        claim = StoreClaim(store)
     else:
         claim = StoreLock(store)
         assert claim.claim(3)
@@ -95,7 +94,7 @@ def test_what_another_process_uses_stays_and_is_named(store, kind):
 
 
 def test_what_this_process_uses_stays_until_the_last_claim_is_given_back(store):
-    one, other = InUse(store), InUse(store)
+    one, other = StoreClaim(store), StoreClaim(store)
     one.release()
     assert clear_stores(find_stores(store.parent)).kept
     other.release()

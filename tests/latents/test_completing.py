@@ -11,11 +11,11 @@ import torch
 from toy_cache import FRAMES, files_of, toy_latents, toy_target
 
 from ups_engine.errors import CacheError
-from ups_engine.latents.build import build_target
-from ups_engine.latents.examine import RowState, examine
-from ups_engine.latents.mapped import DiskLatents
-from ups_engine.latents.readers import RamLatents
-from ups_engine.latents.residency import open_on_the_fly
+from ups_engine.latents.building.completion import build_target
+from ups_engine.latents.checking.examine import RowState, examine
+from ups_engine.latents.reading.mapped import DiskLatents
+from ups_engine.latents.reading.opening import open_on_the_fly
+from ups_engine.latents.reading.readers import RamLatents
 from ups_engine.latents.store import LatentStore
 
 CPU = torch.device("cpu")
@@ -122,7 +122,7 @@ def test_a_block_that_another_process_encodes_is_waited_for_and_taken_over_when_
     target = toy_target(tmp_path)
     build_target(target, limit=3)
     code = (
-        "import sys, pathlib, time; from ups_engine.latents.locks import StoreLock\n"
+        "import sys, pathlib, time; from ups_engine.latents.claims import StoreLock\n"
         "lock = StoreLock(pathlib.Path(sys.argv[1])); print(lock.claim(2), flush=True); time.sleep(0.5)"
     )
     command = [sys.executable, "-c", code, str(target.path)]

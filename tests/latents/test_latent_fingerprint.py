@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_cache import toy_target
 
-from ups_engine.latents.build import build_target
-from ups_engine.latents.examine import RowState, examine
+from ups_engine.latents.building.completion import build_target
+from ups_engine.latents.checking.examine import RowState, examine
 from ups_engine.latents.fingerprint import differences, fingerprint, hash_tensors
 from ups_engine.latents.location import neighbours, store_path
 

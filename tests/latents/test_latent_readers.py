@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from toy_cache import FRAMES, toy_latents, toy_target
 
 from ups_engine.errors import CacheError
-from ups_engine.latents import mapped
-from ups_engine.latents.build import build_target
-from ups_engine.latents.examine import examine
-from ups_engine.latents.mapped import DiskLatents
-from ups_engine.latents.readers import load_resident
-from ups_engine.latents.residency import open_latents
+from ups_engine.latents.building.completion import build_target
+from ups_engine.latents.checking.examine import examine
+from ups_engine.latents.reading import mapped
+from ups_engine.latents.reading.mapped import DiskLatents
+from ups_engine.latents.reading.opening import open_latents
+from ups_engine.latents.reading.resident import load_resident
 from ups_engine.latents.store import LatentStore
 
 CPU = torch.device("cpu")
@@ -132,7 +132,7 @@ def test_mapped_latents_stay_within_their_memory(tmp_path):
 import sys, numpy as np, psutil, torch
 from pathlib import Path
 from ups_engine.latents.layout import Layout
-from ups_engine.latents.mapped import DiskLatents
+from ups_engine.latents.reading.mapped import DiskLatents
 from ups_engine.latents.store import LatentStore
 layout = Layout(96, 64, 64, 64, "float32")
 store = LatentStore(Path(sys.argv[1]), layout)

@@ -8,7 +8,7 @@ import torch
 import zarr
 from toy_cache import FRAMES, toy_latents, toy_target
 
-from ups_engine.latents.build import build_target
+from ups_engine.latents.building.completion import build_target
 from ups_engine.latents.layout import Layout, pack, unpack
 from ups_engine.latents.store import LatentStore
 

@@ -13,8 +13,8 @@ from cgroup import limited
 from numpy.typing import NDArray
 from toy_cache import POINTS, toy_target
 
-from ups_engine.latents.build import build_target
-from ups_engine.latents.check import check_targets
+from ups_engine.latents.building.completion import build_target
+from ups_engine.latents.checking.report import check_targets
 from ups_engine.latents.target import CacheContext, CacheTarget
 from ups_engine.telemetry.memory import available_memory
 

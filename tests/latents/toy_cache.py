@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ups_engine.latents.build import build_target
+from ups_engine.latents.building.completion import build_target
 from ups_engine.latents.fingerprint import fingerprint, hash_tensors
 from ups_engine.latents.layout import BLOCK_BYTES, CacheDtype
 from ups_engine.latents.location import store_path
-from ups_engine.latents.residency import open_on_the_fly
+from ups_engine.latents.reading.opening import open_on_the_fly
 from ups_engine.latents.target import CacheTarget
 
 POINTS, FRAMES, TOKENS, DIM = 24, 5, 6, 4
@@ -39,6 +39,7 @@ def toy_target(
     dtype: CacheDtype = "float32",
     seed: int = 0,
     rows_in_block: int = 3,
+    member: str = "toy",
     split: str = "train",
     frames: int = FRAMES,
 ) -> CacheTarget:
@@ -65,8 +66,9 @@ def toy_target(
         return torch.tanh(patches @ weights)
 
     return CacheTarget(
+        member=member,
         split=split,
-        path=store_path(folder, "toy", split, print_of.digest),
+        path=store_path(folder, member, split, print_of.digest),
         fingerprint=print_of,
         rows=rows,
         shape=(frames, TOKENS, DIM),

@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 
 from ups_engine.errors import RunError
-from ups_engine.runs import lease
 from ups_engine.runs.events import EventWriter
 from ups_engine.runs.lease import Lease, owner_of
+from ups_engine.runs.locks import is_locked
 from ups_engine.runs.owner import Owner, boot_id, start_time
 
 HOLD = """
@@ -193,4 +193,4 @@ def test_a_lease_that_could_not_be_entered_is_not_held(run):
     (run.path / "run.json").write_text("{")
     with pytest.raises(RunError, match=r"run\.json"):
         Lease.acquire(run)
-    assert lease._held == {}
+    assert is_locked(run.path / "owner.lock") is False

@@ -9,17 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ups_engine.latents.claims import SoleClaim, StoreLock
 from ups_engine.latents.fingerprint import Json
-from ups_engine.latents.in_use import Unused
-from ups_engine.latents.locks import StoreLock
 from ups_engine.latents.manifest import load_manifest
-from ups_engine.latents.store import PARTIAL, store_attributes
+from ups_engine.latents.store import PARTIAL, partial_path, store_attributes
 from ups_engine.runs.atomic import explaining_disk_errors
 
 _NAME = re.compile(r".+-(?:train|val|test)-[0-9a-f]{12}\.zarr")
 _UNFINISHED = re.compile(rf"\.({_NAME.pattern}){re.escape(PARTIAL)}")
-
-
 _PARTS = {"zarr.json", "manifest.json", "latents", "trajectories", "cond"}
 
 
@@ -105,7 +102,7 @@ def clear_stores(stores: Iterable[FoundStore]) -> Cleared:
     """
     removed, kept = [], []
     for store in stores:
-        with Unused(store.path) as unused, StoreLock(store.path) as lock:
+        with SoleClaim(store.path) as unused, StoreLock(store.path) as lock:
             if not unused.granted or not lock.claim_all():
                 kept.append((store, "a live run or a build uses it"))
                 continue
@@ -115,7 +112,7 @@ def clear_stores(stores: Iterable[FoundStore]) -> Cleared:
 
 
 def _remove(path: Path) -> None:
-    doomed = path.with_name(f".{path.name}{PARTIAL}")
+    doomed = partial_path(path)
     with explaining_disk_errors(path):
         if doomed.is_dir() and not doomed.is_symlink():
             shutil.rmtree(doomed)  # which follows no link
@@ -137,7 +134,7 @@ def _found(path: Path) -> FoundStore:
     digest = attributes.get("fingerprint", None if manifest is None else manifest.fingerprint)
     parts = attributes.get("fingerprint_parts")
     encoder = parts.get("encoder") if isinstance(parts, dict) else None
-    size = _size(path) + _size(path.with_name(f".{path.name}{PARTIAL}"))
+    size = _size(path) + _size(partial_path(path))
     return FoundStore(
         path,
         digest if isinstance(digest, str) else None,

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ups_engine.formats import require_known
 from ups_engine.latents.fingerprint import FORMAT
 from ups_engine.latents.layout import CacheDtype, Layout
+from ups_engine.latents.store import store_attributes
 from ups_engine.runs.atomic import write_json
 
 NAME = "manifest.json"
@@ -80,6 +82,25 @@ def load_manifest(store: Path) -> Manifest | None:
         return manifest if sound else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
+
+
+def refuse_newer(store: Path) -> None:
+    """Do nothing for a store that this program knows how to read, or that is damaged.
+
+    Metadata and manifest both state the version. One alone that claims a later one is damaged; where only one can be
+    read, it is believed.
+
+    Raises:
+        FormatError: the store was written by a newer UPS.
+    """
+    stated = [store_attributes(store).get("format")]
+    try:
+        stated.append(json.loads((store / NAME).read_bytes())["format"])
+    except (OSError, ValueError, KeyError, TypeError):
+        stated.append(None)
+    versions = [version for version in stated if type(version) is int]
+    if versions and min(versions) > FORMAT:
+        require_known("latent cache", min(versions), FORMAT, str(store))
 
 
 def _number(text: str) -> int:

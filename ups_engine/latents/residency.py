@@ -1,23 +1,14 @@
 """Where latents live while training: chosen by size against what is free, or forced, and always explained."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ups_engine.errors import CacheError, SettingsError
-from ups_engine.latents.build import build_target, prepare_target
-from ups_engine.latents.completing import CompletingLatents, Completion
-from ups_engine.latents.examine import Examination, examine, name_rows
-from ups_engine.latents.manifest import load_manifest
-from ups_engine.latents.mapped import DiskLatents
-from ups_engine.latents.readers import Faults, LatentReader, load_resident
-from ups_engine.latents.store import LatentStore
-from ups_engine.latents.target import CacheTarget, Choice, Wanted
+from ups_engine.errors import SettingsError
+from ups_engine.latents.target import Choice, Wanted
 from ups_engine.telemetry.gpu import GpuDevice
-from ups_engine.telemetry.memory import MemoryBudget, available_memory
+from ups_engine.telemetry.memory import MemoryBudget
 from ups_engine.telemetry.units import human_bytes
 
 _RAM_KEPT = 512 << 20
@@ -42,7 +33,7 @@ def ram_kept(memory: MemoryBudget) -> int:
 def gpu_kept(free: int, working: int = 0) -> int:
     """Bytes of GPU memory kept for networks, optimiser and activations.
 
-    What a probe step wants (see `stages.working`), but never less than 2 GiB and a tenth of what is free.
+    What a probe step wants (see `stages.memory`), but never less than 2 GiB and a tenth of what is free.
     """
     return max(_GPU_KEPT, free // _KEPT_SHARE, working)
 
@@ -135,77 +126,3 @@ def _forced(choice: Choice, ram: str, in_ram: bool, has_gpu: bool, gpu: str, on_
     if choice == "ram" and not in_ram:
         reason += f", although {ram}"
     return Residency(choice, reason)
-
-
-def open_latents(
-    target: CacheTarget, choice: Choice, device: torch.device, notify: Callable[[str], None] = lambda sentence: None
-) -> LatentReader:
-    """Open a complete cache for training.
-
-    A chunk whose checksum fails when it is first read is encoded again.
-
-    Args:
-        target: the cache; `build_target` must have completed it.
-        choice: where the latents live.
-        device: where batches go.
-        notify: told in a sentence about damage that was mended.
-
-    Raises:
-        CacheError: the cache is not complete, the memory does not suffice, or damage cannot be mended.
-    """
-    return _open(target, examine(target), choice, device, notify)
-
-
-def open_on_the_fly(
-    target: CacheTarget,
-    choice: Choice,
-    device: torch.device,
-    notify: Callable[[str], None] = lambda sentence: None,
-    completed: Callable[[int], None] = lambda complete: None,
-) -> LatentReader:
-    """Open a cache that is completed while it is read; batches have the bits that those of a complete one have.
-
-    Args:
-        target: the cache.
-        choice: where the latents live.
-        device: where batches go.
-        notify: told in a sentence about damage that was mended.
-        completed: told how many trajectories are complete, at once and whenever more are.
-
-    Raises:
-        CacheError: the memory or the disk does not suffice.
-        RunError: the disk refuses a write.
-    """
-    seen = prepare_target(target, notify)
-    completed(seen.manifest.complete)
-    if seen.complete:
-        return _open(target, seen, choice, device, notify)
-    completion = Completion(target, seen, notify, completed)
-    store = LatentStore(target.path, target.layout)
-    if choice == "disk":
-        limit = mapped_limit(available_memory())
-        return DiskLatents(store, seen.manifest.checksums, device, limit, completion)
-    home = device if choice == "gpu" else torch.device("cpu")
-    return CompletingLatents(store, seen.manifest.checksums, home, device, completion)
-
-
-def _open(
-    target: CacheTarget, seen: Examination, choice: Choice, device: torch.device, notify: Callable[[str], None]
-) -> LatentReader:
-    if not seen.complete:
-        raise CacheError(
-            f"the {target.split} cache {target.path} is not complete: {'; '.join(seen.findings)}",
-            "ups cache build completes it",
-        )
-
-    def repair(faults: Faults) -> NDArray[np.int64]:
-        notify(f"{target.split} cache: {name_rows(list(faults))}: {next(iter(faults.values()))}; encoding again")
-        build_target(target, rows=list(faults))
-        mended = load_manifest(target.path)
-        return seen.manifest.checksums if mended is None else mended.checksums
-
-    store = LatentStore(target.path, target.layout)
-    if choice == "disk":
-        return DiskLatents(store, seen.manifest.checksums, device, mapped_limit(available_memory()), repair)
-    home = device if choice == "gpu" else torch.device("cpu")
-    return load_resident(store, seen.manifest.checksums, home, device, repair)

@@ -16,14 +16,17 @@ Choice: TypeAlias = Literal["gpu", "ram", "disk"]
 """Where latents live while training."""
 Wanted: TypeAlias = Literal["auto", "gpu", "ram", "disk", "on_the_fly"]
 """The setting `latent.residency`."""
+CacheKey: TypeAlias = tuple[str, str]
+"""Member of the collection, and split."""
 
 
 @dataclass(frozen=True)
 class CacheTarget:
-    """The latents of one split.
+    """The latents of one split of one member of the data.
 
     Attributes:
-        split: its name.
+        member: name of the member, in the store's name.
+        split: name of the split.
         path: the store's folder, see `location.store_path`.
         fingerprint: what the latents depend on.
         rows: trajectories of the source, (N,); position i of the store holds `rows[i]`.
@@ -36,6 +39,7 @@ class CacheTarget:
         conditions: PDE parameters by name, each (N,).
     """
 
+    member: str
     split: str
     path: Path
     fingerprint: Fingerprint
@@ -46,6 +50,11 @@ class CacheTarget:
     read: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
     encode: Callable[[NDArray[np.float32]], torch.Tensor]
     conditions: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> CacheKey:
+        """By which the cache is asked for."""
+        return self.member, self.split
 
     @property
     def layout(self) -> Layout:
@@ -62,11 +71,11 @@ class CacheContext:
         note: a sentence that says which encoder is meant.
         device: where training would run, `cpu` or `cuda:N`.
         residency: the setting `latent.residency`.
-        working: bytes of GPU memory that training wants beside the latents; 0 on the CPU.
+        working_bytes: GPU memory that training wants beside the latents; 0 on the CPU.
     """
 
     targets: tuple[CacheTarget, ...]
     note: str
     device: str
     residency: Wanted
-    working: int = 0
+    working_bytes: int = 0

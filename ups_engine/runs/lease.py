@@ -1,49 +1,34 @@
 """Exactly one process owns a run.
 
-The owner holds an fcntl lock on `owner.lock`, which the kernel drops when the process ends, however it ends; children
-do not inherit it. For readers, and for file systems whose locks do not reach other machines, the owner also enters
-itself in run.json as (pid, start time, boot id, host).
-
-POSIX locks have one trap: a process loses its lock when it closes any descriptor of the locked file. So nothing but
-this module opens the lock file, and it opens none that its own process holds.
+The owner holds a lock on `owner.lock` (`locks`), which the kernel drops when the process ends, however it ends;
+children do not inherit it. For readers, and for file systems whose locks do not reach other machines, the owner also
+enters itself in run.json as (pid, start time, boot id, host).
 """
 
-import errno
-import fcntl
 import os
-import struct
-import sys
-import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Self
 
 from ups_engine.errors import RunError
 from ups_engine.runs.atomic import explaining_disk_errors, remove_temporaries
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.event_file import last_event
+from ups_engine.runs.locks import LockFile, is_locked, without_locks
 from ups_engine.runs.owner import Owner
 
 HEARTBEAT_LIMIT = 15.0
 """Seconds without a sign of life after which an owner that cannot be looked up counts as gone."""
 _LOCK_FILE = "owner.lock"
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP}
-_FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi"
-
-_guard = threading.RLock()
-_held: dict[tuple[int, int], int] = {}
-"""Lock files, by device and inode, with the process that locked them: a forked child finds its parent's pid here."""
 
 
 class Lease:
     """The right to write a run, held until released or until the process ends. Also a context manager."""
 
-    def __init__(self, run: RunDirectory, descriptor: int, key: tuple[int, int], owner: Owner) -> None:
+    def __init__(self, run: RunDirectory, file: LockFile, owner: Owner) -> None:
         self.run = run
         self.owner = owner
-        self._descriptor = descriptor
-        self._key = key
+        self._file = file
 
     @classmethod
     def acquire(cls, run: RunDirectory, ranks: int = 1) -> Self:
@@ -57,29 +42,17 @@ class Lease:
             RunError: a live process owns the run, run.json is damaged, or the disk refuses.
         """
         path = run.path / _LOCK_FILE
-        with _guard, explaining_disk_errors(path):
-            if _held_here(path):
-                raise _refusal(run, run.record.owner, os.getpid())
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # not inherited by programs it starts
+        with explaining_disk_errors(path):
             try:
-                got = _lock(descriptor)
-                recorded = run.record.owner
-                if got is False:
-                    raise _refusal(run, recorded, _locker(descriptor))
-                # Ours, but where locks do not work, or do not reach other machines, another owner may live.
-                if recorded and _alive(recorded, run, locked=False if got else None):
-                    raise _refusal(run, recorded, recorded.pid)
-                owner = Owner.this_process(ranks)
-                remove_temporaries(run.path)
-                remove_temporaries(run.checkpoints)
-                run.write_owner(owner)
+                file = LockFile(path, alone=True)
+            except BlockingIOError:
+                raise _refusal(run, run.record.owner, os.getpid()) from None
+            try:
+                owner = _enter(run, file, ranks)
             except BaseException:
-                os.close(descriptor)
+                file.close()
                 raise
-            status = os.fstat(descriptor)
-            key = (status.st_dev, status.st_ino)
-            _held[key] = os.getpid()
-        return cls(run, descriptor, key, owner)
+        return cls(run, file, owner)
 
     def __enter__(self) -> Self:
         return self
@@ -89,13 +62,27 @@ class Lease:
 
     def release(self) -> None:
         """Let go of the run; does nothing in a forked child, or the second time."""
-        with _guard:
-            if _held.get(self._key) != os.getpid():
-                return
-            with suppress(RunError):  # on a full disk the entry stays; readers see that the lock is free
-                self.run.write_owner(None)
-            del _held[self._key]
-            os.close(self._descriptor)
+        if not self._file.open:
+            return
+        with suppress(RunError):  # on a full disk the entry stays; readers see that the lock is free
+            self.run.write_owner(None)
+        self._file.close()
+
+
+def _enter(run: RunDirectory, file: LockFile, ranks: int) -> Owner:
+    """Lock a run and enter this process as its owner."""
+    got = _lock(file)
+    recorded = run.record.owner
+    if got is False:
+        raise _refusal(run, recorded, file.locker())
+    # Ours, but where locks do not work, or do not reach other machines, another owner may live.
+    if recorded and _alive(recorded, run, locked=False if got else None):
+        raise _refusal(run, recorded, recorded.pid)
+    owner = Owner.this_process(ranks)
+    remove_temporaries(run.path)
+    remove_temporaries(run.checkpoints)
+    run.write_owner(owner)
+    return owner
 
 
 def owner_of(run: RunDirectory, *, silence: float | None = None) -> Owner | None:
@@ -115,7 +102,7 @@ def owner_of(run: RunDirectory, *, silence: float | None = None) -> Owner | None
     owner = run.record.owner
     if owner is None:
         return None
-    return owner.known(_alive(owner, run, locked=_is_locked(run.path / _LOCK_FILE), silence=silence))
+    return owner.known(_alive(owner, run, locked=is_locked(run.path / _LOCK_FILE), silence=silence))
 
 
 def refuse_owned(run: RunDirectory) -> None:
@@ -152,50 +139,11 @@ def _refusal(run: RunDirectory, recorded: Owner | None, pid: int | None) -> RunE
     )
 
 
-def _lock(descriptor: int) -> bool | None:
+def _lock(file: LockFile) -> bool | None:
     """Take the lock; False when another process has it, None when the file system has no locks."""
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return file.lock()
     except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN):
-            return False
-        if error.errno in _NO_LOCKS:
+        if without_locks(error):
             return None
         raise
-    return True
-
-
-def _locker(descriptor: int) -> int | None:
-    """Give the pid of the other process that holds the lock, None when nobody does; only asks, never locks."""
-    kind, pid = (3, 2) if sys.platform == "darwin" else (0, 4)
-    query = (0, 0, 0, fcntl.F_WRLCK, 0) if sys.platform == "darwin" else (fcntl.F_WRLCK, 0, 0, 0, 0)
-    answer = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(_FLOCK, *query)))
-    return None if answer[kind] == fcntl.F_UNLCK else int(answer[pid])
-
-
-def _is_locked(path: Path) -> bool | None:
-    """Tell whether any process holds the lock; None when the file system does not say."""
-    with _guard:
-        if _held_here(path):
-            return True
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return None
-        try:
-            return _locker(descriptor) is not None
-        except OSError:
-            return None
-        finally:
-            os.close(descriptor)
-
-
-def _held_here(path: Path) -> bool:
-    """Tell whether this very process holds the lock, without opening the file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    return _held.get((status.st_dev, status.st_ino)) == os.getpid()

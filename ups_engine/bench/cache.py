@@ -15,14 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ups_engine.bench.file_maps import FileMaps
+from ups_engine.bench.rates import Reading, delivery_rates, device_rates, host_rates
 from ups_engine.config.models import ConvSettings
-from ups_engine.latents.build import build_target
-from ups_engine.latents.effort import Effort
+from ups_engine.latents.building.completion import build_target
+from ups_engine.latents.building.times import BuildTimes
 from ups_engine.latents.fingerprint import Fingerprint
 from ups_engine.latents.layout import CacheDtype, pack
 from ups_engine.latents.location import store_path
-from ups_engine.latents.rates import Reading, delivery_rates, device_rates, host_rates
-from ups_engine.latents.residency import open_latents
+from ups_engine.latents.reading.opening import open_latents
+from ups_engine.latents.reading.readers import LatentReader
 from ups_engine.latents.store import ARRAY, LatentStore
 from ups_engine.latents.target import CacheTarget
 from ups_engine.models.encoder import GridEncoder
@@ -44,7 +46,7 @@ class CacheBench:
         pairs: of a batch on the host.
         device: that encoded and got the batches.
         open_seconds: until the complete cache is open as `disk`.
-        effort: what the build waited for.
+        times: what the build waited for.
         readings: in the order they were taken.
     """
 
@@ -53,7 +55,7 @@ class CacheBench:
     pairs: int
     device: str
     open_seconds: float
-    effort: Effort
+    times: BuildTimes
     readings: tuple[Reading, ...]
 
     def to_json(self) -> dict[str, object]:
@@ -64,7 +66,7 @@ class CacheBench:
             "pairs": self.pairs,
             "device": self.device,
             "open_seconds": self.open_seconds,
-            "build": {"bound_by": self.effort.bound_by, "time_shares": self.effort.shares},
+            "build": {"bound_by": self.times.bound_by, "time_shares": self.times.shares},
             "readings": [reading.to_json() for reading in self.readings],
         }
 
@@ -97,7 +99,7 @@ def bench_cache(
         samples = max(size // (FRAMES * (POINTS // PATCH) * DIM * 4), _SOURCES)
         target = _target(Path(place), device, samples, dtype)
         doing(f"building a cache of {samples} trajectories")
-        reading, effort = _build(target)
+        reading, times = _build(target)
         readings = [reading]
         doing("reading its files in order, cold and warm")
         readings += _open(target)
@@ -107,7 +109,7 @@ def bench_cache(
         doing(f"reading random batches of {pairs} pairs")
         readings += _batches(target, device, pairs)
         stored = samples * target.layout.chunk_bytes
-        return CacheBench(samples, stored, pairs, str(device), opening, effort, tuple(readings))
+        return CacheBench(samples, stored, pairs, str(device), opening, times, tuple(readings))
 
 
 def _target(folder: Path, device: torch.device, samples: int, dtype: CacheDtype) -> CacheTarget:
@@ -124,6 +126,7 @@ def _target(folder: Path, device: torch.device, samples: int, dtype: CacheDtype)
 
     stamp = Fingerprint("0" * 64, {})
     return CacheTarget(
+        member="bench",
         split="bench",
         path=store_path(folder, "bench", "train", stamp.digest),
         fingerprint=stamp,
@@ -136,13 +139,13 @@ def _target(folder: Path, device: torch.device, samples: int, dtype: CacheDtype)
     )
 
 
-def _build(target: CacheTarget) -> tuple[Reading, Effort]:
+def _build(target: CacheTarget) -> tuple[Reading, BuildTimes]:
     """The build, beside each of its parts on its own: source, encoder, files; and what it waited for."""
     layout, frames = target.layout, np.arange(target.layout.frames)
     block = layout.block(target.frame_bytes).rows
     target.encode(target.read(target.rows[:block], frames))  # starts CUDA, chooses kernels
     begin = time.perf_counter()
-    effort = build_target(target).effort
+    times = build_target(target).times
     whole = time.perf_counter() - begin
     copy = LatentStore(target.path.with_suffix(".copy"), layout)
     (copy.path / ARRAY).mkdir(parents=True)
@@ -160,7 +163,7 @@ def _build(target: CacheTarget) -> tuple[Reading, Effort]:
             seconds[name] += end - start
     size = layout.samples * layout.row_bytes
     ceilings = {f"{name} alone": size / taken for name, taken in seconds.items()}
-    return Reading("build", size / whole, ceilings), effort
+    return Reading("build", size / whole, ceilings), times
 
 
 def _open(target: CacheTarget) -> list[Reading]:
@@ -193,22 +196,28 @@ def _open(target: CacheTarget) -> list[Reading]:
 def _batches(target: CacheTarget, device: torch.device, pairs: int) -> list[Reading]:
     layout = target.layout
     ram, disk = open_latents(target, "ram", _CPU), open_latents(target, "disk", _CPU)
-    for row in range(layout.samples):  # verify and map every file, which training does once
-        disk.gather(np.array([row]), np.array([0]), layout.frames - 1)
-    readings = host_rates(layout, pairs, ram, disk)
-    ram.close()
-    disk.close()
+    maps = FileMaps(LatentStore(target.path, layout))
+    _touch(disk)
+    _touch(maps)
+    readings = host_rates(layout, pairs, ram, disk, maps)
+    for reader in (ram, disk, maps):
+        reader.close()
     if device.type == "cuda":
         gpu = open_latents(target, "gpu", device)
         readings += device_rates(layout, gpu)
         gpu.close()
         ram, disk = open_latents(target, "ram", device), open_latents(target, "disk", device)
-        for row in range(layout.samples):
-            disk.gather(np.array([row]), np.array([0]), layout.frames - 1)
+        _touch(disk)
         readings += delivery_rates(layout, pairs, ram, disk)
         ram.close()
         disk.close()
     return readings
+
+
+def _touch(reader: LatentReader) -> None:
+    """Have every file verified and mapped, which training does once."""
+    for row in range(reader.layout.samples):
+        reader.gather(np.array([row]), np.array([0]), reader.layout.frames - 1)
 
 
 def _forget(paths: Sequence[Path]) -> None:

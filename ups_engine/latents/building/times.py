@@ -7,7 +7,7 @@ from time import monotonic
 
 
 @dataclass
-class Effort:
+class BuildTimes:
     """Seconds of a build in the thread that encodes; reading and writing go on beside it in threads of their own.
 
     Attributes:

@@ -11,7 +11,6 @@ square, far above rounding and far below what separates two encoders. As soon as
 the whole store is compared.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +21,7 @@ from ups_engine.latents.encoding import encode_piece, pieces_of, read_piece
 from ups_engine.latents.layout import Block, Packed, unpack
 from ups_engine.latents.store import LatentStore
 from ups_engine.latents.target import CacheTarget
+from ups_engine.reporting import Count
 
 SAMPLE = 4
 """Trajectories of a store that are encoded again, with their blocks."""
@@ -45,11 +45,11 @@ class Disagreement:
     worst: float
 
 
-def encode_again(
+def compare_sample(
     target: CacheTarget,
     block: Block,
     sound: NDArray[np.int64],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> Disagreement:
     """Compare a sample of a store with what the encoder gives now; nothing is changed.
 

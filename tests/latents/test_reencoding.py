@@ -7,10 +7,10 @@ import pytest
 import torch
 from toy_cache import toy_target
 
-from ups_engine.latents.again import encode_block
-from ups_engine.latents.build import build_target
-from ups_engine.latents.examine import RowState, examine
-from ups_engine.latents.repair import repair_target
+from ups_engine.latents.building.completion import build_target
+from ups_engine.latents.building.repair import repair_target
+from ups_engine.latents.checking.examine import RowState, examine
+from ups_engine.latents.checking.reencoding import encode_block
 from ups_engine.latents.store import LatentStore
 
 
@@ -33,7 +33,7 @@ def test_a_sound_store_agrees_bit_for_bit(tmp_path, dtype):
     fresh = encode_block(target, block, 9)
     assert all(store.chunk(27 + i).read_bytes()[:-4] == fresh[i].tobytes() for i in range(3))
     found = examine(target, deep=True)
-    assert found.complete and found.encoded_again == 4 * 3, "four trajectories, each with its block of three"
+    assert found.complete and found.re_encoded == 4 * 3, "four trajectories, each with its block of three"
 
 
 @pytest.mark.parametrize(("size", "agrees"), [(1e-6, True), (1e-3, True), (0.05, False), (1.0, False)])
@@ -55,7 +55,7 @@ def test_one_bad_trajectory_in_the_sample_makes_the_whole_store_be_compared(tmp_
     build_target(replace(target, read=lambda rows, frames: target.read(rows, frames) + 9.0 * _is(rows, bad, target)))
     found = examine(target, deep=True, progress=lambda *call: calls.append(call))
     assert np.flatnonzero(found.states == RowState.STALE).tolist() == list(bad)
-    assert found.encoded_again == 30 and calls[-1] == (30, 30)
+    assert found.re_encoded == 30 and calls[-1] == (30, 30)
     assert repair_target(target).encoded == 2 and examine(target, deep=True).complete
 
 
@@ -68,4 +68,4 @@ def test_a_store_without_sound_trajectories_has_nothing_to_encode_again(tmp_path
     build_target(target, limit=1)
     LatentStore(target.path, target.layout).chunk(0).write_bytes(b"")
     found = examine(target, deep=True)
-    assert found.encoded_again == 0 and found.count(RowState.CORRUPT) == 1
+    assert found.re_encoded == 0 and found.count(RowState.CORRUPT) == 1

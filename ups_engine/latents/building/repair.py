@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError
-from ups_engine.latents.build import BuildResult, build_target
-from ups_engine.latents.builder import Progress
-from ups_engine.latents.examine import Examination, RowState, examine, name_rows
+from ups_engine.latents.building.completion import BuildResult, build_target
+from ups_engine.latents.checking.examine import Examination, RowState, examine, name_rows
 from ups_engine.latents.fingerprint import Json
 from ups_engine.latents.manifest import load_manifest
 from ups_engine.latents.store import LatentStore
 from ups_engine.latents.target import CacheTarget
+from ups_engine.reporting import Count
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def repair_target(
     target: CacheTarget,
     *,
     deep: bool = True,
-    checked: Progress | None = None,
-    encoded: Progress | None = None,
+    checked: Count | None = None,
+    encoded: Count | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Repair:
     """Examine a store and encode again what is not complete; sound trajectories keep their bytes.

@@ -1,6 +1,6 @@
-"""Reading latents while training: what every reader promises, and the one that holds all of them in memory.
+"""Reading latents while training: what every reader promises, and those that hold all of them in memory.
 
-`mapped` has the other, over the chunk files. All readers give the same bits.
+`mapped` has another, over the chunk files, `resident` fills memory. All readers give the same bits.
 
 Every chunk's checksum is verified when the chunk is first read (26 GB/s on one core, against 10 GB/s for a copy),
 so that a damaged one is encoded again, with a word, or refused, but never trained on.
@@ -16,18 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError
-from ups_engine.latents.ahead import Ahead
-from ups_engine.latents.buffers import BatchBuffers, allocate
-from ups_engine.latents.layout import Layout, Packed, unpack
+from ups_engine.latents.layout import Layout
+from ups_engine.latents.reading.buffers import BatchBuffers
+from ups_engine.latents.reading.prefetching import GatheredSequence, Index, LatentSequence, PrefetchedSequence
 from ups_engine.latents.store import LatentStore
-from ups_engine.telemetry.units import human_bytes
 
-Index: TypeAlias = NDArray[np.int64] | torch.Tensor
 Faults: TypeAlias = dict[int, str]
 Repair: TypeAlias = Callable[[Faults], NDArray[np.int64]]
 """Told what is wrong with which rows, mends them and returns the manifest's checksums as they are then."""
-
-_STAGING_BYTES = 16 << 20
 
 
 class LatentReader(ABC):
@@ -63,14 +59,14 @@ class LatentReader(ABC):
     def close(self) -> None:
         """Release the memory; the reader must not be used after that."""
 
-    def ahead(self, rows: NDArray[np.int64], frames: NDArray[np.int64]) -> Ahead | None:
-        """Make batches of a sequence of samples one ahead, where that gains anything.
+    def sequence(self, rows: NDArray[np.int64], frames: NDArray[np.int64]) -> LatentSequence:
+        """Announce samples in the order of their batches, which are prefetched where that gains anything.
 
         Args:
-            rows: of each sample, (n,).
+            rows: positions in the store, (n,).
             frames: first frames, (n,).
         """
-        return None
+        return GatheredSequence(self.gather, rows, frames)
 
     def _shaped(self, windows: torch.Tensor, horizon: int) -> torch.Tensor:
         return windows.view(-1, 1 + horizon, self.layout.tokens, self.layout.dim)
@@ -82,25 +78,25 @@ class HostLatents(LatentReader):
     Args:
         layout: of the store.
         device: where batches go.
-        works_ahead: `ahead` gains something, because gathering or copying keeps others waiting.
+        prefetches: that gains something, because gathering or copying keeps others waiting.
     """
 
-    def __init__(self, layout: Layout, device: torch.device, *, works_ahead: bool) -> None:
+    def __init__(self, layout: Layout, device: torch.device, *, prefetches: bool) -> None:
         super().__init__(layout, device)
         self._buffers = BatchBuffers(locked=device.type == "cuda")
-        self._works_ahead = works_ahead
+        self._prefetches = prefetches
         self._worker: ThreadPoolExecutor | None = None
 
     @abstractmethod
     def _read(self, rows: NDArray[np.int64], frames: NDArray[np.int64], horizon: int, *, mend: bool) -> torch.Tensor:
-        """Numbers (B, window) as they are stored; with `mend` damaged chunks are encoded again, else refused."""
+        """Numbers (B, window) as they are stored; with `mend` damaged chunks are re-encoded, else refused."""
 
     def gather(self, rows: Index, frames: Index, horizon: int) -> torch.Tensor:
         """See `LatentReader.gather`."""
         row, frame = self._checked(rows, frames, horizon)
         return self._delivered(self._read(row, frame, horizon, mend=True), horizon)
 
-    def gather_ahead(self, rows: NDArray[np.int64], frames: NDArray[np.int64], horizon: int) -> torch.Tensor:
+    def prefetch(self, rows: Index, frames: Index, horizon: int) -> torch.Tensor:
         """Gather in another thread than the caller's, in which nothing is mended.
 
         Raises:
@@ -109,13 +105,13 @@ class HostLatents(LatentReader):
         row, frame = self._checked(rows, frames, horizon)
         return self._delivered(self._read(row, frame, horizon, mend=False), horizon)
 
-    def ahead(self, rows: NDArray[np.int64], frames: NDArray[np.int64]) -> Ahead | None:
-        """See `LatentReader.ahead`."""
-        if not self._works_ahead:
-            return None
+    def sequence(self, rows: NDArray[np.int64], frames: NDArray[np.int64]) -> LatentSequence:
+        """See `LatentReader.sequence`."""
+        if not self._prefetches:
+            return super().sequence(rows, frames)
         if self._worker is None:
-            self._worker = ThreadPoolExecutor(1, thread_name_prefix="latents-ahead")
-        return Ahead(self, rows, frames, self._worker)
+            self._worker = ThreadPoolExecutor(1, thread_name_prefix="latents-prefetch")
+        return PrefetchedSequence(self.gather, self.prefetch, self.device, rows, frames, self._worker)
 
     def close(self) -> None:
         """See `LatentReader.close`."""
@@ -152,7 +148,7 @@ class RamLatents(HostLatents):
     """
 
     def __init__(self, latents: torch.Tensor, layout: Layout, device: torch.device) -> None:
-        super().__init__(layout, device, works_ahead=device.type == "cuda")
+        super().__init__(layout, device, prefetches=device.type == "cuda")
         self._latents = latents
         self._windows: dict[int, torch.Tensor] = {}  # by horizon
 
@@ -188,6 +184,11 @@ class DeviceLatents(LatentReader):
         windows = windows_of(self._latents, horizon)
         return self._shaped(torch.index_select(windows, 0, row * self.layout.frames + frame), horizon)
 
+    def sequence(self, rows: NDArray[np.int64], frames: NDArray[np.int64]) -> LatentSequence:
+        """See `LatentReader.sequence`; the indices are brought to the device once."""
+        there = (torch.from_numpy(index).to(self.device) for index in (rows, frames))
+        return GatheredSequence(self.gather, *there)
+
     def close(self) -> None:
         """See `LatentReader.close`."""
         self._latents = torch.empty(0)
@@ -200,53 +201,6 @@ def windows_of(latents: torch.Tensor, horizon: int) -> torch.Tensor:
     return latents.as_strided((frames - horizon, (1 + horizon) * numbers), (numbers, 1))
 
 
-def load_resident(
-    store: LatentStore, checksums: NDArray[np.int64], home: torch.device, device: torch.device, repair: Repair
-) -> RamLatents | DeviceLatents:
-    """Read a whole store into memory, in order, verifying every chunk.
-
-    Args:
-        store: the store.
-        checksums: of its chunks, (samples,), from the manifest.
-        home: the device whose memory holds the latents.
-        device: where batches go.
-        repair: mends damaged chunks.
-
-    Raises:
-        CacheError: the memory does not suffice, or a chunk is damaged and cannot be mended.
-    """
-    latents = room_for(store.layout, home)
-    by_row = latents.view(store.layout.samples, -1)
-    if faults := fill(store, checksums, by_row, range(store.layout.samples)):
-        checksums = repair(faults)
-        if faults := fill(store, checksums, by_row, list(faults)):
-            raise damaged(store, faults)
-    return resident(latents, store.layout, device)
-
-
-def resident(latents: torch.Tensor, layout: Layout, device: torch.device) -> RamLatents | DeviceLatents:
-    """The reader of latents (samples * frames, tokens * dim) in memory; `device` is where batches go."""
-    return RamLatents(latents, layout, device) if latents.device.type == "cpu" else DeviceLatents(latents, layout)
-
-
-def room_for(layout: Layout, home: torch.device) -> torch.Tensor:
-    """Memory (samples * frames, tokens * dim) for a whole store, undefined.
-
-    Raises:
-        CacheError: there is not so much memory.
-    """
-    shape = (layout.samples * layout.frames, layout.frame_numbers)
-    try:
-        if home.type != "cpu":
-            return torch.empty(shape, device=home)
-        return allocate(shape[0] * shape[1], torch.float32).view(shape)
-    except (OSError, RuntimeError) as error:  # the kernel's and torch's ways to say so
-        raise CacheError(
-            f"{human_bytes(layout.memory_bytes)} of latents do not fit into the memory of {home}",
-            "use --set latent.residency=disk",
-        ) from error
-
-
 def damaged(store: LatentStore, faults: Faults) -> CacheError:
     """The error for chunks that stay damaged."""
     row, fault = next(iter(faults.items()))
@@ -255,25 +209,6 @@ def damaged(store: LatentStore, faults: Faults) -> CacheError:
         f"trajectory {row} of {store.path} is damaged: {fault}{more}",
         "ups cache check --deep lists the damage; ups cache repair encodes again what is bad",
     )
-
-
-def fill(store: LatentStore, checksums: NDArray[np.int64], by_row: torch.Tensor, rows: range | list[int]) -> Faults:
-    """Read rows into a tensor (samples, numbers of a row), through a buffer of bounded size; return the bad ones."""
-    layout = store.layout
-    group = min(max(_STAGING_BYTES // layout.row_bytes, 1), max(len(rows), 1))
-    staging: Packed = np.empty((group, *layout.row_shape), layout.storage)
-    faults: Faults = {}
-    for start in range(0, len(rows), group):
-        some = rows[start : start + group]
-        for place, row in enumerate(some):
-            if (fault := store.read(row, staging[place], int(checksums[row]))) is not None:
-                faults[row] = fault
-        part = unpack(staging[: len(some)], layout.dtype).view(len(some), -1).to(by_row.device)
-        if isinstance(some, range):
-            by_row[some.start : some.stop].copy_(part)
-        else:
-            by_row[torch.tensor(some, device=by_row.device)] = part
-    return faults
 
 
 def _on_host(index: Index) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ups_engine.latents.layout import Layout
-from ups_engine.latents.readers import LatentReader
+from ups_engine.latents.reading.readers import LatentReader
 
 ROUNDS = 7
 _SECONDS = 0.1  # that a work is repeated for in each round
@@ -54,10 +54,11 @@ class Reading:
         return record | {"bound": self.bound, "share": self.share, "ceilings": dict(self.ceilings)}
 
 
-def host_rates(layout: Layout, pairs: int, ram: LatentReader, disk: LatentReader) -> list[Reading]:
-    """Batches of `pairs` pairs for the CPU; every file of `disk` must have been read before."""
+def host_rates(layout: Layout, pairs: int, ram: LatentReader, disk: LatentReader, maps: LatentReader) -> list[Reading]:
+    """Batches of `pairs` pairs for the CPU; every file of `disk` and `maps` must have been read before."""
     size, batches = _batch_bytes(layout, pairs), _batches(layout, pairs)
-    works = _plain_gathers(layout, batches) | {"ram": _gathers(ram, batches), "disk": _gathers(disk, batches)}
+    works = _plain_gathers(layout, batches)
+    works |= {"ram": _gathers(ram, batches), "disk": _gathers(disk, batches), "maps": _gathers(maps, batches)}
     rates = {name: size / seconds for name, seconds in _medians(works, ram.device).items()}
     gather = {"plain gather": max(rates["take"], rates["index_select"])}
     return [
@@ -65,6 +66,7 @@ def host_rates(layout: Layout, pairs: int, ram: LatentReader, disk: LatentReader
         Reading("plain gather", gather["plain gather"], {}),
         Reading("ram", rates["ram"], gather),
         Reading("disk, warm", rates["disk"], gather),
+        Reading("one map a file, warm", rates["maps"], gather),
     ]
 
 
@@ -88,13 +90,13 @@ def device_rates(layout: Layout, gpu: LatentReader) -> list[Reading]:
 
 
 def delivery_rates(layout: Layout, pairs: int, ram: LatentReader, disk: LatentReader) -> list[Reading]:
-    """Batches gathered on the host one ahead and copied to the GPU; their ceilings are those two parts."""
+    """Batches prefetched on the host and copied to the GPU; their ceilings are those two parts."""
     size, batches = _batch_bytes(layout, pairs), _batches(layout, pairs)
     device, locked = ram.device, torch.empty(size // 4, pin_memory=True)
     works = _plain_gathers(layout, batches) | {
         "copy": lambda turn: locked.to(device, non_blocking=True),
-        "ram": _one_ahead(ram, batches),
-        "disk": _one_ahead(disk, batches),
+        "ram": _prefetched(ram, batches),
+        "disk": _prefetched(disk, batches),
     }
     rates = {name: size / seconds for name, seconds in _medians(works, device).items()}
     gather, copy = max(rates["take"], rates["index_select"]), rates["copy"]
@@ -126,11 +128,10 @@ def _gathers(reader: LatentReader, batches: list[Batch]) -> Work:
     return lambda turn: reader.gather(*batches[turn % _BATCHES], 1)
 
 
-def _one_ahead(reader: LatentReader, batches: list[Batch]) -> Work:
+def _prefetched(reader: LatentReader, batches: list[Batch]) -> Work:
     rows, frames = (np.concatenate(part) for part in zip(*batches, strict=True))
-    ahead, pairs = reader.ahead(rows, frames), len(batches[0][0])
-    assert ahead is not None, "nothing is made ahead for this device"
-    return lambda turn: ahead.take(turn % _BATCHES * pairs, pairs, 1)
+    sequence, pairs = reader.sequence(rows, frames), len(batches[0][0])
+    return lambda turn: sequence.take(turn % _BATCHES * pairs, pairs, 1)
 
 
 def _plain_gathers(layout: Layout, batches: list[Batch]) -> dict[str, Work]:

@@ -15,22 +15,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ups_engine.latents.effort import Effort
+from ups_engine.latents.building.times import BuildTimes
+from ups_engine.latents.claims import StoreLock
 from ups_engine.latents.encoding import Piece, encode_piece, pieces_of, read_piece
 from ups_engine.latents.layout import Block, Packed
-from ups_engine.latents.locks import StoreLock
 from ups_engine.latents.manifest import ABSENT, NAME, Manifest, load_manifest
 from ups_engine.latents.store import LatentStore
 from ups_engine.latents.target import CacheTarget
+from ups_engine.reporting import Count
 from ups_engine.runs.atomic import remove_temporaries
 
 _COMMIT_INTERVAL = 1.0  # s between manifests; a kill costs at most this much work
 _POLL_INTERVAL = 0.1  # s between looks at blocks that other builders hold
-_PIECES_AHEAD = 2  # being read or waiting for the encoder
+_PIECES_PREFETCHED = 2  # being read or waiting for the encoder
 _BLOCKS_BEHIND = 2  # being written
 _WRITERS = 2  # making a file takes longer than filling it; more would keep the encoder's thread from Python's lock
-
-Progress = Callable[[int, int], None]
 
 
 class Builder:
@@ -48,7 +47,7 @@ class Builder:
     Attributes:
         manifest: the store's record as last seen.
         built: trajectories encoded by this builder.
-        effort: what its time was spent on.
+        times: what its time was spent on.
     """
 
     def __init__(
@@ -60,10 +59,10 @@ class Builder:
         *,
         only: Collection[int] | None = None,
         limit: int | None = None,
-        progress: Progress | None = None,
+        progress: Count | None = None,
     ) -> None:
         self._target, self._lock, self._grid, self.manifest = target, lock, grid, manifest
-        self.built, self.effort = 0, Effort()
+        self.built, self.times = 0, BuildTimes()
         self._store = LatentStore(target.path, target.layout)
         self._stamp = _stamp(target.path)
         every = range(-(-len(target.rows) // grid.rows))
@@ -94,12 +93,12 @@ class Builder:
         self._report()
         with ThreadPoolExecutor(1, "latents-source") as source, ThreadPoolExecutor(_WRITERS, "latents-disk") as disk:
             try:
-                while not stopped and self._read_ahead(source):
+                while not stopped and self._prefetch(source):
                     if self._reading:
                         self._encode_next(source, disk)
                     else:  # other builders hold all that is left: see to it that they finish it
                         self._commit(all_of_it=True)
-                        with self.effort.count("others"):
+                        with self.times.count("others"):
                             time.sleep(_POLL_INTERVAL)
                         self._refresh()
                     self._report()
@@ -117,9 +116,9 @@ class Builder:
         absent = self.manifest.checksums[first : first + self._grid.rows] == ABSENT
         return first + np.flatnonzero(absent)
 
-    def _read_ahead(self, source: ThreadPoolExecutor) -> bool:
+    def _prefetch(self, source: ThreadPoolExecutor) -> bool:
         """Have the next pieces read; False once there are none to come, here or at other builders."""
-        while len(self._reading) < _PIECES_AHEAD and (self._pieces or self._claim()):
+        while len(self._reading) < _PIECES_PREFETCHED and (self._pieces or self._claim()):
             piece = self._pieces.popleft()
             self._reading.append((piece, source.submit(read_piece, self._target, piece)))
         return bool(self._reading) or (bool(self._todo) and self._claimed < self._allowed)
@@ -139,16 +138,16 @@ class Builder:
                 self._rows[block] = rows
                 self._pieces.extend(pieces_of(self._store.layout, self._grid, block))
                 return True
-            self._lock.release(block)  # another builder has just finished it
+            self._lock.unclaim(block)  # another builder has just finished it
         return False
 
     def _encode_next(self, source: ThreadPoolExecutor, disk: ThreadPoolExecutor) -> None:
         """Encode the piece that was read first, and have its block written if it is the last one."""
         piece, future = self._reading.popleft()
-        with self.effort.count("source"):
+        with self.times.count("source"):
             fields = future.result()
-        self._read_ahead(source)
-        with self.effort.count("encoding"):
+        self._prefetch(source)
+        with self.times.count("encoding"):
             self._parts.append(encode_piece(self._target, piece, fields))
         if piece.last:
             packed = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts, axis=1)
@@ -163,7 +162,7 @@ class Builder:
     def _settle(self) -> None:
         """Let the writers catch up, and record what they wrote when it is time."""
         unfinished = [writes for writes in self._writing.values() if not all(write.done() for write in writes.values())]
-        with self.effort.count("disk"):
+        with self.times.count("disk"):
             for writes in unfinished[:-_BLOCKS_BEHIND]:
                 wait(writes.values())
         if time.monotonic() - self._committed > _COMMIT_INTERVAL:
@@ -175,7 +174,7 @@ class Builder:
         Raises:
             RunError: something could not be written; the rest is recorded nevertheless.
         """
-        with self.effort.count("disk"):
+        with self.times.count("disk"):
             finished = {
                 block: writes
                 for block, writes in self._writing.items()
@@ -188,7 +187,7 @@ class Builder:
                 self._record(written)
             for block in finished:
                 del self._writing[block]
-                self._lock.release(block)
+                self._lock.unclaim(block)
             self._committed = time.monotonic()
         if errors:
             raise errors[0]

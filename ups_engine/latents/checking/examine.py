@@ -7,7 +7,7 @@ fingerprint. The deep one reads every byte and finds what was altered or exchang
 finds latents that were vouched for but are not what the encoder gives.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ups_engine.latents.again import Disagreement, encode_again
+from ups_engine.latents.checking.reencoding import Disagreement, compare_sample
 from ups_engine.latents.fingerprint import differences
 from ups_engine.latents.layout import Block
 from ups_engine.latents.location import neighbours
-from ups_engine.latents.manifest import ABSENT, Manifest, empty_manifest, load_manifest
-from ups_engine.latents.store import ARRAY, LatentStore, array_metadata
+from ups_engine.latents.manifest import ABSENT, Manifest, empty_manifest, load_manifest, refuse_newer
+from ups_engine.latents.store import ARRAY, LatentStore, array_metadata, metadata_of, store_attributes
 from ups_engine.latents.target import CacheTarget
+from ups_engine.reporting import Count
 
 _GROUP = "zarr.json"
 _NAMED = 5  # trajectories named in a finding before it says "and more"
@@ -48,7 +49,7 @@ class Examination:
         block: the encoding grid of the store.
         bytes_on_disk: size of the chunk files.
         altered: files of metadata and small arrays that are not as they were written, though no chunk depends on them.
-        encoded_again: sound trajectories that a deep examination encoded again and compared.
+        re_encoded: sound trajectories that a deep examination encoded again and compared.
     """
 
     states: NDArray[np.int8]
@@ -58,7 +59,7 @@ class Examination:
     block: Block
     bytes_on_disk: int
     altered: tuple[str, ...] = ()
-    encoded_again: int = 0
+    re_encoded: int = 0
 
     def count(self, state: RowState) -> int:
         """Number of trajectories in a state."""
@@ -75,53 +76,45 @@ class Examination:
         return bool(self.count(RowState.CORRUPT) or self.count(RowState.STALE) or self.altered)
 
 
-def examine(
-    target: CacheTarget, *, deep: bool = False, progress: Callable[[int, int], None] | None = None
-) -> Examination:
+def examine(target: CacheTarget, *, deep: bool = False, progress: Count | None = None) -> Examination:
     """Find out the state of a target's store without changing anything.
 
     Args:
         target: the cache that is wanted.
-        deep: verify every checksum, and encode a sample again (see `again`).
+        deep: verify every checksum, and encode a sample again (see `reencoding`).
         progress: told (verified, to verify) trajectories of a deep examination.
+
+    Raises:
+        FormatError: the store was written by a newer UPS.
+        DataError: the source cannot be read.
     """
-    store = LatentStore(target.path, target.layout)
+    refuse_newer(target.path)
+    store, manifest = LatentStore(target.path, target.layout), load_manifest(target.path)
     sizes = store.sizes()
-    present = np.array([row for row in sizes if row < store.layout.samples], dtype=np.int64)
+    present = [row for row in sizes if row < store.layout.samples]
     on_disk = sum(sizes.values())
-    nothing = empty_manifest(target.fingerprint.digest, store.layout, {})
-    block = target.layout.block(target.frame_bytes)
-
-    verdict = _metadata_verdict(target, store)
-    if verdict is not None:
-        state, finding = verdict
-        states = _states(store.layout.samples, present, state)
-        return Examination(states, (finding,), False, nothing, block, on_disk)
-
-    group = store.metadata() or {}
-    block = Block(*group["attributes"]["block"])
-    manifest = load_manifest(target.path)
-    verdict = _manifest_verdict(target, manifest, len(present))
-    altered = _altered(store, manifest) if manifest is not None else ()
-    if verdict is None and _GROUP in altered:
-        verdict = RowState.CORRUPT, f"{_GROUP} is not as it was written"
+    altered = () if manifest is None else _altered(store, manifest)
+    verdict = _metadata_verdict(target, store) or _manifest_verdict(target, manifest, len(present), altered)
     if manifest is None or verdict is not None:
         state, finding = verdict or (RowState.MISSING, "")
-        states = _states(store.layout.samples, present, state)
-        return Examination(states, (finding,), False, nothing, block, on_disk)
+        states = np.full(store.layout.samples, RowState.MISSING, dtype=np.int8)
+        states[present] = state
+        nothing = empty_manifest(target.fingerprint.digest, store.layout, {})
+        return Examination(states, (finding,), False, nothing, target.layout.block(target.frame_bytes), on_disk)
 
+    block = Block(*store_attributes(target.path)["block"])
     states, findings = _quick_states(store, manifest, sizes)
     if altered:
         findings.append(f"{', '.join(altered)} {'is' if len(altered) == 1 else 'are'} not as written")
-    again = 0
+    compared = 0
     if deep:
         findings += _verify(store, manifest, states, progress)
-        disagreement = encode_again(target, block, np.flatnonzero(states == RowState.COMPLETE), progress)
+        disagreement = compare_sample(target, block, np.flatnonzero(states == RowState.COMPLETE), progress)
         states[disagreement.rows] = RowState.STALE
         findings += _disagreeing(disagreement)
-        again = disagreement.compared
+        compared = disagreement.compared
     sound = replace(manifest, checksums=np.where(states == RowState.COMPLETE, manifest.checksums, ABSENT))
-    return Examination(states, tuple(findings), True, sound, block, on_disk, altered, again)
+    return Examination(states, tuple(findings), True, sound, block, on_disk, altered, compared)
 
 
 def _altered(store: LatentStore, manifest: Manifest) -> tuple[str, ...]:
@@ -131,23 +124,17 @@ def _altered(store: LatentStore, manifest: Manifest) -> tuple[str, ...]:
     return tuple(name for name, crc in sorted(recorded.items()) if found.get(name) != crc)
 
 
-def _states(samples: int, present: NDArray[np.int64], state: RowState) -> NDArray[np.int8]:
-    states = np.full(samples, RowState.MISSING, dtype=np.int8)
-    states[present] = state
-    return states
-
-
 def _metadata_verdict(target: CacheTarget, store: LatentStore) -> tuple[RowState, str] | None:
     """The state of what is there, and why, when the store as such is not the target's; else None."""
     if not target.path.exists():
         return RowState.MISSING, "there is no cache yet" + _elsewhere(target)
-    group, array = store.metadata(), store.metadata(ARRAY)
-    if group is None or array is None:
-        name = "zarr.json" if group is None else f"{ARRAY}/zarr.json"
+    array = metadata_of(target.path / ARRAY)
+    if metadata_of(target.path) is None or array is None:
+        name = f"{ARRAY}/{_GROUP}" if array is None and metadata_of(target.path) is not None else _GROUP
         return RowState.CORRUPT, f"{name} is missing or unreadable"
-    attributes = group.get("attributes")
-    if not isinstance(attributes, dict) or not _is_block(attributes.get("block")):
-        return RowState.CORRUPT, "zarr.json lacks the attributes of a latent cache"
+    attributes = store_attributes(target.path)
+    if not _is_block(attributes.get("block")):
+        return RowState.CORRUPT, f"{_GROUP} lacks the attributes of a latent cache"
     if attributes.get("fingerprint") != target.fingerprint.digest:
         return RowState.STALE, "its fingerprint is not the current one" + _difference(target, attributes)
     for key, value in array_metadata(target.layout).items():
@@ -163,9 +150,7 @@ def _is_block(value: object) -> bool:
 def _elsewhere(target: CacheTarget) -> str:
     """Name the latest cache of the same split under another fingerprint, and what sets it apart."""
     for other in neighbours(target.path):
-        group = LatentStore(other, target.layout).metadata()
-        attributes = group.get("attributes") if group else None
-        if isinstance(attributes, dict):
+        if attributes := store_attributes(other):
             return f"; {other.name} is of another fingerprint" + _difference(target, attributes)
     return ""
 
@@ -176,7 +161,9 @@ def _difference(target: CacheTarget, attributes: dict[str, Any]) -> str:
     return f" ({', '.join(names)} differ{'s' if len(names) == 1 else ''})" if names else ""
 
 
-def _manifest_verdict(target: CacheTarget, manifest: Manifest | None, present: int) -> tuple[RowState, str] | None:
+def _manifest_verdict(
+    target: CacheTarget, manifest: Manifest | None, present: int, altered: tuple[str, ...]
+) -> tuple[RowState, str] | None:
     """The same for the manifest: without one that is the store's own, nothing vouches for any chunk."""
     if manifest is None:
         return RowState.MISSING, f"manifest.json is missing or unreadable, so nothing vouches for {present} chunk files"
@@ -184,15 +171,14 @@ def _manifest_verdict(target: CacheTarget, manifest: Manifest | None, present: i
         return RowState.STALE, f"manifest.json belongs to another cache ({manifest.fingerprint[:12]})"
     if manifest.layout != target.layout:
         return RowState.CORRUPT, f"manifest.json records shape {manifest.layout.shape} as {manifest.layout.dtype}"
+    if _GROUP in altered:
+        return RowState.CORRUPT, f"{_GROUP} is not as it was written"
     return None
 
 
 def _quick_states(store: LatentStore, manifest: Manifest, sizes: dict[int, int]) -> tuple[NDArray[np.int8], list[str]]:
     samples = store.layout.samples
-    found = np.full(samples, -1, dtype=np.int64)
-    for row, size in sizes.items():
-        if row < samples:
-            found[row] = size
+    found = np.array([sizes.get(row, -1) for row in range(samples)], dtype=np.int64)
     listed = manifest.checksums != ABSENT
     states = np.full(samples, RowState.MISSING, dtype=np.int8)
     states[listed & (found == store.layout.chunk_bytes)] = RowState.COMPLETE
@@ -212,7 +198,7 @@ def _verify(
     store: LatentStore,
     manifest: Manifest,
     states: NDArray[np.int8],
-    progress: Callable[[int, int], None] | None,
+    progress: Count | None,
 ) -> list[str]:
     """Read every chunk that passed so far; mark the corrupt ones in `states` and say what is wrong with them."""
     rows = np.flatnonzero(states == RowState.COMPLETE).tolist()

@@ -1,7 +1,7 @@
 """Latents read from disk at random: the chunk files mapped side by side into one range of addresses.
 
 A whole batch is then one gather over that range, as it is from RAM: with the files in the page cache it reaches 80 %
-of that rate and more, where a map or a `pread` per chunk reaches half.
+of that rate and more, where a map or a `pread` per chunk reaches half (`ups bench cache` measures both).
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError
 from ups_engine.latents.layout import Packed
-from ups_engine.latents.readers import Faults, HostLatents, Repair, damaged
+from ups_engine.latents.reading.readers import Faults, HostLatents, Repair, damaged
 from ups_engine.latents.store import LatentStore
 
 _MAP_FIXED = 0x10  # of mmap(2); missing from Python's mmap module
@@ -46,7 +46,7 @@ class DiskLatents(HostLatents):
         resident_bytes: int,
         repair: Repair,
     ) -> None:
-        super().__init__(store.layout, device, works_ahead=True)
+        super().__init__(store.layout, device, prefetches=True)
         self._store, self._checksums, self._repair = store, checksums, repair
         page = mmap.ALLOCATIONGRANULARITY
         self._stride = -(-store.layout.chunk_bytes // page) * page

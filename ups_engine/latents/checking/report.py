@@ -1,14 +1,15 @@
 """The report of `ups cache check`: what state the caches are in, what they need, and what training would do."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from ups_engine.latents.examine import Examination, RowState, examine
+from ups_engine.latents.checking.examine import Examination, RowState, examine
 from ups_engine.latents.fingerprint import Json
 from ups_engine.latents.residency import Residency, choose, gpu_free, gpu_sufficient, ram_sufficient
 from ups_engine.latents.target import CacheContext, CacheTarget
+from ups_engine.reporting import Count
 from ups_engine.telemetry.gpu import GpuDevice, gpu_devices
 from ups_engine.telemetry.memory import MemoryBudget, available_memory
 from ups_engine.telemetry.units import human_bytes
@@ -53,7 +54,7 @@ class CacheReport:
         gpus: the GPUs, in CUDA's order.
         residency: what training would choose.
         deep: every checksum was verified, and a sample encoded again.
-        working: bytes of GPU memory that training wants beside the latents.
+        working_bytes: GPU memory that training wants beside the latents.
     """
 
     splits: tuple[SplitReport, ...]
@@ -61,7 +62,7 @@ class CacheReport:
     gpus: tuple[GpuDevice, ...]
     residency: Residency
     deep: bool
-    working: int = 0
+    working_bytes: int = 0
 
     @property
     def ready(self) -> bool:
@@ -88,7 +89,7 @@ class CacheReport:
                     "name": gpu.name,
                     "free_bytes": gpu.free_bytes,
                     "total_bytes": gpu.total_bytes,
-                    "sufficient": gpu_sufficient(self.required, gpu.free_bytes, self.working),
+                    "sufficient": gpu_sufficient(self.required, gpu.free_bytes, self.working_bytes),
                 }
                 for gpu in self.gpus
             ],
@@ -103,8 +104,8 @@ class CacheReport:
         if self.ready:
             depth = "every checksum holds" if self.deep else "sizes and record hold; --deep verifies every checksum"
             sentences = [f"Ready: all {total} trajectories are complete ({depth})."]
-            if again := sum(split.found.encoded_again for split in self.splits):
-                sentences.append(f"{again} of them were encoded again and came out the same.")
+            if compared := sum(split.found.re_encoded for split in self.splits):
+                sentences.append(f"{compared} of them were encoded again and came out the same.")
         else:
             bad = [split for split in self.splits if not split.found.complete]
             sentences = ["Not ready."]
@@ -121,7 +122,7 @@ def check_targets(
     context: CacheContext,
     *,
     deep: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
     memory: MemoryBudget | None = None,
     gpus: Sequence[GpuDevice] | None = None,
 ) -> CacheReport:
@@ -143,5 +144,5 @@ def check_targets(
     splits = tuple(SplitReport(target, examine(target, deep=deep, progress=progress)) for target in context.targets)
     required = sum(target.layout.memory_bytes for target in context.targets)
     free = gpu_free(torch.device(context.device), gpus)
-    residency = choose(required, memory, free, context.residency, context.working)
-    return CacheReport(splits, memory, tuple(gpus), residency, deep, context.working)
+    residency = choose(required, memory, free, context.residency, context.working_bytes)
+    return CacheReport(splits, memory, tuple(gpus), residency, deep, context.working_bytes)

@@ -1,0 +1,1 @@
+"""Benchmarks: how fast this machine does what training waits for."""

@@ -1,0 +1,1 @@
+"""Building caches: making a store, encoding what it lacks, and mending it."""

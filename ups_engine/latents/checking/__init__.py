@@ -1,0 +1,1 @@
+"""What state caches are in: the judgement of each trajectory, encoding a sample anew, and the report."""
