@@ -10,7 +10,7 @@ from tiny_run import without_times
 from ups_engine.config.anchor import anchored
 from ups_engine.config.layers import load_settings
 from ups_engine.errors import CheckpointError, DataError, RunError, SettingsError
-from ups_engine.latents.check import check_targets
+from ups_engine.latents.checking.report import check_targets
 from ups_engine.pipeline import run_settings, start_run
 from ups_engine.revisit import cache_context, evaluate_run, open_context
 

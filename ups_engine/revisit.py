@@ -92,7 +92,7 @@ def cache_context(settings: Settings, reference: str | None) -> CacheContext:
         note=f"caches of the encoder of run {run.name} ({run.path})",
         device=str(context.device),
         residency=context.settings.latent.residency,
-        working=context.working,
+        working_bytes=context.working,
     )
 
 

@@ -261,9 +261,9 @@ def test_stale_caches_are_those_of_no_run_and_all_means_all(ups, copied, train_s
 
 
 def test_caches_that_a_live_run_reads_are_not_cleared(copied, train_store):
-    from ups_engine.latents.in_use import InUse
+    from ups_engine.latents.claims import StoreClaim
 
-    with InUse(train_store):
+    with StoreClaim(train_store):
         done = copied.terminal.run("cache", "clear", copied.path, "--yes")
     assert done.code == 1 and f"{train_store.name} stays: a live run or a build uses it" in done.err
     assert "removed 2 caches" in done.err and train_store.exists()

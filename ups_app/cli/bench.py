@@ -38,7 +38,7 @@ def cache(
     On the device of runtime.device.
     """
     settings = resolve_settings(preset, config, overrides).settings
-    from ups_engine.latents.bench import bench_cache
+    from ups_engine.bench.cache import bench_cache
     from ups_engine.latents.location import cache_root
     from ups_engine.training.machine import pick_device
 
@@ -53,6 +53,6 @@ def cache(
         share = "" if reading.share is None else f"{reading.share:.0%}"
         rows.append((reading.name, f"{human_bytes(round(reading.rate))}/s", share, reading.bound or ""))
     print_table(("", "rate", "reached", "of"), rows)
-    print(f"\nthe build was {report.effort.sentence()}")
+    print(f"\nthe build was {report.times.sentence()}")
     opening = f"open in {report.open_seconds:.3f} s"
     print(f"{human_bytes(report.cache_bytes)} in {report.trajectories} trajectories, {opening}, on {report.device}")

@@ -15,7 +15,7 @@ from ups_app.cli.output import Cell, human_seconds, notice, print_json, print_ta
 from ups_engine.telemetry.units import human_bytes
 
 if TYPE_CHECKING:
-    from ups_engine.latents.check import CacheReport
+    from ups_engine.latents.checking.report import CacheReport
     from ups_engine.latents.target import CacheContext
 
 app = typer.Typer(no_args_is_help=True)
@@ -38,7 +38,7 @@ def check(
     Exit code 0: ready; 1: not ready; 2: usage or settings.
     """
     context = cache_context_of(run, preset, config, overrides)
-    from ups_engine.latents.check import check_targets
+    from ups_engine.latents.checking.report import check_targets
 
     progress = Counter("verified", interval) if deep else None
     report = check_targets(context, deep=deep, progress=progress)
@@ -69,7 +69,7 @@ def build(
 ) -> None:
     """Encode what the caches lack. Stopped or killed it goes on where it was; several may run at once."""
     context = cache_context_of(run, preset, config, overrides)
-    from ups_engine.latents.build import build_target
+    from ups_engine.latents.building.completion import build_target
 
     built = []
     for target in [t for t in context.targets if _wanted(t.split, split, context)]:
@@ -77,7 +77,7 @@ def build(
         begin = time.monotonic()
         result = build_target(target, limit=limit, progress=progress)
         progress.end()
-        bound = f", {result.effort.sentence()}" if result.built else ""
+        bound = f", {result.times.sentence()}" if result.built else ""
         notice(
             f"{target.split}: {result.complete} of {result.samples} trajectories complete,"
             f" {result.built} encoded in {human_seconds(time.monotonic() - begin)}{bound}, {target.path}"
@@ -88,7 +88,7 @@ def build(
                 "samples": result.samples,
                 "complete": result.complete,
                 "built": result.built,
-                "time_shares": result.effort.shares,
+                "time_shares": result.times.shares,
                 "path": str(target.path),
             }
         )
@@ -109,7 +109,7 @@ def _wanted(name: str, chosen: list[str] | None, context: "CacheContext") -> boo
 
 
 def _print_report(report: "CacheReport") -> None:
-    from ups_engine.latents.examine import RowState
+    from ups_engine.latents.checking.examine import RowState
 
     order = (RowState.COMPLETE, RowState.MISSING, RowState.STALE, RowState.CORRUPT)
     headers = ("split", "samples", *(state.name.lower() for state in order), "on disk", "in RAM")

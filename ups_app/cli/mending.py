@@ -30,7 +30,7 @@ def repair(
 ) -> None:
     """Check every byte, and encode again what is bad or missing; what is sound keeps its bytes."""
     context = cache_context_of(run, preset, config, overrides)
-    from ups_engine.latents.repair import repair_target
+    from ups_engine.latents.building.repair import repair_target
 
     repairs = []
     for target in context.targets:

@@ -16,20 +16,20 @@ Index: TypeAlias = Int64 | torch.Tensor
 
 
 class Sequential(Protocol):
-    """Batches of an announced sequence of samples; `latents.ahead.Ahead` has it."""
+    """Batches of an announced sequence of samples; `latents.reading.prefetching.LatentSequence` has it."""
 
     def take(self, first: int, count: int, horizon: int) -> torch.Tensor:
         """Samples `first` to `first + count` -> (count, 1 + horizon, tokens, dim) on the device."""
 
 
 class Gatherable(Protocol):
-    """What pairs need of a latent cache; `latents.readers.LatentReader` has it."""
+    """What pairs need of a latent cache; `latents.reading.readers.LatentReader` has it."""
 
     def gather(self, rows: Index, frames: Index, horizon: int) -> torch.Tensor:
         """Rows (B,) as positions in the split, first frames (B,) -> (B, 1 + horizon, tokens, dim) on the device."""
 
-    def ahead(self, rows: Int64, frames: Int64) -> Sequential | None:
-        """A sequence of samples (n,), whose batches are made one ahead; None where that gains nothing."""
+    def sequence(self, rows: Int64, frames: Int64) -> Sequential:
+        """Announce samples (n,), whose batches are prefetched where that gains anything."""
 
 
 class PairIndex:
@@ -125,7 +125,7 @@ class LatentPairs:
         return len(self.index)
 
     def announce(self, pairs: torch.Tensor) -> None:
-        """Say which pairs will be asked for, so that batches can be made one ahead: those that are slices of `pairs`.
+        """Say which pairs will be asked for, so that batches can be prefetched: those that are slices of `pairs`.
 
         Args:
             pairs: (n,) pair numbers on any device, in the order of the batches. Until the next announcement its
@@ -134,8 +134,7 @@ class LatentPairs:
         """
         positions, frames = self.index.positions(pairs.cpu().numpy())
         assert isinstance(positions, np.ndarray) and isinstance(frames, np.ndarray)
-        ahead = self._latents.ahead(positions, frames)
-        self._announced = None if ahead is None else (pairs, ahead)
+        self._announced = pairs, self._latents.sequence(positions, frames)
 
     def batch(self, pairs: Index, *, horizon: int | None = None, with_fields: bool = False) -> PairBatch:
         """Gather pairs.
@@ -168,12 +167,12 @@ class LatentPairs:
         """The latents of a slice of the announced pairs; None for any other pairs."""
         if self._announced is None or not isinstance(pairs, torch.Tensor):
             return None
-        whole, ahead = self._announced
+        whole, sequence = self._announced
         if pairs.untyped_storage().data_ptr() != whole.untyped_storage().data_ptr() or pairs.stride() != (1,):
             return None
         first = int(pairs.storage_offset()) - int(whole.storage_offset())
         inside = first >= 0 and first + len(pairs) <= len(whole)
-        return ahead.take(first, len(pairs), horizon) if inside else None
+        return sequence.take(first, len(pairs), horizon) if inside else None
 
     def _fields(self, positions: Index, frames: Index) -> torch.Tensor:
         rows, when = (np.asarray(torch.as_tensor(index).cpu()) for index in (positions, frames))

@@ -8,7 +8,7 @@ import torch
 from ups_engine.config.schema import Settings
 from ups_engine.data.foresee import Foreseen, foresee_data
 from ups_engine.errors import UpsError
-from ups_engine.latents.examine import RowState, examine
+from ups_engine.latents.checking.examine import RowState, examine
 from ups_engine.latents.layout import Layout
 from ups_engine.latents.location import cache_root
 from ups_engine.pipeline import run_settings

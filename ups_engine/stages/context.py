@@ -1,9 +1,7 @@
 """What stages share: settings, data, device, the results of earlier stages, and the latent caches."""
 
 import gc
-import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -19,13 +17,11 @@ from ups_engine.data.pairs import LatentPairs
 from ups_engine.data.splits import SPLITS, SplitName
 from ups_engine.errors import CheckpointError
 from ups_engine.evaluation.rollout import Noise
-from ups_engine.latents.build import build_target, prepare_target
+from ups_engine.latents.caches import LatentCaches
 from ups_engine.latents.fingerprint import fingerprint, hash_tensors
-from ups_engine.latents.in_use import InUse
 from ups_engine.latents.location import cache_root, store_path
-from ups_engine.latents.readers import LatentReader
-from ups_engine.latents.residency import Residency, choose, gpu_free, open_latents, open_on_the_fly
-from ups_engine.latents.target import CacheTarget, Choice
+from ups_engine.latents.reading.readers import LatentReader
+from ups_engine.latents.target import CacheTarget
 from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.diffusion import ConsistencyResidual, DiffusionResidual
 from ups_engine.models.encoder import GridEncoder
@@ -35,11 +31,7 @@ from ups_engine.runs.checkpoints import load_result, save_result
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.stages.networks import DEPENDS_ON, NetworkPlan, build, described, differences
 from ups_engine.stages.working import working_memory
-from ups_engine.telemetry.gpu import gpu_devices
-from ups_engine.telemetry.memory import available_memory
 from ups_engine.training.randomness import keys, normal
-
-_TOLD_APART = 2.0  # s between words about caches that are completed while training
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -76,13 +68,7 @@ class StageContext:
         self.notify, self.warn, self.progress, self.between = notify, warn, progress, between
         self._cached = cached
         self.plan = NetworkPlan.of(settings, dataset)
-        self._readers: dict[SplitName, LatentReader] = {}
-        self._residency: Residency | None = None
-        self._claims: list[InUse] = []
-        self._on_the_fly = settings.latent.residency == "on_the_fly"
-        self._complete: dict[str, int] = {}  # trajectories, by split
-        self._facts: dict[str, object] = {}
-        self._told = 0.0
+        self._caches: LatentCaches | None = None
 
     def fresh(self, name: str, kind: type[Module]) -> Module:
         """A new network on the device, by the name of its result."""
@@ -155,24 +141,18 @@ class StageContext:
         Raises:
             CacheError: the disk is too small, or a cache is damaged beyond repair.
         """
-        if split not in self._readers:
-            targets = {target.split: target for target in self.cache_targets()}
-            if self._residency is None:
-                self._claims = [InUse(target.path) for target in targets.values()]  # between stages too
-                self._residency = self._make_ready(list(targets.values()))
-            self._readers[split] = self._open(targets[split], self._residency.choice)
-        return self._readers[split]
-
-    def _open(self, target: CacheTarget, choice: Choice) -> LatentReader:
-        if not self._on_the_fly:
-            return open_latents(target, choice, self.device, self.warn)
-
-        def completed(count: int) -> None:
-            self._complete[target.split] = count
-            if count == len(target.rows) or time.monotonic() - self._told >= _TOLD_APART:
-                self._tell_caches()
-
-        return open_on_the_fly(target, choice, self.device, self.warn, completed)
+        if self._caches is None:
+            self._caches = LatentCaches(
+                self.cache_targets(),
+                self.settings.latent.residency,
+                self.device,
+                self.working,
+                tell=self.notify,
+                warn=self.warn,
+                advance=self.progress,
+                facts=self._cached,
+            )
+        return self._caches.reader((self.dataset.task, split))
 
     def cache_targets(self) -> tuple[CacheTarget, ...]:
         """The latent caches of all splits, with the run's encoder.
@@ -210,6 +190,7 @@ class StageContext:
 
         parameters = dataset.source.parameters(rows)
         return CacheTarget(
+            member=dataset.task,
             split=split,
             path=store_path(cache_root(settings), dataset.task, split, stamp.digest),
             fingerprint=stamp,
@@ -222,32 +203,6 @@ class StageContext:
             conditions={name: parameters[:, i] for i, name in enumerate(dataset.parameter_names)},
         )
 
-    def _make_ready(self, targets: list[CacheTarget]) -> Residency:
-        """Encode what the caches lack, or prepare for that, decide where they live, and say so."""
-        for target in targets:
-            if self._on_the_fly:
-                complete = prepare_target(target, self.warn).manifest.complete
-            else:
-                encoding = partial(self.progress, f"encoding {target.split}")
-                complete = build_target(target, progress=encoding, warn=self.warn).complete
-            self._complete[target.split] = complete
-        required = sum(4 * len(target.rows) * int(np.prod(target.shape)) for target in targets)
-        free = gpu_free(self.device, gpu_devices())
-        chosen = choose(required, available_memory(), free, self.settings.latent.residency, self.working)
-        self.notify(f"latent residency {chosen.choice}: {chosen.reason}")
-        self._facts = {
-            "residency": chosen.choice,
-            "reason": chosen.reason,
-            "samples": sum(len(target.rows) for target in targets),
-            "bytes": required,
-        }
-        self._tell_caches()
-        return chosen
-
-    def _tell_caches(self) -> None:
-        self._told = time.monotonic()
-        self._cached({**self._facts, "complete": sum(self._complete.values())})
-
     @property
     def working(self) -> int:
         """Bytes of GPU memory that the stages want beside the latents; 0 on the CPU."""
@@ -255,9 +210,8 @@ class StageContext:
 
     def release(self) -> None:
         """Give back the caches' memory and what the last stage held on the device."""
-        for reader in self._readers.values():
-            reader.close()
-        self._readers.clear()
+        if self._caches is not None:
+            self._caches.release()
         if self.device.type == "cuda":  # a full collection takes a quarter of a second; main memory can wait for it
             gc.collect()
             torch.cuda.empty_cache()
