@@ -20,24 +20,27 @@ from ups_engine.latents.reading.opening import open_latents
 from ups_engine.latents.store import LatentStore
 
 CPU = torch.device("cpu")
+MANY = 1200  # trajectories, so that a build takes a while
 SCRIPT = Path(__file__).with_name("toy_cache.py")
 
 
 def start_builder(folder: Path, samples: int) -> subprocess.Popen[str]:
+    """A process that gets ready to build; several do so side by side."""
     command = [sys.executable, str(SCRIPT), str(folder), str(samples), "build"]
-    builder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert builder.stdout is not None and builder.stdout.readline() == "ready\n"
-    return builder
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def release(builder: subprocess.Popen[str]) -> None:
-    assert builder.stdin is not None
+    assert builder.stdin is not None and builder.stdout is not None
+    assert builder.stdout.readline() == "ready\n"
     builder.stdin.write("go\n")
     builder.stdin.flush()
 
 
-def uninterrupted(folder: Path, samples: int) -> dict[str, bytes]:
-    target = toy_target(folder, samples=samples, rows_in_block=2)
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> dict[str, bytes]:
+    """The files of a build that nobody disturbed, of `MANY` trajectories."""
+    target = toy_target(tmp_path_factory.mktemp("reference"), samples=MANY, rows_in_block=2)
     build_target(target)
     return files_of(target.path)
 
@@ -113,28 +116,24 @@ def kill_when(builder: subprocess.Popen[str], chunk: Path) -> bool:
     return builder.wait() == -signal.SIGKILL
 
 
-def test_killed_at_random_moments_it_ends_with_the_bytes_of_an_uninterrupted_build(tmp_path):
-    samples, pick = 1200, random.Random(0)
-    reference = uninterrupted(tmp_path / "reference", samples)
-    target = toy_target(tmp_path / "killed", samples=samples, rows_in_block=2)
+def test_killed_at_random_moments_it_ends_with_the_bytes_of_an_uninterrupted_build(tmp_path, uninterrupted):
+    target = toy_target(tmp_path, samples=MANY, rows_in_block=2)
     store = LatentStore(target.path, target.layout)
-    for row in sorted(pick.sample(range(samples), 3)):
-        builder = start_builder(tmp_path / "killed", samples)
+    builders = [start_builder(tmp_path, MANY) for _ in range(3)]
+    for builder, row in zip(builders, sorted(random.Random(0).sample(range(MANY), 3)), strict=True):
         release(builder)
         assert kill_when(builder, store.chunk(row)), "the kill did not hit the build; the test proves nothing"
     (target.path / ".manifest.json.0123456789ab.tmp").write_text("what a kill inside the manifest's write leaves")
     build_target(target)
-    assert files_of(target.path) == reference
+    assert files_of(target.path) == uninterrupted
 
 
-def test_two_builders_share_a_store_without_loss(tmp_path):
-    samples = 1200
-    reference = uninterrupted(tmp_path / "reference", samples)
-    builders = [start_builder(tmp_path / "shared", samples) for _ in range(2)]
+def test_two_builders_share_a_store_without_loss(tmp_path, uninterrupted):
+    builders = [start_builder(tmp_path, MANY) for _ in range(2)]
     for builder in builders:
         release(builder)
     assert [builder.communicate(timeout=60)[0] for builder in builders] == ["done\n", "done\n"]
-    assert files_of(toy_target(tmp_path / "shared", samples=samples).path) == reference
+    assert files_of(toy_target(tmp_path, samples=MANY).path) == uninterrupted
 
 
 def test_a_builder_waits_for_a_claimed_block_and_takes_over_when_its_holder_dies(tmp_path):

@@ -15,6 +15,7 @@ Nothing in a store depends on when or in how many attempts it was made.
 import json
 import os
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -135,26 +136,36 @@ class LatentStore:
                         found[path.relative_to(self.path).as_posix()] = crc32c(data)
         return found
 
-    def metadata(self, name: str = "") -> dict[str, Any] | None:
-        """The `zarr.json` of the group, or of an array in it; None where it is missing or no JSON object."""
-        try:
-            record = json.loads((self.path / name / "zarr.json").read_bytes())
-        except (OSError, ValueError):
-            return None
-        return record if isinstance(record, dict) else None
-
 
 def partial_path(store: Path) -> Path:
     """Where a store is while it is being made or removed: a hidden neighbour."""
     return store.with_name(f".{store.name}{PARTIAL}")
 
 
-def store_attributes(path: Path) -> dict[str, Any]:
-    """The attributes of a store's group; none where its metadata cannot be understood."""
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, or whatever else has its name; links are removed, not followed.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def metadata_of(place: Path) -> dict[str, Any] | None:
+    """The `zarr.json` of a group or array; None where it is missing or no JSON object."""
     try:
-        attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        record = json.loads((place / "zarr.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def store_attributes(store: Path) -> dict[str, Any]:
+    """The attributes of a store's group; none where its metadata cannot be understood."""
+    attributes = (metadata_of(store) or {}).get("attributes")
     return attributes if isinstance(attributes, dict) else {}
 
 

@@ -1,24 +1,24 @@
 """Encoding what a store lacks.
 
 A build may be stopped, killed, resumed, and shared by any number of processes; the store ends with the same bytes.
-The encoding grid is fixed by the store (`layout.Block`), each block is claimed by one builder (`locks`), and nothing
+The encoding grid is fixed by the store (`layout.Block`), each block is claimed by one builder (`claims`), and nothing
 counts that the manifest does not hold. `builder` does the work, here is what it is asked for.
 """
 
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError
 from ups_engine.latents.building.builder import Builder
 from ups_engine.latents.building.creation import create_store, restore_files
 from ups_engine.latents.building.times import BuildTimes
-from ups_engine.latents.checking.examine import Examination, examine
+from ups_engine.latents.checking.examine import Examination, examine, name_rows
 from ups_engine.latents.claims import StoreClaim, StoreLock
-from ups_engine.latents.layout import Block
-from ups_engine.latents.manifest import ABSENT, Manifest, load_manifest
+from ups_engine.latents.manifest import ABSENT, load_manifest
 from ups_engine.latents.target import CacheTarget
 from ups_engine.reporting import Count, Tell
 from ups_engine.runs.atomic import remove_temporaries
@@ -91,7 +91,7 @@ def build_target(
 
 
 def prepare_target(target: CacheTarget, warn: Tell = lambda sentence: None) -> Examination:
-    """Make a target's store ready to be completed bit by bit, by `complete_rows`; nothing is encoded.
+    """Make a target's store ready to be completed bit by bit, by a `Completion`; nothing is encoded.
 
     Args:
         target: the cache that is wanted.
@@ -110,35 +110,42 @@ def prepare_target(target: CacheTarget, warn: Tell = lambda sentence: None) -> E
         return _prepare(target)
 
 
-def complete_rows(
-    target: CacheTarget, rows: Collection[int], bad: Collection[int] = (), *, grid: Block, manifest: Manifest
-) -> tuple[Block, Manifest]:
-    """Complete some trajectories, and with them those that share their blocks.
+class Completion:
+    """Completes some trajectories, and with them those that share their blocks; a reader's `Repair`.
 
-    Waits for blocks that other builders are at.
+    Waits for blocks that other builders are at. What is missing is encoded in silence.
 
     Args:
-        target: the cache, which `prepare_target` made ready.
-        rows: positions that are to be complete.
-        bad: those of them that the manifest calls complete, but a reader found damaged.
-        grid: the store's encoding grid as last known.
-        manifest: the store's record as last known.
-
-    Returns:
-        The grid and the record as they are now.
-
-    Raises:
-        As `build_target`.
+        target: the cache, made ready by `prepare_target`.
+        seen: what that gave, or an examination that found it complete.
+        notify: told in a sentence about damage.
+        completed: told how many trajectories are complete, whenever more are.
     """
-    with StoreClaim(target.path), StoreLock(target.path) as lock:
-        recorded = load_manifest(target.path)
-        if bad or recorded is None or recorded.fingerprint != manifest.fingerprint:
-            with lock.exclusive():
-                seen = _prepare(target, bad)
-            grid, recorded = seen.block, seen.manifest
-        builder = Builder(target, lock, grid, recorded, only=rows)
-        builder.run()
-    return grid, builder.manifest
+
+    def __init__(self, target: CacheTarget, seen: Examination, notify: Tell, completed: Callable[[int], None]) -> None:
+        self._target, self._grid, self._manifest = target, seen.block, seen.manifest
+        self._notify, self._completed = notify, completed
+
+    def __call__(self, faults: Mapping[int, str]) -> NDArray[np.int64]:
+        """Complete positions, given with what is wrong with them; returns the checksums of all trajectories.
+
+        Raises:
+            As `build_target`.
+        """
+        bad = [row for row in faults if self._manifest.checksums[row] != ABSENT]
+        if bad:
+            self._notify(f"{self._target.split} cache: {name_rows(bad)}: {faults[bad[0]]}; encoding again")
+        with StoreClaim(self._target.path), StoreLock(self._target.path) as lock:
+            recorded = load_manifest(self._target.path)
+            if bad or recorded is None or recorded.fingerprint != self._manifest.fingerprint:
+                with lock.exclusive():
+                    seen = _prepare(self._target, bad)
+                self._grid, recorded = seen.block, seen.manifest
+            builder = Builder(self._target, lock, self._grid, recorded, only=faults)
+            builder.run()
+        self._manifest = builder.manifest
+        self._completed(self._manifest.complete)
+        return self._manifest.checksums
 
 
 def _prepare(target: CacheTarget, rows: Collection[int] = (), limit: int | None = None) -> Examination:

@@ -1,7 +1,6 @@
 """Making a store, and making its metadata anew. Nothing in them depends on when or by whom that is done."""
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from ups_engine.latents.fingerprint import FORMAT
 from ups_engine.latents.layout import Block
 from ups_engine.latents.manifest import empty_manifest
-from ups_engine.latents.store import ARRAY, LatentStore, partial_path
+from ups_engine.latents.store import ARRAY, LatentStore, partial_path, remove_folder
 from ups_engine.latents.target import CacheTarget
 from ups_engine.runs.atomic import explaining_disk_errors
 
@@ -33,7 +32,7 @@ def create_store(target: CacheTarget, block: Block) -> None:
         target.path.parent.mkdir(parents=True, exist_ok=True)
         temporary, files = _skeleton(target, block)
         empty_manifest(target.fingerprint.digest, target.layout, files).save(temporary)
-        _remove(target.path)
+        remove_folder(target.path)
         temporary.rename(target.path)
 
 
@@ -54,9 +53,9 @@ def restore_files(target: CacheTarget, block: Block) -> dict[str, int]:
             place = target.path / name
             place.parent.mkdir(parents=True, exist_ok=True)
             if place.is_dir():
-                _remove(place)
+                remove_folder(place)
             (temporary / name).replace(place)
-        _remove(temporary)
+        remove_folder(temporary)
     return files
 
 
@@ -66,7 +65,7 @@ def _skeleton(target: CacheTarget, block: Block) -> tuple[Path, dict[str, int]]:
     from zarr.codecs import Crc32cCodec
 
     path, layout, fingerprint = partial_path(target.path), target.layout, target.fingerprint
-    _remove(path)
+    remove_folder(path)
     group = zarr.create_group(
         path,
         zarr_format=3,
@@ -106,10 +105,3 @@ def _skeleton(target: CacheTarget, block: Block) -> tuple[Path, dict[str, int]]:
         )
         array[:] = values
     return path, LatentStore(path, layout).file_checksums()
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from ups_engine.latents.fingerprint import differences
 from ups_engine.latents.layout import Block
 from ups_engine.latents.location import neighbours
 from ups_engine.latents.manifest import ABSENT, Manifest, empty_manifest, load_manifest, refuse_newer
-from ups_engine.latents.store import ARRAY, LatentStore, array_metadata
+from ups_engine.latents.store import ARRAY, LatentStore, array_metadata, metadata_of, store_attributes
 from ups_engine.latents.target import CacheTarget
 from ups_engine.reporting import Count
 
@@ -89,31 +89,20 @@ def examine(target: CacheTarget, *, deep: bool = False, progress: Count | None =
         DataError: the source cannot be read.
     """
     refuse_newer(target.path)
-    store = LatentStore(target.path, target.layout)
+    store, manifest = LatentStore(target.path, target.layout), load_manifest(target.path)
     sizes = store.sizes()
-    present = np.array([row for row in sizes if row < store.layout.samples], dtype=np.int64)
+    present = [row for row in sizes if row < store.layout.samples]
     on_disk = sum(sizes.values())
-    nothing = empty_manifest(target.fingerprint.digest, store.layout, {})
-    block = target.layout.block(target.frame_bytes)
-
-    verdict = _metadata_verdict(target, store)
-    if verdict is not None:
-        state, finding = verdict
-        states = _states(store.layout.samples, present, state)
-        return Examination(states, (finding,), False, nothing, block, on_disk)
-
-    group = store.metadata() or {}
-    block = Block(*group["attributes"]["block"])
-    manifest = load_manifest(target.path)
-    verdict = _manifest_verdict(target, manifest, len(present))
-    altered = _altered(store, manifest) if manifest is not None else ()
-    if verdict is None and _GROUP in altered:
-        verdict = RowState.CORRUPT, f"{_GROUP} is not as it was written"
+    altered = () if manifest is None else _altered(store, manifest)
+    verdict = _metadata_verdict(target, store) or _manifest_verdict(target, manifest, len(present), altered)
     if manifest is None or verdict is not None:
         state, finding = verdict or (RowState.MISSING, "")
-        states = _states(store.layout.samples, present, state)
-        return Examination(states, (finding,), False, nothing, block, on_disk)
+        states = np.full(store.layout.samples, RowState.MISSING, dtype=np.int8)
+        states[present] = state
+        nothing = empty_manifest(target.fingerprint.digest, store.layout, {})
+        return Examination(states, (finding,), False, nothing, target.layout.block(target.frame_bytes), on_disk)
 
+    block = Block(*store_attributes(target.path)["block"])
     states, findings = _quick_states(store, manifest, sizes)
     if altered:
         findings.append(f"{', '.join(altered)} {'is' if len(altered) == 1 else 'are'} not as written")
@@ -135,23 +124,17 @@ def _altered(store: LatentStore, manifest: Manifest) -> tuple[str, ...]:
     return tuple(name for name, crc in sorted(recorded.items()) if found.get(name) != crc)
 
 
-def _states(samples: int, present: NDArray[np.int64], state: RowState) -> NDArray[np.int8]:
-    states = np.full(samples, RowState.MISSING, dtype=np.int8)
-    states[present] = state
-    return states
-
-
 def _metadata_verdict(target: CacheTarget, store: LatentStore) -> tuple[RowState, str] | None:
     """The state of what is there, and why, when the store as such is not the target's; else None."""
     if not target.path.exists():
         return RowState.MISSING, "there is no cache yet" + _elsewhere(target)
-    group, array = store.metadata(), store.metadata(ARRAY)
-    if group is None or array is None:
-        name = "zarr.json" if group is None else f"{ARRAY}/zarr.json"
+    array = metadata_of(target.path / ARRAY)
+    if metadata_of(target.path) is None or array is None:
+        name = f"{ARRAY}/{_GROUP}" if array is None and metadata_of(target.path) is not None else _GROUP
         return RowState.CORRUPT, f"{name} is missing or unreadable"
-    attributes = group.get("attributes")
-    if not isinstance(attributes, dict) or not _is_block(attributes.get("block")):
-        return RowState.CORRUPT, "zarr.json lacks the attributes of a latent cache"
+    attributes = store_attributes(target.path)
+    if not _is_block(attributes.get("block")):
+        return RowState.CORRUPT, f"{_GROUP} lacks the attributes of a latent cache"
     if attributes.get("fingerprint") != target.fingerprint.digest:
         return RowState.STALE, "its fingerprint is not the current one" + _difference(target, attributes)
     for key, value in array_metadata(target.layout).items():
@@ -167,9 +150,7 @@ def _is_block(value: object) -> bool:
 def _elsewhere(target: CacheTarget) -> str:
     """Name the latest cache of the same split under another fingerprint, and what sets it apart."""
     for other in neighbours(target.path):
-        group = LatentStore(other, target.layout).metadata()
-        attributes = group.get("attributes") if group else None
-        if isinstance(attributes, dict):
+        if attributes := store_attributes(other):
             return f"; {other.name} is of another fingerprint" + _difference(target, attributes)
     return ""
 
@@ -180,7 +161,9 @@ def _difference(target: CacheTarget, attributes: dict[str, Any]) -> str:
     return f" ({', '.join(names)} differ{'s' if len(names) == 1 else ''})" if names else ""
 
 
-def _manifest_verdict(target: CacheTarget, manifest: Manifest | None, present: int) -> tuple[RowState, str] | None:
+def _manifest_verdict(
+    target: CacheTarget, manifest: Manifest | None, present: int, altered: tuple[str, ...]
+) -> tuple[RowState, str] | None:
     """The same for the manifest: without one that is the store's own, nothing vouches for any chunk."""
     if manifest is None:
         return RowState.MISSING, f"manifest.json is missing or unreadable, so nothing vouches for {present} chunk files"
@@ -188,15 +171,14 @@ def _manifest_verdict(target: CacheTarget, manifest: Manifest | None, present: i
         return RowState.STALE, f"manifest.json belongs to another cache ({manifest.fingerprint[:12]})"
     if manifest.layout != target.layout:
         return RowState.CORRUPT, f"manifest.json records shape {manifest.layout.shape} as {manifest.layout.dtype}"
+    if _GROUP in altered:
+        return RowState.CORRUPT, f"{_GROUP} is not as it was written"
     return None
 
 
 def _quick_states(store: LatentStore, manifest: Manifest, sizes: dict[int, int]) -> tuple[NDArray[np.int8], list[str]]:
     samples = store.layout.samples
-    found = np.full(samples, -1, dtype=np.int64)
-    for row, size in sizes.items():
-        if row < samples:
-            found[row] = size
+    found = np.array([sizes.get(row, -1) for row in range(samples)], dtype=np.int64)
     listed = manifest.checksums != ABSENT
     states = np.full(samples, RowState.MISSING, dtype=np.int8)
     states[listed & (found == store.layout.chunk_bytes)] = RowState.COMPLETE

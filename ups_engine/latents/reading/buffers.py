@@ -9,7 +9,6 @@ import mmap
 import threading
 import weakref
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +16,6 @@ from numpy.typing import NDArray
 
 _HUGE = 2 << 20
 _KEPT = 4  # batches whose memory is kept: in use, being made, and some that a caller still holds
-_NUMPY: dict[torch.dtype, np.dtype[Any]] = {
-    torch.float32: np.dtype(np.float32),
-    torch.float16: np.dtype(np.float16),
-    torch.bfloat16: np.dtype(np.uint16),  # its bits
-}
 
 
 def allocate(numbers: int, dtype: torch.dtype) -> torch.Tensor:
@@ -44,22 +38,19 @@ class BatchBuffers:
     def __init__(self, *, locked: bool) -> None:
         self._locked = locked
         self._guard = threading.Lock()
-        self._kept: list[tuple[mmap.mmap, weakref.ref[NDArray[Any]]]] = []
+        self._kept: list[tuple[mmap.mmap, weakref.ref[NDArray[np.uint8]]]] = []
 
     def take(self, shape: tuple[int, int], dtype: torch.dtype) -> torch.Tensor:
         """Room for a batch, undefined; its memory comes back once the tensor and all views of it are gone."""
         if self._locked:
             return torch.empty(shape, dtype=dtype, pin_memory=True)
         with self._guard:
-            lease = self._lease(shape, dtype)
-        if lease is None:
-            return torch.empty(shape, dtype=dtype)
-        tensor = torch.from_numpy(lease)
-        return tensor.view(dtype) if dtype == torch.bfloat16 else tensor
+            lease = self._lease(shape[0] * shape[1] * dtype.itemsize)
+        return torch.empty(shape, dtype=dtype) if lease is None else torch.from_numpy(lease).view(dtype).view(shape)
 
-    def _lease(self, shape: tuple[int, int], dtype: torch.dtype) -> NDArray[Any] | None:
-        """An array over memory that nobody uses. A tensor made of it holds it, and so do all views of the tensor."""
-        size, place = shape[0] * shape[1] * dtype.itemsize, 0
+    def _lease(self, size: int) -> NDArray[np.uint8] | None:
+        """Bytes that nobody uses. A tensor made of them holds them, and so do all views of the tensor."""
+        place = 0
         while place < len(self._kept) and self._kept[place][1]() is not None:
             place += 1
         if not size or place == _KEPT:
@@ -67,7 +58,7 @@ class BatchBuffers:
         memory = self._kept[place][0] if place < len(self._kept) else None
         if memory is None or len(memory) < size:
             memory = _map(size)
-        lease: NDArray[Any] = np.ndarray(shape, _NUMPY[dtype], memory)
+        lease = np.ndarray((size,), np.uint8, memory)
         self._kept[place : place + 1] = [(memory, weakref.ref(lease))]
         return lease
 

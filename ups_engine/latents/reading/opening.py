@@ -7,16 +7,13 @@ nor the store can be told from those of a cache that was completed first.
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError
-from ups_engine.latents.building.completion import complete_rows, prepare_target
-from ups_engine.latents.checking.examine import Examination, examine, name_rows
-from ups_engine.latents.manifest import ABSENT
+from ups_engine.latents.building.completion import Completion, prepare_target
+from ups_engine.latents.checking.examine import Examination, examine
 from ups_engine.latents.reading.mapped import DiskLatents
-from ups_engine.latents.reading.readers import Faults, LatentReader
+from ups_engine.latents.reading.readers import LatentReader
 from ups_engine.latents.reading.resident import CompletingLatents, load_resident
 from ups_engine.latents.residency import mapped_limit
 from ups_engine.latents.store import LatentStore
@@ -83,28 +80,9 @@ def _open(
     notify: Tell,
     completed: Callable[[int], None],
 ) -> LatentReader:
-    repair, store = _Completion(target, seen, notify, completed), LatentStore(target.path, target.layout)
+    repair, store = Completion(target, seen, notify, completed), LatentStore(target.path, target.layout)
     if choice == "disk":
         return DiskLatents(store, seen.manifest.checksums, device, mapped_limit(available_memory()), repair)
     home = device if choice == "gpu" else torch.device("cpu")
     kind = load_resident if seen.complete else CompletingLatents
     return kind(store, seen.manifest.checksums, home, device, repair)
-
-
-class _Completion:
-    """Mends chunks that are missing or damaged; a `readers.Repair`."""
-
-    def __init__(self, target: CacheTarget, seen: Examination, notify: Tell, completed: Callable[[int], None]) -> None:
-        self._target, self._grid, self._manifest = target, seen.block, seen.manifest
-        self._notify, self._completed = notify, completed
-
-    def __call__(self, faults: Faults) -> NDArray[np.int64]:
-        """Complete the blocks of some rows, given with what is wrong with them; returns the checksums of all."""
-        bad = [row for row in faults if self._manifest.checksums[row] != ABSENT]
-        if bad:
-            self._notify(f"{self._target.split} cache: {name_rows(bad)}: {faults[bad[0]]}; encoding again")
-        self._grid, self._manifest = complete_rows(
-            self._target, list(faults), bad, grid=self._grid, manifest=self._manifest
-        )
-        self._completed(self._manifest.complete)
-        return self._manifest.checksums
