@@ -1,8 +1,6 @@
 """The dashboard on real run folders: what is shown of every state, at every size, and what its keys do."""
 
 import shutil
-import subprocess
-import sys
 import time
 
 import pytest
@@ -282,8 +280,3 @@ async def test_nothing_is_painted_while_nothing_changes(running, monkeypatch):
         for _ in range(5):
             app.screen.show(app.view)
         assert painted == []
-
-
-def test_the_screens_need_no_torch():
-    code = "import sys, ups_app.tui.screens.dashboard, ups_app.tui.screens.results; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

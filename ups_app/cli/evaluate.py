@@ -1,16 +1,15 @@
 """`ups evaluate`: score a run's results in physical units, under its own protocol or another one."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from ups_app.cli.options import AsJson, resolve_settings
+from ups_app.cli.options import AsJson, Run, find_run
 from ups_app.cli.output import notice, print_json
 
 
 def evaluate(
-    reference: Annotated[str, typer.Argument(metavar="RUN", help="A run's name or its folder.")],
+    reference: Run,
     split: Annotated[
         Literal["train", "val", "test"] | None, typer.Option("--split", help="Trajectories to report on.")
     ] = None,
@@ -20,13 +19,10 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score a run's results in physical units, beside persistence."""
-    settings = resolve_settings(None, None, None).settings
-
+    run = find_run(reference)
     from ups_engine.evaluation.report import render
     from ups_engine.pipeline.reopen import evaluate_run
-    from ups_engine.runs.directory import RunDirectory
 
-    run = RunDirectory.find(reference, Path(settings.runs.root))
     report, path = evaluate_run(run, split=split, initial_steps=initial_steps)
     if as_json:
         print_json(report.to_json())

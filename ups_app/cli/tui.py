@@ -62,8 +62,10 @@ def tui(
         _run(app)
     else:
         from ups_app.tui.picture import take_picture
+        from ups_engine.runs.atomic import write_text
 
-        _write(picture, take_picture(app, cells))
+        write_text(picture.absolute(), take_picture(app, cells))
+        notice(f"wrote {picture}")
 
 
 def _run(app: "UpsApp") -> None:
@@ -86,13 +88,6 @@ def _cells(size: str) -> tuple[int, int]:
     if not (20 <= columns <= 400 and 5 <= lines <= 200):
         raise UsageError(f"--size {size} is no size of a terminal", "columns 20 to 400, lines 5 to 200, as in 120x40")
     return columns, lines
-
-
-def _write(path: Path, text: str) -> None:
-    from ups_engine.runs.atomic import write_text
-
-    write_text(path.absolute(), text)
-    notice(f"wrote {path}")
 
 
 def _find(reference: str | None, root: Path) -> "RunDirectory | None":

@@ -13,55 +13,26 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.theme import Theme
 
+_PARTS = ("primary", "secondary", "foreground", "background", "surface", "panel", "success", "warning", "error")
+
+
+def _theme(name: str, colours: str, muted: str, rule: str, *, dark: bool = True, cursor: str = "none") -> Theme:
+    """A theme of the colours of `_PARTS`, one after the other."""
+    parts: dict[str, Any] = dict(zip(_PARTS, colours.split(), strict=True))
+    variables = {"muted": muted, "rule": rule, "block-cursor-text-style": cursor}
+    return Theme(name=name, **parts, accent=parts["primary"], dark=dark, variables=variables)
+
+
 # Colours are those of the 256-colour palette, so that a terminal without true colour shows the very same.
+_DARK = "#5fafd7 #87afd7 #d0d0d0 #121212 #1c1c1c #262626 #87af5f #d7af5f #d7675f"
+_LIGHT = "#005f87 #005faf #262626 #ffffff #f5f5f5 #e4e4e4 #3f7500 #875f00 #af0000"
+_CONTRAST = "#5fffff #5fffff #ffffff #000000 #000000 #000000 #5fff5f #ffff5f #ff8787"
 THEMES: Mapping[str, Theme] = {
     theme.name: theme
     for theme in (
-        Theme(
-            name="dark",
-            primary="#5fafd7",
-            secondary="#87afd7",
-            accent="#5fafd7",
-            foreground="#d0d0d0",
-            background="#121212",
-            surface="#1c1c1c",
-            panel="#262626",
-            success="#87af5f",
-            warning="#d7af5f",
-            error="#d7675f",
-            dark=True,
-            variables={"muted": "#8a8a8a", "rule": "#3a3a3a", "block-cursor-text-style": "none"},
-        ),
-        Theme(
-            name="light",
-            primary="#005f87",
-            secondary="#005faf",
-            accent="#005f87",
-            foreground="#262626",
-            background="#ffffff",
-            surface="#f5f5f5",
-            panel="#e4e4e4",
-            success="#3f7500",
-            warning="#875f00",
-            error="#af0000",
-            dark=False,
-            variables={"muted": "#606060", "rule": "#c6c6c6", "block-cursor-text-style": "none"},
-        ),
-        Theme(
-            name="high-contrast",
-            primary="#5fffff",
-            secondary="#5fffff",
-            accent="#5fffff",
-            foreground="#ffffff",
-            background="#000000",
-            surface="#000000",
-            panel="#000000",
-            success="#5fff5f",
-            warning="#ffff5f",
-            error="#ff8787",
-            dark=True,
-            variables={"muted": "#dadada", "rule": "#b2b2b2", "block-cursor-text-style": "bold"},
-        ),
+        _theme("dark", _DARK, "#8a8a8a", "#3a3a3a"),
+        _theme("light", _LIGHT, "#606060", "#c6c6c6", dark=False),
+        _theme("high-contrast", _CONTRAST, "#dadada", "#b2b2b2", cursor="bold"),
     )
 }
 

@@ -2,24 +2,11 @@
 
 from textual.message import Message
 
-from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.requests import Answer
 
+class Told(Message):
+    """A sentence for the user."""
 
-class Answered(Message):
-    """A command was sent to a run, or came to its outcome."""
-
-    def __init__(self, run: RunDirectory, answer: Answer) -> None:
+    def __init__(self, text: str, *, problem: bool) -> None:
         super().__init__()
-        self.run = run
-        self.answer = answer
-
-
-class Unanswered(Message):
-    """A command could not be sent, or nobody answered it."""
-
-    def __init__(self, run: RunDirectory, what: str, reason: str) -> None:
-        super().__init__()
-        self.run = run
-        self.what = what
-        self.reason = reason
+        self.text = text
+        self.problem = problem

@@ -9,14 +9,14 @@ from threading import Thread
 from textual.app import App
 
 from ups_app.tui import process
-from ups_app.tui.messages import Answered, Unanswered
+from ups_app.tui.messages import Told
 from ups_app.tui.widgets.confirm import Confirm
 from ups_app.wording import words
 from ups_engine.config.layers import ResolvedSettings
 from ups_engine.errors import RunError
 from ups_engine.runs.commands import CommandKind
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.requests import await_answer, request
+from ups_engine.runs.requests import Answer, await_answer, request
 from ups_engine.runs.watch import RunView, Watcher
 
 LOOKS_APART = 0.5  # seconds
@@ -125,23 +125,21 @@ class Session(App[None]):
         """Show a toast; the text is taken as it is, without markup."""
         self.notify(text, severity="warning" if problem else "information", markup=False)
 
-    def on_answered(self, message: Answered) -> None:
-        """Tell what became of a command."""
-        answer = message.answer
-        reason = f": {answer.reason}" if answer.reason else ""
-        what = f"{words(answer.command, answer.stage)} {answer.outcome}{reason}"
-        self.tell(what, problem=answer.outcome == "refused")
-
-    def on_unanswered(self, message: Unanswered) -> None:
-        """Tell that nobody answered."""
-        self.tell(f"{message.what}: {message.reason}", problem=True)
+    def on_told(self, message: Told) -> None:
+        """Tell what a thread has to say."""
+        self.tell(message.text, problem=message.problem)
 
     def _send(self, run: RunDirectory, kind: CommandKind, stage: str | None) -> None:
         """Send a command and wait for its answer; runs in a thread."""
         try:
             answer = request(run, kind, stage=stage)
-            self.post_message(Answered(run, answer))
+            self._post(answer)
             if answer.outcome == "sent" and answer.reason is None:
-                self.post_message(Answered(run, await_answer(run, answer, _PATIENCE)))
+                self._post(await_answer(run, answer, _PATIENCE))
         except RunError as problem:
-            self.post_message(Unanswered(run, words(kind), problem.message))
+            self.post_message(Told(f"{words(kind)}: {problem.message}", problem=True))
+
+    def _post(self, answer: Answer) -> None:
+        reason = f": {answer.reason}" if answer.reason else ""
+        text = f"{words(answer.command, answer.stage)} {answer.outcome}{reason}"
+        self.post_message(Told(text, problem=answer.outcome == "refused"))

@@ -11,6 +11,7 @@ from textual.worker import Worker, WorkerState
 from ups_app.tui.actions import COMMON, Action, bindings, key_name
 from ups_app.tui.session import Session
 from ups_app.tui.widgets.bars import KeyBar, TopBar
+from ups_app.tui.widgets.filter import Filter
 from ups_engine.runs.watch import RunView
 
 
@@ -64,6 +65,14 @@ class UpsScreen(Screen[None]):
     def settled(self) -> bool:
         """Whether the screen shows all that it will show of a run that stands still; a picture waits for it."""
         return self.ups.caught_up
+
+    def action_filter(self) -> None:
+        """Look for a text, on a screen that has a `Filter`."""
+        self.query_one(Filter).open()
+
+    def on_filter_left(self) -> None:
+        """Back to what is filtered."""
+        self.query_one(str(self.AUTO_FOCUS)).focus()
 
     def copyable(self) -> str | None:
         """The text that `copy` copies; None when nothing is highlighted."""

@@ -120,10 +120,6 @@ class LaunchScreen(UpsScreen):
         chooser.focus()
         chooser.action_show_overlay()
 
-    def action_filter(self) -> None:
-        """Look for a setting."""
-        self.query_one(Filter).open()
-
     def action_edit(self) -> None:
         """Change the highlighted setting."""
         self.query_one(Editor).edit(self.query_one(SettingsTable).assignment or "")

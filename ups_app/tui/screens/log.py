@@ -98,14 +98,6 @@ class LogScreen(UpsScreen):
         self._head()
         self.refresh_keys()
 
-    def action_filter(self) -> None:
-        """Look for a text."""
-        self.query_one(Filter).open()
-
-    def on_filter_left(self) -> None:
-        """Back to the lines."""
-        self.query_one(Log).focus()
-
     def on_input_changed(self) -> None:
         """Show only what holds the text."""
         self._write()

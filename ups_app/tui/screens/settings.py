@@ -56,14 +56,6 @@ class SettingsScreen(UpsScreen):
         key = self.query_one(Table).highlighted
         return f"{key}={self._entries[key][0]}" if key and self._entries and self._entries[key][0] else key
 
-    def action_filter(self) -> None:
-        """Look for a text."""
-        self.query_one(Filter).open()
-
-    def on_filter_left(self) -> None:
-        """Back to the table."""
-        self.query_one(Table).focus()
-
     def on_input_changed(self) -> None:
         """Show only what holds the text."""
         self._draw()
