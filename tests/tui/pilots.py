@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def make_app(folder: Path, run: RunDirectory | None = None, *, settings=(), **op
 @asynccontextmanager
 async def piloted(app: UpsApp, size=(80, 24)):
     """Run the interface without a terminal until the block ends; what it did not survive is raised."""
+    forkserver.ensure_running()  # before the application has taken the standard streams, which would be handed on to it
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.pause()
         yield pilot
