@@ -8,7 +8,7 @@ from tiny_run import STAGES, TRAINED
 
 from ups_engine.errors import DataError, SettingsError, UsageError
 from ups_engine.pipeline import start_run
-from ups_engine.plan import Past, check_ahead, check_needs, make_plan, planned_before
+from ups_engine.plan import Past, check_ahead, check_needs, make_plan
 from ups_engine.runs.directory import RunDirectory
 
 
@@ -130,7 +130,7 @@ def test_a_working_setting_passes_without_making_anything(settings, tmp_path):
 
 def test_the_latest_plan_of_a_history_counts_and_a_torn_line_does_not(tmp_path):
     run = RunDirectory.create(tmp_path, "r", settings_toml="", origins={}, argv=[], task="t")
-    assert planned_before(run) is None
+    assert Past(run).planned is None
     lines = [
         {"seq": seq, "time": 1.0, "kind": kind, "stage": None, "epoch": None, "step": None, "data": data}
         for seq, kind, data in (
@@ -141,9 +141,9 @@ def test_the_latest_plan_of_a_history_counts_and_a_torn_line_does_not(tmp_path):
     ]
     texts = [json.dumps(line, separators=(",", ":")) + "\n" for line in lines]
     run.events.write_text(texts[0])
-    assert planned_before(run) == {"autoencoder"}
+    assert Past(run).planned == {"autoencoder"}
     run.events.write_text("".join(texts)[:-2])
-    assert planned_before(run) == {"operator"}
+    assert Past(run).planned == {"operator"}
 
 
 def test_a_stage_counts_as_done_by_its_history_and_as_there_by_its_files(copied):

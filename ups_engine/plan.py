@@ -10,7 +10,6 @@ from ups_engine.latents.residency import choose
 from ups_engine.models.tokens import TokenGrid
 from ups_engine.runs.checkpoints import has_result
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import READ_SIZE, Event, parse_event, rare_lines, read_whole_lines
 from ups_engine.runs.state import summarise
 from ups_engine.stages import evaluation
 from ups_engine.stages.networks import max_horizon
@@ -146,7 +145,7 @@ class Past:
         self._run = run
         self._state = summarise(run)
         self._stages = {stage.name: stage for stage in self._state.stages}
-        self.planned = planned_before(run)
+        self.planned = self._state.planned
         """Stages of the latest plan; None when the run was never started."""
 
     def has_results(self, name: str) -> bool:
@@ -170,27 +169,3 @@ class Past:
         running = [stage.name for stage in plan if stage.skip is None]
         complete = all(self.done(name) and self.has_results(name) for name in running)
         return self._state.state == "finished" and complete and "evaluation" not in asked
-
-
-def planned_before(run: RunDirectory) -> set[str] | None:
-    """The stages of the run's latest plan with what commands made of it, or None when it was never started."""
-    planned: set[str] | None = None
-    offset = 0
-    while lines := read_whole_lines(run.events, offset, READ_SIZE):
-        offset += len(lines)
-        for _, line in rare_lines(lines):
-            if event := parse_event(line):
-                planned = _replanned(planned, event)
-    return planned
-
-
-def _replanned(planned: set[str] | None, event: Event) -> set[str] | None:
-    """The planned stages after an event."""
-    if event.kind in ("run_started", "run_resumed") and "stages" in event.data:
-        return {stage["name"] for stage in event.data["stages"] if stage["epochs"]}
-    if planned is not None and event.kind == "command" and event.data.get("outcome") == "done":
-        if event.data.get("command") == "skip_stage":
-            return planned - {event.data["stage"]}
-        if event.data.get("command") == "start_stage":
-            return planned | {event.data["stage"]}
-    return planned

@@ -16,7 +16,7 @@ from ups_app.tui.widgets.stage_track import StageTrack, Track
 from ups_engine.runs.requests import LIVE
 
 if TYPE_CHECKING:
-    from ups_engine.runs.progress import StageState
+    from ups_engine.runs.projection import StageState
     from ups_engine.runs.watch import Curve, RunView
 
 _NO_RUN = "No run is followed. 1 lists the runs there are, 2 starts a new one."

@@ -13,7 +13,7 @@ from ups_app.tui.widgets.rows import Rows
 from ups_app.tui.widgets.words import bar, clock, figure
 
 if TYPE_CHECKING:
-    from ups_engine.runs.progress import StageState
+    from ups_engine.runs.projection import StageState
 
 _NAME = 19
 _LONGEST_BAR = 40
