@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ups_engine.errors import RunError
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.events import KINDS, Event, EventWriter, read_events
+from ups_engine.runs.event_file import Event, read_events
+from ups_engine.runs.events import KINDS, EventWriter
 from ups_engine.runs.lease import Lease
 from ups_engine.runs.owner import Owner
 from ups_engine.runs.projection import RunProjection

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from ups_engine.formats import FormatError
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import Event
+from ups_engine.runs.event_file import Event, require_known_format
 from ups_engine.runs.lease import HEARTBEAT_LIMIT, owner_of
 from ups_engine.runs.owner import Owner
 from ups_engine.runs.projection import RunOutcome, RunProjection, StageState
@@ -105,12 +106,15 @@ class StateReader:
         self._heard = time.monotonic()
         """When this reader last saw the events grow, by its own clock: the writer's may be another machine's."""
         self._saw_growth = False
+        self._refusal: FormatError | None = None
+        """Stands until the history changes from its start: what follows a newer format is not to be understood."""
 
     def poll(self) -> RunState:
         """Read what is new and give the state.
 
         Raises:
             RunError: run.json is missing or damaged, or the events cannot be read.
+            FormatError: a newer UPS wrote either.
         """
         self._read()
         record = self.run.record
@@ -158,11 +162,18 @@ class StateReader:
 
     def _read(self) -> None:
         if self._tail.begins_anew():
-            self._projection = RunProjection()
+            self._projection, self._refusal = RunProjection(), None
             if self._listener is not None:
                 self._listener.clear()
+        if self._refusal is not None:
+            raise self._refusal
         offset = self._tail.offset
         for event in self._tail.events():
+            try:
+                require_known_format(event, self.run.events)
+            except FormatError as refusal:
+                self._refusal = refusal
+                raise
             # An event whose data are not what the page says is passed over, as a line is that is no event.
             with suppress(TypeError, ValueError, KeyError, AttributeError):
                 self._projection.add(event)
