@@ -5,7 +5,7 @@ import re
 import time
 from pathlib import Path
 
-from ups_engine.runs.events import Event
+from ups_engine.runs.event_file import Event
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 

@@ -23,6 +23,7 @@ from ups_app.tui.screens.help import HelpScreen
 from ups_app.tui.widgets.confirm import Confirm
 from ups_engine.config.layers import ResolvedSettings
 from ups_engine.errors import RunError
+from ups_engine.formats import FormatError
 from ups_engine.runs.commands import CommandKind
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.requests import LIVE, await_answer, request
@@ -242,7 +243,7 @@ class UpsApp(App[None]):
             self.post_message(Answered(run, answer))
             if answer.outcome == "sent" and answer.reason is None:
                 self.post_message(Answered(run, await_answer(run, answer, _PATIENCE)))
-        except RunError as problem:
+        except (RunError, FormatError) as problem:
             self.post_message(Unanswered(run, kind.replace("_", " "), problem.message))
 
 
