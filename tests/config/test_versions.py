@@ -63,10 +63,10 @@ def test_an_archive_states_its_version_first(load):
 
 def test_a_newer_archive_is_refused_with_both_versions(load, tmp_path):
     text = settings_to_toml(load().settings).replace(f"{SCHEMA} = {VERSION}", f"{SCHEMA} = 99")
-    with pytest.raises(FormatError, match=rf"runs/a/settings\.toml holds version 99 .* up to version {VERSION}"):
+    with pytest.raises(FormatError, match=rf"runs/a/settings\.toml.* is of version 99; .* up to version {VERSION}"):
         settings_from_toml(text, "runs/a/settings.toml")
     (tmp_path / "old.toml").write_text(text)
-    with pytest.raises(SettingsError, match=rf"old\.toml holds version 99 .* up to version {VERSION}"):
+    with pytest.raises(SettingsError, match=rf"old\.toml.* is of version 99; .* up to version {VERSION}"):
         load(config=Path("old.toml"))
 
 

@@ -139,7 +139,7 @@ def test_records_of_recorded_runs_are_read(run):
 
 
 def test_a_record_of_a_newer_ups_is_refused(burgers, settings_for):
-    with pytest.raises(FormatError, match=r"version 3 of the format `data record`; this UPS reads up to version 2"):
+    with pytest.raises(FormatError, match=r"data record\) is of version 3; this UPS reads up to version 2"):
         prepare_data(settings_for(f"data.path={burgers[0]}"), {"version": 3, "members": []})
 
 
