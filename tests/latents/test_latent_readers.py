@@ -16,7 +16,7 @@ from ups_engine.latents.checking.examine import examine
 from ups_engine.latents.reading import mapped
 from ups_engine.latents.reading.mapped import DiskLatents
 from ups_engine.latents.reading.opening import open_latents
-from ups_engine.latents.reading.resident import load_resident
+from ups_engine.latents.reading.resident import CompletingLatents
 from ups_engine.latents.store import LatentStore
 
 CPU = torch.device("cpu")
@@ -106,7 +106,10 @@ def test_damage_that_cannot_be_mended_is_refused_by_name(tmp_path, choice):
             reader = DiskLatents(store, seen.manifest.checksums, CPU, 1 << 20, lambda faults: seen.manifest.checksums)
             reader.gather(np.array([4]), np.array([0]), 1)
         else:
-            load_resident(store, seen.manifest.checksums, CPU, CPU, lambda faults: seen.manifest.checksums)
+            latents = CompletingLatents(
+                store, seen.manifest.checksums, CPU, CPU, lambda faults: seen.manifest.checksums
+            )
+            latents.load(np.arange(10))
 
 
 @pytest.mark.parametrize(("resident", "maps"), [(1, 16_384), (1 << 20, 3), (1, 1), (4096 * 4, 5)])

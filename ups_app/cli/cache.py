@@ -1,26 +1,47 @@
-"""The group `ups cache`: what state the latent caches are in, and encoding what they lack; `mending` has the rest."""
+"""The group `ups cache`: what state the latent caches are in, and encoding, mending and removing them."""
 
 import shutil
 import textwrap
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ups_app.cli import mending
-from ups_app.cli.caches import Interval, Run, cache_context_of
 from ups_app.cli.counter import Counter
-from ups_app.cli.options import AsJson, Config, Preset, Set
-from ups_app.cli.output import Cell, human_seconds, notice, print_json, print_table
+from ups_app.cli.options import AsJson, Config, Preset, Set, resolve_settings, sure
+from ups_app.cli.output import Cell, human_seconds, notice, print_json, print_table, table_lines
 from ups_engine.telemetry.units import human_bytes
 
 if TYPE_CHECKING:
     from ups_engine.latents.checking.report import CacheReport
+    from ups_engine.latents.clear import FoundStore
     from ups_engine.latents.target import CacheContext
 
 app = typer.Typer(no_args_is_help=True)
 
-NOT_READY = 1
+_NOT_READY = 1
+_REFUSED = 1
+
+Run = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[RUN]",
+        help="A run's name or its folder: its settings and encoder count. Without it, the current settings"
+        " and the newest encoder that fits them.",
+        show_default=False,
+    ),
+]
+Interval = Annotated[
+    float | None,
+    typer.Option(
+        "--interval",
+        min=0.0,
+        metavar="SECONDS",
+        help="Plain lines of progress, this far apart. Without it every 5 s, and on a terminal one line that moves.",
+        show_default=False,
+    ),
+]
 
 
 @app.command()
@@ -37,7 +58,7 @@ def check(
 
     Exit code 0: ready; 1: not ready; 2: usage or settings.
     """
-    context = cache_context_of(run, preset, config, overrides)
+    context = _context_of(run, preset, config, overrides)
     from ups_engine.latents.checking.report import check_targets
 
     progress = Counter("verified", interval) if deep else None
@@ -49,7 +70,7 @@ def check(
     else:
         _print_report(report)
     if not report.ready:
-        raise typer.Exit(NOT_READY)
+        raise typer.Exit(_NOT_READY)
 
 
 @app.command()
@@ -68,7 +89,7 @@ def build(
     overrides: Set = None,
 ) -> None:
     """Encode what the caches lack. Stopped or killed it goes on where it was; several may run at once."""
-    context = cache_context_of(run, preset, config, overrides)
+    context = _context_of(run, preset, config, overrides)
     from ups_engine.latents.building.completion import build_target
 
     built = []
@@ -96,7 +117,87 @@ def build(
         print_json({"splits": built})
 
 
-mending.register(app)
+@app.command()
+def repair(
+    run: Run = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Mend what the quick check finds, without reading every byte.")
+    ] = False,
+    interval: Interval = None,
+    as_json: AsJson = False,
+    preset: Preset = None,
+    config: Config = None,
+    overrides: Set = None,
+) -> None:
+    """Check every byte, and encode again what is bad or missing; what is sound keeps its bytes."""
+    context = _context_of(run, preset, config, overrides)
+    from ups_engine.latents.building.repair import repair_target
+
+    repairs = []
+    for target in context.targets:
+        checked = Counter(f"{target.split}: verified", interval)
+        encoded = Counter(f"{target.split}: encoded", interval)
+        done = repair_target(target, deep=not quick, checked=checked, encoded=encoded)
+        checked.end()
+        encoded.end()
+        notice(done.sentence())
+        repairs.append(done)
+    if as_json:
+        print_json({"splits": [done.to_json() for done in repairs]})
+
+
+@app.command()
+def clear(
+    run: Run = None,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Instead: every cache that belongs to no run's present encoder.")
+    ] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Instead: every cache in the cache folder.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+    preset: Preset = None,
+    config: Config = None,
+    overrides: Set = None,
+) -> None:
+    """Remove the caches of a run's encoder, after asking. Training encodes them again when it needs them.
+
+    Nothing outside of the cache folder is touched, nor what a live run or a build uses. Exit code 0: all that was
+    meant is gone; 1: nothing was, or something is in use and stayed.
+    """
+    from ups_engine.errors import UsageError
+
+    if stale and all_:
+        raise UsageError("--stale and --all exclude each other", "--all removes stale caches too")
+    stores = _chosen(run, stale, all_, preset, config, overrides)
+    if stores and not yes and not _agreed(stores):
+        notice("nothing was removed")
+        raise typer.Exit(_REFUSED)
+    from ups_engine.latents.clear import clear_stores
+
+    cleared = clear_stores(stores)
+    for store, reason in cleared.kept:
+        notice(f"{store.path.name} stays: {reason}")
+    if not stores:
+        notice("there is nothing to remove")
+    else:
+        count, size = len(cleared.removed), sum(store.bytes for store in cleared.removed)
+        notice(f"removed {_counted(count)}, {human_bytes(size)}")
+    if as_json:
+        print_json(cleared.to_json())
+    if cleared.kept:
+        raise typer.Exit(_REFUSED)
+
+
+def _context_of(
+    run: str | None, preset: str | None, config: Path | None, overrides: list[str] | None
+) -> "CacheContext":
+    """The caches of a run, or of the current settings; says on stderr whose they are."""
+    settings = resolve_settings(preset, config, overrides).settings
+    from ups_engine.pipeline.reopen import cache_context
+
+    context = cache_context(settings, run)
+    notice(context.note)
+    return context
 
 
 def _wanted(name: str, chosen: list[str] | None, context: "CacheContext") -> bool:
@@ -125,3 +226,50 @@ def _print_report(report: "CacheReport") -> None:
         print(f"GPU {gpu.index}: {human_bytes(gpu.free_bytes)} of {human_bytes(gpu.total_bytes)} free, {gpu.name}")
     print()
     print(textwrap.fill(report.verdict(), width=shutil.get_terminal_size((100, 24)).columns, break_on_hyphens=False))
+
+
+def _chosen(
+    run: str | None,
+    stale: bool,
+    all_: bool,
+    preset: str | None,
+    config: Path | None,
+    overrides: list[str] | None,
+) -> "tuple[FoundStore, ...]":
+    """The caches that are to go."""
+    from ups_engine.latents.clear import find_stores, stale_stores
+    from ups_engine.latents.location import cache_root
+
+    if not stale and not all_:
+        context = _context_of(run, preset, config, overrides)
+        wanted = {target.path for target in context.targets}
+        return tuple(
+            store for root in {path.parent for path in wanted} for store in find_stores(root) if store.path in wanted
+        )
+    settings = resolve_settings(preset, config, overrides).settings
+    runs_root = Path(settings.runs.root)
+    if run is not None:
+        from ups_engine.pipeline.run import run_settings
+        from ups_engine.runs.directory import RunDirectory
+
+        settings = run_settings(RunDirectory.find(run, runs_root))
+    root = cache_root(settings)
+    notice(f"caches in {root.absolute()}")
+    stores = find_stores(root)
+    if all_:
+        return stores
+    from ups_engine.pipeline.reopen import wanted_caches
+
+    wanted_by = wanted_caches(runs_root)
+    notice(f"stale is what belongs to none of the {wanted_by.runs} runs with an encoder in {runs_root.absolute()}")
+    return stale_stores(stores, wanted_by.fingerprints, wanted_by.encoders)
+
+
+def _agreed(stores: "tuple[FoundStore, ...]") -> bool:
+    for line in table_lines(("cache", "size"), [(store.path.name, human_bytes(store.bytes)) for store in stores]):
+        notice(line)
+    return sure(f"remove {_counted(len(stores))}, {human_bytes(sum(store.bytes for store in stores))}?")
+
+
+def _counted(count: int) -> str:
+    return f"{count} cache{'' if count == 1 else 's'}"

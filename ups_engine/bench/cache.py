@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ups_engine.bench.file_maps import FileMaps
 from ups_engine.bench.rates import Reading, delivery_rates, device_rates, host_rates
 from ups_engine.config.models import ConvSettings
+from ups_engine.latents.building.builder import BuildTimes
 from ups_engine.latents.building.completion import build_target
-from ups_engine.latents.building.times import BuildTimes
 from ups_engine.latents.fingerprint import Fingerprint
 from ups_engine.latents.layout import CacheDtype, pack
 from ups_engine.latents.location import store_path
@@ -196,12 +195,10 @@ def _open(target: CacheTarget) -> list[Reading]:
 def _batches(target: CacheTarget, device: torch.device, pairs: int) -> list[Reading]:
     layout = target.layout
     ram, disk = open_latents(target, "ram", _CPU), open_latents(target, "disk", _CPU)
-    maps = FileMaps(LatentStore(target.path, layout))
     _touch(disk)
-    _touch(maps)
-    readings = host_rates(layout, pairs, ram, disk, maps)
-    for reader in (ram, disk, maps):
-        reader.close()
+    readings = host_rates(layout, pairs, ram, disk)
+    ram.close()
+    disk.close()
     if device.type == "cuda":
         gpu = open_latents(target, "gpu", device)
         readings += device_rates(layout, gpu)

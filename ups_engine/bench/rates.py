@@ -54,11 +54,11 @@ class Reading:
         return record | {"bound": self.bound, "share": self.share, "ceilings": dict(self.ceilings)}
 
 
-def host_rates(layout: Layout, pairs: int, ram: LatentReader, disk: LatentReader, maps: LatentReader) -> list[Reading]:
-    """Batches of `pairs` pairs for the CPU; every file of `disk` and `maps` must have been read before."""
+def host_rates(layout: Layout, pairs: int, ram: LatentReader, disk: LatentReader) -> list[Reading]:
+    """Batches of `pairs` pairs for the CPU; every file of `disk` must have been read before."""
     size, batches = _batch_bytes(layout, pairs), _batches(layout, pairs)
     works = _plain_gathers(layout, batches)
-    works |= {"ram": _gathers(ram, batches), "disk": _gathers(disk, batches), "maps": _gathers(maps, batches)}
+    works |= {"ram": _gathers(ram, batches), "disk": _gathers(disk, batches)}
     rates = {name: size / seconds for name, seconds in _medians(works, ram.device).items()}
     gather = {"plain gather": max(rates["take"], rates["index_select"])}
     return [
@@ -66,7 +66,6 @@ def host_rates(layout: Layout, pairs: int, ram: LatentReader, disk: LatentReader
         Reading("plain gather", gather["plain gather"], {}),
         Reading("ram", rates["ram"], gather),
         Reading("disk, warm", rates["disk"], gather),
-        Reading("one map a file, warm", rates["maps"], gather),
     ]
 
 

@@ -7,15 +7,15 @@ the exclusive lock, holds what was written.
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ups_engine.latents.building.times import BuildTimes
 from ups_engine.latents.claims import StoreLock
 from ups_engine.latents.encoding import Piece, encode_piece, pieces_of, read_piece
 from ups_engine.latents.layout import Block, Packed
@@ -30,6 +30,50 @@ _POLL_INTERVAL = 0.1  # s between looks at blocks that other builders hold
 _PIECES_PREFETCHED = 2  # being read or waiting for the encoder
 _BLOCKS_BEHIND = 2  # being written
 _WRITERS = 2  # making a file takes longer than filling it; more would keep the encoder's thread from Python's lock
+
+
+@dataclass
+class BuildTimes:
+    """Seconds of a build in the thread that encodes; reading and writing go on beside it in threads of their own.
+
+    Attributes:
+        source: spent waiting for fields to encode.
+        encoding: spent encoding, the copies to and from the device included.
+        disk: spent waiting for chunks to be written, and recording them.
+        others: spent waiting for blocks that other builders hold.
+    """
+
+    source: float = 0.0
+    encoding: float = 0.0
+    disk: float = 0.0
+    others: float = 0.0
+
+    @contextmanager
+    def count(self, what: str) -> Iterator[None]:
+        """Add the block's time to one of the attributes."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            setattr(self, what, getattr(self, what) + time.monotonic() - begin)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """What share of their sum each took; all zero where nothing was done."""
+        total = sum(vars(self).values()) or 1.0
+        return {name: seconds / total for name, seconds in vars(self).items()}
+
+    @property
+    def bound_by(self) -> str:
+        """What took most: `source`, `encoding`, `disk` or `others`."""
+        return max(vars(self), key=vars(self).__getitem__)
+
+    def sentence(self) -> str:
+        """What bounded the build, a clause without final stop."""
+        names = {"source": "reading the source", "encoding": "the encoder", "disk": "the disk", "others": "others"}
+        shares = self.shares
+        named = ", ".join(f"{names[name]} {share:.0%}" for name, share in shares.items() if name != "others" or share)
+        return f"bound by {names[self.bound_by]} ({named} of the time)"
 
 
 class Builder:

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError
-from ups_engine.latents.building.builder import Builder
+from ups_engine.latents.building.builder import Builder, BuildTimes
 from ups_engine.latents.building.creation import create_store, restore_files
-from ups_engine.latents.building.times import BuildTimes
 from ups_engine.latents.checking.examine import Examination, examine, name_rows
 from ups_engine.latents.claims import StoreClaim, StoreLock
 from ups_engine.latents.manifest import ABSENT, load_manifest

@@ -1,7 +1,8 @@
 """Latents read from disk at random: the chunk files mapped side by side into one range of addresses.
 
 A whole batch is then one gather over that range, as it is from RAM: with the files in the page cache it reaches 80 %
-of that rate and more, where a map or a `pread` per chunk reaches half (`ups bench cache` measures both).
+of that rate and more (`ups bench cache`). One ordinary map a chunk file, with one step of Python for each pair, gave
+0.39 to 0.45 of this rate for batches of 4,096 pairs, 0.35 of it for 512 and 0.70 for 64, on two cores with one thread.
 """
 
 import ctypes

@@ -7,6 +7,7 @@ nor the store can be told from those of a cache that was completed first.
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from ups_engine.errors import CacheError
@@ -14,7 +15,7 @@ from ups_engine.latents.building.completion import Completion, prepare_target
 from ups_engine.latents.checking.examine import Examination, examine
 from ups_engine.latents.reading.mapped import DiskLatents
 from ups_engine.latents.reading.readers import LatentReader
-from ups_engine.latents.reading.resident import CompletingLatents, load_resident
+from ups_engine.latents.reading.resident import CompletingLatents
 from ups_engine.latents.residency import mapped_limit
 from ups_engine.latents.store import LatentStore
 from ups_engine.latents.target import CacheTarget, Choice
@@ -84,5 +85,8 @@ def _open(
     if choice == "disk":
         return DiskLatents(store, seen.manifest.checksums, device, mapped_limit(available_memory()), repair)
     home = device if choice == "gpu" else torch.device("cpu")
-    kind = load_resident if seen.complete else CompletingLatents
-    return kind(store, seen.manifest.checksums, home, device, repair)
+    latents = CompletingLatents(store, seen.manifest.checksums, home, device, repair)
+    if not seen.complete:
+        return latents
+    latents.load(np.arange(len(target.rows)))
+    return latents.memory

@@ -7,14 +7,14 @@ pure function of its numbers, so nothing here changes a bit, nor has a state to 
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 Index: TypeAlias = NDArray[np.int64] | torch.Tensor
-Gather: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.int64], int], torch.Tensor]
+Gather: TypeAlias = Callable[[Index, Index, int], torch.Tensor]
 """As `LatentReader.gather`."""
 _Wanted: TypeAlias = tuple[int, int, int]  # first sample, number of samples, horizon
 _Fetched: TypeAlias = tuple[torch.Tensor, torch.cuda.Event | None]  # a batch, and when it is on the GPU
@@ -22,15 +22,8 @@ _Fetched: TypeAlias = tuple[torch.Tensor, torch.cuda.Event | None]  # a batch, a
 _DEPTH = 2  # with one alone, the time in which two threads wake each other would be spent on every batch
 
 
-class LatentSequence(Protocol):
-    """The latents of n samples in a given order."""
-
-    def take(self, first: int, count: int, horizon: int) -> torch.Tensor:
-        """Samples `first` to `first + count` -> (count, 1 + horizon, tokens, dim), see `LatentReader.gather`."""
-
-
-class GatheredSequence:
-    """A sequence whose batches are gathered when they are taken.
+class LatentSequence:
+    """The latents of n samples in a given order, gathered when they are taken.
 
     Args:
         gather: a reader's.
@@ -38,16 +31,16 @@ class GatheredSequence:
         frames: first frames, (n,), likewise.
     """
 
-    def __init__(self, gather: Callable[[Index, Index, int], torch.Tensor], rows: Index, frames: Index) -> None:
+    def __init__(self, gather: Gather, rows: Index, frames: Index) -> None:
         self._gather, self._rows, self._frames = gather, rows, frames
 
     def take(self, first: int, count: int, horizon: int) -> torch.Tensor:
-        """See `LatentSequence.take`."""
+        """Samples `first` to `first + count` -> (count, 1 + horizon, tokens, dim), see `LatentReader.gather`."""
         part = slice(first, first + count)
         return self._gather(self._rows[part], self._frames[part], horizon)
 
 
-class PrefetchedSequence:
+class PrefetchedSequence(LatentSequence):
     """A sequence whose batches are gathered ahead of being taken.
 
     They are expected to go on where one ended, with as many samples and the same horizon. Whatever is taken instead
@@ -72,8 +65,8 @@ class PrefetchedSequence:
         frames: NDArray[np.int64],
         worker: ThreadPoolExecutor,
     ) -> None:
-        self._gather, self._prefetch, self._device = gather, prefetch, device
-        self._rows, self._frames, self._worker = rows, frames, worker
+        super().__init__(gather, rows, frames)
+        self._prefetch, self._device, self._worker = prefetch, device, worker
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._coming: deque[tuple[_Wanted, Future[_Fetched]]] = deque()
 
@@ -81,8 +74,7 @@ class PrefetchedSequence:
         """See `LatentSequence.take`."""
         batch = self._fetched((first, count, horizon))
         if batch is None:
-            part = slice(first, first + count)
-            batch = self._gather(self._rows[part], self._frames[part], horizon)
+            batch = super().take(first, count, horizon)
         end = first + count * (1 + len(self._coming))
         while len(self._coming) < _DEPTH and end < len(self._rows):
             expected = (end, min(count, len(self._rows) - end), horizon)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ups_engine.errors import CacheError
 from ups_engine.latents.layout import Layout
 from ups_engine.latents.reading.buffers import BatchBuffers
-from ups_engine.latents.reading.prefetching import GatheredSequence, Index, LatentSequence, PrefetchedSequence
+from ups_engine.latents.reading.prefetching import Index, LatentSequence, PrefetchedSequence
 from ups_engine.latents.store import LatentStore
 
 Faults: TypeAlias = dict[int, str]
@@ -66,7 +66,7 @@ class LatentReader(ABC):
             rows: positions in the store, (n,).
             frames: first frames, (n,).
         """
-        return GatheredSequence(self.gather, rows, frames)
+        return LatentSequence(self.gather, rows, frames)
 
     def _shaped(self, windows: torch.Tensor, horizon: int) -> torch.Tensor:
         return windows.view(-1, 1 + horizon, self.layout.tokens, self.layout.dim)
@@ -187,7 +187,7 @@ class DeviceLatents(LatentReader):
     def sequence(self, rows: NDArray[np.int64], frames: NDArray[np.int64]) -> LatentSequence:
         """See `LatentReader.sequence`; the indices are brought to the device once."""
         there = (torch.from_numpy(index).to(self.device) for index in (rows, frames))
-        return GatheredSequence(self.gather, *there)
+        return LatentSequence(self.gather, *there)
 
     def close(self) -> None:
         """See `LatentReader.close`."""

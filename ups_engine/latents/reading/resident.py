@@ -103,19 +103,6 @@ class CompletingLatents(LatentReader):
         return faults
 
 
-def load_resident(
-    store: LatentStore, checksums: NDArray[np.int64], home: torch.device, device: torch.device, repair: Repair
-) -> RamLatents | DeviceLatents:
-    """Read a whole store into memory, in order, verifying every chunk; arguments as for `CompletingLatents`.
-
-    Raises:
-        CacheError: the memory does not suffice, or a chunk is damaged and cannot be mended.
-    """
-    latents = CompletingLatents(store, checksums, home, device, repair)
-    latents.load(np.arange(store.layout.samples))
-    return latents.memory
-
-
 def _room_for(layout: Layout, home: torch.device) -> torch.Tensor:
     """Memory (samples * frames, tokens * dim) for a whole store, undefined."""
     shape = (layout.samples * layout.frames, layout.frame_numbers)
