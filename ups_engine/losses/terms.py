@@ -5,7 +5,7 @@ To add a term: write its function, add a `Term` to `TERMS`, and give it a weight
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
@@ -154,8 +154,8 @@ TERMS: Mapping[str, Term] = {
 
 def prediction_loss(prediction: Prediction, weights: Mapping[str, Weight]) -> LossBundle:
     """The weighted sum of the terms that are named, as far as the prediction has what they compare."""
-    pairs = {name: term.pair(prediction) for name, term in TERMS.items() if name in weights}
-    return _summed(pairs, weights, (-2,))
+    pairs: dict[str, Any] = {name: term.pair(prediction) for name, term in TERMS.items() if name in weights}
+    return compute_operator_loss_bundle(weights=weights, **pairs)
 
 
 def compute_operator_loss_bundle(
@@ -179,14 +179,11 @@ def compute_operator_loss_bundle(
     """
     if unknown := pairs.keys() - TERMS.keys():
         raise KeyError(f"there is no loss term {min(unknown)!r}")
-    return _summed(pairs, {"forward": 1.0, "rollout": 1.0} if weights is None else weights, axes)
-
-
-def _summed(pairs: Mapping[str, Pair | None], weights: Mapping[str, Weight], axes: tuple[int, ...]) -> LossBundle:
+    use = {"forward": 1.0, "rollout": 1.0} if weights is None else weights
     total: Tensor | None = None
     components: dict[str, Tensor] = {}
     for name, term in TERMS.items():
-        pair, weight = pairs.get(name), weights.get(name, 0.0)
+        pair, weight = pairs.get(name), use.get(name, 0.0)
         if pair is None or (isinstance(weight, float | int) and weight == 0):
             continue
         value = term.loss(*pair, axes) if term.spatial else term.loss(*pair)
