@@ -1,7 +1,6 @@
 """The regular grid: evenly spaced points along one to three axes, each of which wraps or ends."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -64,21 +63,6 @@ class RegularGrid(Discretisation):
         """See `Discretisation.shape`: points of each axis."""
         return tuple(len(axis) for axis in self.coordinates)
 
-    @property
-    def points(self) -> int:
-        """See `Discretisation.points`."""
-        return math.prod(self.shape)
-
-    @property
-    def dimensions(self) -> int:
-        """See `Discretisation.dimensions`."""
-        return len(self.coordinates)
-
-    @property
-    def positions(self) -> Float64:
-        """See `Discretisation.positions`."""
-        return grid_points(self.coordinates)
-
     def tokens(self, patch: int, count: int | None = None) -> "TokenGrid":
         """See `Discretisation.tokens`: patches that tile the grid."""
         from ups_engine.models.tokens import TokenGrid
@@ -129,7 +113,7 @@ class RegularGrid(Discretisation):
         while math.prod(-(-points // stride) for points in self.shape) > most and stride < max(self.shape):
             stride += 1
         part = slice(None, None, stride)
-        return (part,) * self.dimensions, tuple(axis[part] for axis in self.coordinates)
+        return (part,) * len(self.shape), tuple(axis[part] for axis in self.coordinates)
 
     def to_json(self) -> dict[str, Any]:
         """See `Discretisation.to_json`."""
@@ -140,15 +124,6 @@ class RegularGrid(Discretisation):
             "origin": [float(axis[0]) for axis in self.coordinates],
             "periodic": list(self.periodic),
         }
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """See `Discretisation.from_json`."""
-        coordinates = tuple(
-            first + np.arange(points) * (length / points)
-            for first, points, length in zip(stored["origin"], stored["shape"], stored["lengths"], strict=True)
-        )
-        return cls(coordinates, tuple(stored["lengths"]), tuple(stored["periodic"]))
 
 
 def cell_centres(points: int, extent: tuple[float, float] = (0.0, 1.0)) -> Float64:
