@@ -22,6 +22,7 @@ from ups_engine.discretisation.arrays import Float64
 from ups_engine.discretisation.grid import cell_centres
 from ups_engine.errors import DataError
 from ups_engine.reporting import Advance, Tell
+from ups_engine.runs.atomic import fsync
 
 _SMALL_PARTS = 256 * 1024  # room for the axes and what HDF5 writes about them
 _GROUP = 1024  # trajectories whose initial conditions are held, and sorted by speed, at a time
@@ -209,9 +210,9 @@ def _atomic_hdf5(path: Path, size: int) -> Iterator[h5py.File]:
         with file:
             yield file
         with _writing(path):
-            _make_durable(temporary)
+            fsync(temporary)
             temporary.replace(path)
-            _make_durable(path.parent)
+            fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -235,14 +236,6 @@ def _writing(path: Path) -> Iterator[None]:
             f"{path} cannot be written: {' '.join(str(problem).split())}",
             "free space there, or choose another folder: data.root, or -o",
         ) from problem
-
-
-def _make_durable(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remove_leftovers(path: Path) -> None:

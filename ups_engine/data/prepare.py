@@ -179,10 +179,10 @@ def used_frames(info: SourceInfo, data: DataSettings) -> int:
     """Frames of a trajectory that are used.
 
     Raises:
-        DataError: data that does not evolve.
+        DataError: a single frame.
         SettingsError: a stride or a number of frames that the file cannot give.
     """
-    if not info.evolves or info.frames < 2:
+    if info.frames < 2:
         raise DataError(f"{info.files[0].name} holds no time series: {info.frames} frame(s) a trajectory")
     available = -(-info.frames // data.time_stride)
     if available < 2:

@@ -1,7 +1,7 @@
 """The contract of a discretisation: where a field's values lie, and what shape a frame of them has."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ups_engine.config.models import ConvSettings
@@ -36,19 +36,9 @@ class Discretisation(ABC):
         """Of a frame's values, channels apart: a frame is (*shape, C)."""
 
     @property
-    @abstractmethod
     def points(self) -> int:
         """N."""
-
-    @property
-    @abstractmethod
-    def dimensions(self) -> int:
-        """d."""
-
-    @property
-    @abstractmethod
-    def positions(self) -> Float64:
-        """(N, d) positions of the points, in the order of a frame's values."""
+        return math.prod(self.shape)
 
     @abstractmethod
     def tokens(self, patch: int, count: int | None = None) -> "TokenGrid":
@@ -89,8 +79,3 @@ class Discretisation(ABC):
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """For the run's record; `kind` among it."""
-
-    @classmethod
-    @abstractmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """From the run's record; positions come back to rounding."""

@@ -1,7 +1,6 @@
 """The regular grid: evenly spaced points along one to three axes, each of which wraps or ends."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -14,6 +13,7 @@ from ups_engine.discretisation.sample import AXES, Kind, Sample
 from ups_engine.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from ups_engine.models.tokens import TokenGrid
@@ -63,21 +63,6 @@ class RegularGrid(Discretisation):
         """See `Discretisation.shape`: points of each axis."""
         return tuple(len(axis) for axis in self.coordinates)
 
-    @property
-    def points(self) -> int:
-        """See `Discretisation.points`."""
-        return math.prod(self.shape)
-
-    @property
-    def dimensions(self) -> int:
-        """See `Discretisation.dimensions`."""
-        return len(self.coordinates)
-
-    @property
-    def positions(self) -> Float64:
-        """See `Discretisation.positions`."""
-        return grid_points(self.coordinates)
-
     def tokens(self, patch: int, count: int | None = None) -> "TokenGrid":
         """See `Discretisation.tokens`: patches that tile the grid."""
         from ups_engine.models.tokens import TokenGrid
@@ -102,15 +87,25 @@ class RegularGrid(Discretisation):
 
     def edge_rms(self, error: "Tensor") -> "Tensor":
         """See `Discretisation.edge_rms`: the first and the last cells of each axis."""
-        from ups_engine.discretisation import grid_metrics
+        import torch
 
-        return grid_metrics.edge_rms(error)
+        square = error.square()
+        edges = [
+            square.select(axis, end).flatten(2, -2) if square.ndim > 4 else square.select(axis, end).unsqueeze(2)
+            for axis in range(2, square.ndim - 1)
+            for end in (0, -1)
+        ]
+        return torch.cat(edges, dim=2).mean(2).sqrt()
 
     def shell_powers(self, error: "Tensor") -> "Tensor":
-        """See `Discretisation.shell_powers`."""
-        from ups_engine.discretisation import grid_metrics
+        """See `Discretisation.shell_powers`: the sum of |FFT(error) / n|^2 over each shell b <= |k| < b + 1."""
+        import torch
 
-        return grid_metrics.shell_powers(error)
+        spectrum: Tensor = torch.fft.rfftn(error, dim=tuple(range(2, error.ndim - 1)), norm="forward")
+        shell, weight = _shells(tuple(error.shape[2:-1]), error.device)
+        power = spectrum.abs().square().flatten(2, -2) * weight[:, None]
+        sums = power.new_zeros(*power.shape[:2], int(shell.max()) + 1, power.shape[-1])
+        return sums.index_add(2, shell, power)
 
     def thinned(self, most: int) -> tuple[tuple[slice, ...], tuple[Float64, ...]]:
         """See `Discretisation.thinned`: every n-th point along each axis, n as small as `most` allows."""
@@ -118,7 +113,7 @@ class RegularGrid(Discretisation):
         while math.prod(-(-points // stride) for points in self.shape) > most and stride < max(self.shape):
             stride += 1
         part = slice(None, None, stride)
-        return (part,) * self.dimensions, tuple(axis[part] for axis in self.coordinates)
+        return (part,) * len(self.shape), tuple(axis[part] for axis in self.coordinates)
 
     def to_json(self) -> dict[str, Any]:
         """See `Discretisation.to_json`."""
@@ -129,15 +124,6 @@ class RegularGrid(Discretisation):
             "origin": [float(axis[0]) for axis in self.coordinates],
             "periodic": list(self.periodic),
         }
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """See `Discretisation.from_json`."""
-        coordinates = tuple(
-            first + np.arange(points) * (length / points)
-            for first, points, length in zip(stored["origin"], stored["shape"], stored["lengths"], strict=True)
-        )
-        return cls(coordinates, tuple(stored["lengths"]), tuple(stored["periodic"]))
 
 
 def cell_centres(points: int, extent: tuple[float, float] = (0.0, 1.0)) -> Float64:
@@ -163,3 +149,19 @@ def _check_stride(points: int, wraps: bool, stride: int) -> None:
         )
     if -(-points // stride) < 2:
         raise SettingsError(f"data.spatial_stride = {stride} leaves fewer than 2 of {points} points")
+
+
+def _shells(space: tuple[int, ...], device: "torch.device") -> "tuple[Tensor, Tensor]":
+    """Shell number and weight of each mode of a real FFT, flattened; weights make a conjugate pair count once."""
+    import torch
+
+    waves = [torch.fft.fftfreq(n, 1 / n, device=device, dtype=torch.float64).round() for n in space[:-1]]
+    last = torch.arange(space[-1] // 2 + 1, device=device, dtype=torch.float64)
+    grids = torch.meshgrid(*waves, last, indexing="ij")
+    radius = torch.stack(grids).square().sum(0).sqrt()
+    # A mode k is its own partner where -k = k on the grid; in the columns 0 and n/2 of the last axis both partners
+    # of a pair are present, elsewhere only one.
+    alone = torch.stack([(2 * k) % n == 0 for k, n in zip(grids, space, strict=True)]).all(0)
+    both_present = (2 * grids[-1]) % space[-1] == 0
+    weight = torch.where(both_present & ~alone, 0.5, 1.0).double()
+    return (radius + 1e-9).floor().long().flatten(), weight.flatten()

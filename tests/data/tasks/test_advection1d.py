@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ups_engine.data.solvers.initial import draw_initial_conditions
+from ups_engine.data.solvers import draw_initial_conditions
 from ups_engine.data.tasks.advection1d import solve
 
 

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ups_engine.data.solvers.initial import draw_initial_conditions
+from ups_engine.data.solvers import draw_initial_conditions
 from ups_engine.data.tasks.burgers1d import solve
 
 REAL_FILE = os.environ.get("UPS_PDEBENCH_BURGERS")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ups_engine.data.solvers.initial import draw_smooth
+from ups_engine.data.solvers import draw_smooth
 from ups_engine.data.tasks.heat2d import solve
 from ups_engine.discretisation.grid import cell_centres
 

@@ -56,8 +56,6 @@ class SourceInfo:
     files: tuple[Path, ...]
     split: str | None = None
     """`train`, `val` or `test` where the file's name declares it."""
-    evolves: bool = True
-    """False where frames are no time series, as in Darcy flow."""
 
     @property
     def channels(self) -> int:
@@ -113,9 +111,6 @@ class Part:
     file: Path
 
 
-FrameChoice = slice | Sequence[int] | Int64 | None
-
-
 class Source(ABC):
     """Trajectories of one data set, read when asked for.
 
@@ -160,7 +155,7 @@ class Source(ABC):
     def read(
         self,
         trajectories: Sequence[int] | Int64,
-        frames: FrameChoice = None,
+        frames: slice | Sequence[int] | Int64 | None = None,
         fields: Sequence[str] = (),
         *,
         spatial_stride: int = 1,
@@ -212,8 +207,8 @@ class Source(ABC):
         return replace(
             info.layout(self.read([trajectory], [frame])[0, 0]),
             params=params,
-            time=float(info.time[frame]) if info.evolves else None,
-            dt=info.dt if info.evolves else None,
+            time=float(info.time[frame]),
+            dt=info.dt,
             meta={
                 "format": info.format,
                 "task": info.task,
@@ -224,7 +219,7 @@ class Source(ABC):
             },
         )
 
-    def _frame_table(self, frames: FrameChoice, rows: int) -> Int64:
+    def _frame_table(self, frames: slice | Sequence[int] | Int64 | None, rows: int) -> Int64:
         """Frame numbers (n, T') of every trajectory of a request."""
         if frames is None:
             frames = slice(None)

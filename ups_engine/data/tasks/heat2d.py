@@ -14,8 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ups_engine.data.solvers.blocks import cache_blocks
-from ups_engine.data.solvers.initial import draw_smooth
+from ups_engine.data.solvers import cache_blocks, draw_smooth
 from ups_engine.data.tasks.base import Advanced, Axis, Field, Parameter, Solver, Task
 from ups_engine.discretisation.arrays import Float64, Int64
 

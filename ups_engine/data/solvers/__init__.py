@@ -1,1 +1,0 @@
-"""What solvers of tasks share: random initial conditions, and how their work is cut."""
