@@ -36,7 +36,7 @@ def test_no_imports_go_in_a_circle(graph):
     own = {module for module in graph.modules if module.split(".")[0] in PACKAGES}
     imports = {module: graph.find_modules_directly_imported_by(module) & own for module in own}
     for module in own:
-        imports[module] |= imported_by_name(module) & own
+        imports[module] |= imported_by_name(module) & own - {module}
     try:
         TopologicalSorter(imports).prepare()
     except CycleError as circle:
@@ -62,5 +62,4 @@ def test_files_and_functions_fit_in_the_head():
             for found in ast.walk(ast.parse(source)):
                 if isinstance(found, functions) and (lines := found.end_lineno - found.lineno + 1) > LONGEST_FUNCTION:
                     long[f"{name}: {found.name}"] = lines
-    long.pop("ups_engine/data/dataset.py: prepare_data", None)  # parted with the redrawing of data/
     assert long == {}

@@ -31,7 +31,7 @@ def require_known(what: str, found: object, known: int, where: str) -> int:
         raise FormatError(f"{where}: {found!r} is no version of the format `{what}`", "restore the file from a copy")
     if version > known:
         raise FormatError(
-            f"{where} holds version {version} of the format `{what}`; this UPS reads up to version {known}",
+            f"{where} ({what}) is of version {version}; this UPS reads up to version {known}",
             "it was written by a newer UPS: use that one, or update this one",
         )
     return version

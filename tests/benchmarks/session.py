@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tui"))
 from terminals import PseudoTerminal
 
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.events import Event, read_events
+from ups_engine.runs.event_file import Event, read_events
 from ups_engine.runs.requests import await_answer, request
 
 WINDOW = 10.0

@@ -11,7 +11,18 @@ from ups_engine.config.layers import load_settings
 from ups_engine.config.paths import SETTINGS
 from ups_engine.errors import SettingsError
 
-KNOWN = ["seed", "data.path", "data", "training.batch_size", "training", "optimizer", "lr", "stages", "operator"]
+KNOWN = [
+    "schema",
+    "seed",
+    "data.path",
+    "data",
+    "training.batch_size",
+    "training",
+    "optimizer",
+    "lr",
+    "stages",
+    "operator",
+]
 MARKS = [
     "[",
     "]",
@@ -50,9 +61,9 @@ VALUES = [
 ]
 PIECES = st.sampled_from(KNOWN) | st.sampled_from(MARKS) | st.sampled_from(VALUES)
 ANYTHING = st.text(st.characters(exclude_categories=["Cs"])) | st.lists(PIECES, max_size=12).map("".join)
-KEYS = st.sampled_from([*SETTINGS, "training", "stages.operator", "optimizer", "training.amp"]) | ANYTHING.filter(
-    lambda key: len(key) < 100
-)
+KEYS = st.sampled_from(
+    [*SETTINGS, "training", "stages.operator", "optimizer", "training.amp", "data.generate.parameters.nu"]
+) | ANYTHING.filter(lambda key: len(key) < 100)
 
 
 @settings(deadline=None, max_examples=150)

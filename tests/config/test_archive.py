@@ -22,6 +22,10 @@ def any_settings(draw: st.DrawFn) -> Settings:
     tree = DEFAULTS.model_dump()
     tree["seed"] = draw(st.integers())
     tree["data"] |= {"path": draw(st.none() | TEXT), "fields": draw(st.lists(TEXT)), "dt": draw(st.none() | POSITIVE)}
+    names = st.text("abcNU_-019", min_size=1)
+    tree["data"]["generate"]["parameters"] = draw(
+        st.dictionaries(names, st.floats(allow_nan=False, allow_infinity=False))
+    )
     tree["latent"]["tokens"] = draw(st.none() | COUNTS)
     tree["runs"] |= {"name": draw(st.none() | TEXT), "root": draw(TEXT)}
     tree["training"]["patience"] = draw(st.none() | COUNTS)

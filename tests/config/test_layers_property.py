@@ -21,6 +21,7 @@ VALUES = {
     "runs.name": TEXT,
     "data.fields": st.lists(TEXT, max_size=3),
     "data.exclude": LISTS,
+    "data.generate.parameters.nu": st.floats(1e-6, 1.0),
     "latent.residency": st.sampled_from(["auto", "ram", "disk", "on_the_fly"]),
     "training.batch_size": st.integers(1, 99),
     "training.compile": st.booleans(),

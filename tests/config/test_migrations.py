@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ups_engine.config import migrations
+from ups_engine.config.migrations import Dropped, Migration, Moved, translate
 from ups_engine.errors import SettingsError
 
 EXAMPLE = """\
@@ -81,3 +83,33 @@ def test_what_has_no_meaning_here_is_refused(load, tmp_path, text, mistake):
         load(config=Path("old.yaml"))
     assert mistake in caught.value.message
     assert "\n" not in caught.value.message
+
+
+STEPS = (
+    Migration(1, {"old.a": Moved("middle.a", lambda value: value + 1), "old.b": Moved("middle.b")}),
+    Migration(2, {"middle.b": Dropped("has no effect"), "new.units": Moved("new.units", lambda value: value * 60)}),
+    Migration(3, {}, tables={"middle": "new"}),
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "version", "now", "notice"),
+    [
+        ("old.a", 0, ("new.a", 8), "old.a is now new.a = 8"),
+        ("middle.a", 1, ("new.a", 7), "middle.a is now new.a"),
+        ("old.b", 0, (None, None), "old.b has no effect"),
+        ("middle.b", 2, ("new.b", 7), "middle.b is now new.b"),
+        ("new.units", 1, ("new.units", 420), "new.units is now new.units = 420"),
+    ],
+)
+def test_a_key_goes_through_every_migration_since_its_version(monkeypatch, key, version, now, notice):
+    monkeypatch.setattr(migrations, "MIGRATIONS", STEPS)
+    translation = translate(key, 7, version, "burgers1d")
+    assert (translation.key, translation.value) == now
+    assert translation.notice == notice
+
+
+def test_what_did_not_change_since_its_version_needs_no_translation(monkeypatch):
+    monkeypatch.setattr(migrations, "MIGRATIONS", STEPS)
+    assert translate("new.units", 7, 2, "burgers1d") is None
+    assert translate("old.a", 7, 1, "burgers1d") is None

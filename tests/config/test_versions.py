@@ -5,15 +5,29 @@ from pathlib import Path
 from typing import Annotated, get_type_hints
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ups_engine.config import archive
-from ups_engine.config.archive import settings_from_toml, settings_to_toml
+from ups_engine.config.archive import settings_from_toml, settings_to_toml, value_at
+from ups_engine.config.layers import builtin_folder, load_settings
+from ups_engine.config.migrations import SCHEMA, VERSION
+from ups_engine.config.notation import toml_value
+from ups_engine.config.paths import SETTINGS
 from ups_engine.config.section import Section, Since
-from ups_engine.config.versions import SCHEMA, VERSION
 from ups_engine.errors import SettingsError
 from ups_engine.formats import FormatError
 
 RECORDED = sorted((Path(__file__).parents[1] / "recorded").rglob("settings.toml"))
+
+
+def as_toml(tree, path=""):
+    """Nested tables as TOML, by dotted keys."""
+    lines = []
+    for name, value in tree.items():
+        nested = isinstance(value, dict)
+        lines.append(as_toml(value, f"{path}{name}.") if nested else f"{path}{name} = {toml_value(value)}\n")
+    return "".join(lines)
 
 
 def plain(settings):
@@ -49,10 +63,10 @@ def test_an_archive_states_its_version_first(load):
 
 def test_a_newer_archive_is_refused_with_both_versions(load, tmp_path):
     text = settings_to_toml(load().settings).replace(f"{SCHEMA} = {VERSION}", f"{SCHEMA} = 99")
-    with pytest.raises(FormatError, match=rf"runs/a/settings\.toml holds version 99 .* up to version {VERSION}"):
+    with pytest.raises(FormatError, match=rf"runs/a/settings\.toml.* is of version 99; .* up to version {VERSION}"):
         settings_from_toml(text, "runs/a/settings.toml")
     (tmp_path / "old.toml").write_text(text)
-    with pytest.raises(FormatError, match=r"old\.toml holds version 99"):
+    with pytest.raises(SettingsError, match=rf"old\.toml.* is of version 99; .* up to version {VERSION}"):
         load(config=Path("old.toml"))
 
 
@@ -61,6 +75,62 @@ def test_an_archive_serves_as_a_settings_file(load, path, tmp_path):
     now = settings_from_toml(path.read_text(), str(path))
     (tmp_path / "run.toml").write_text(settings_to_toml(now))
     assert load(config=Path("run.toml")).settings.model_copy(update={"tui": now.tui}) == now
+    of_the_first_version = load(config=path)
+    assert of_the_first_version.settings.model_copy(update={"tui": now.tui}) == now
+    assert [notice.partition(": ")[2] for notice in of_the_first_version.notices] == [
+        "data.generate.nu is now data.generate.parameters.nu",
+        "data.generate.beta has no effect: it is for advection1d alone",
+    ]
+
+
+def test_an_archive_is_held_to_the_keys_of_its_own_version(load, tmp_path):
+    text = settings_to_toml(load().settings)
+    with pytest.raises(SettingsError, match=r"data\.generate\.nu is no known key"):
+        settings_from_toml(text.replace("[data.generate]\n", "[data.generate]\nnu = 0.1\n"), "settings.toml")
+    (tmp_path / "run.toml").write_text(f"{SCHEMA} = 1\n[data.generate]\nnu = 0.1\n[training]\namp = true\n")
+    with pytest.raises(SettingsError, match=r"training\.amp is no known key") as caught:
+        load(config=Path("run.toml"))
+    assert "data.generate.nu" not in caught.value.message
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_any_archive_of_the_first_version_reads_with_the_values_that_it_holds(data):
+    stored = tomllib.loads(data.draw(st.sampled_from(RECORDED)).read_text())
+    stored.pop("tui", None)
+    stored["seed"] = data.draw(st.integers())
+    stored["data"]["task"] = task = data.draw(st.sampled_from(["burgers1d", "advection1d", "darcy2d"]))
+    stored["data"]["root"] = data.draw(st.text(st.characters(exclude_categories=["Cs"])))
+    numbers = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+    stored["training"]["optimizer"]["lr"] = data.draw(numbers)
+    of_task = {"burgers1d": "nu", "advection1d": "beta"}.get(task)
+    for name in ("nu", "beta"):
+        stored["data"]["generate"][name] = data.draw(numbers)
+    read = settings_from_toml(as_toml(stored), "settings.toml")
+    archived = stored["data"]["generate"]
+    kept = {name: value for name, value in archived.items() if name in ("nu", "beta")}
+    stored["data"]["generate"] = {name: value for name, value in archived.items() if name not in kept}
+    values, parameters = plain(read)
+    assert values == stored
+    assert parameters == {name: value for name, value in kept.items() if name == of_task}
+    assert settings_from_toml(settings_to_toml(read), "settings.toml") == read
+
+
+@settings(deadline=None, max_examples=60)
+@given(missing=st.sets(st.sampled_from(sorted(path for path in SETTINGS if not path.startswith("tui.")))))
+def test_what_came_later_and_is_missing_is_neutral_whichever_settings_these_are(missing):
+    now = load_settings(folder=builtin_folder(), home=builtin_folder(), env={}).settings
+    later = {path: Since(VERSION + 1, neutral=value_at(now, path)) for path in missing}
+    tree = tomllib.loads(settings_to_toml(now))
+    for path in missing:
+        *tables, name = path.split(".")
+        table = tree
+        for inner in tables:
+            table = table.get(inner, {})
+        table.pop(name, None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive, "LATER", later)
+        assert settings_from_toml(as_toml(tree), "settings.toml") == now
 
 
 def test_a_key_missing_from_an_archive_that_must_hold_it_is_an_error():
@@ -96,29 +166,3 @@ def test_a_later_setting_is_known_by_its_mark():
 
     assert get_type_hints(Table)["steps"] is int
     assert Table.model_fields["steps"].metadata == [Since(3, neutral=1)]
-
-
-@pytest.mark.parametrize("layer", ["set", "file", "environment", "inline"])
-def test_parameters_of_a_pde_are_an_open_table_in_every_layer(load, tmp_path, layer):
-    given = {
-        "set": {"overrides": ["data.generate.parameters.kappa=0.5"]},
-        "inline": {"overrides": ["data.generate.parameters={kappa=0.5}"]},
-        "environment": {"env": {"UPS_DATA__GENERATE__PARAMETERS__KAPPA": "0.5"}},
-        "file": {},
-    }[layer]
-    (tmp_path / "ups.toml").write_text(
-        "[data.generate.parameters]\nmu = 2\n" + ("kappa = 0.5\n" if layer == "file" else "")
-    )
-    resolved = load(**given)
-    assert resolved.settings.data.generate.parameters == {"mu": 2.0, "kappa": 0.5}
-    origin = {"set": "--set", "inline": "--set", "file": "", "environment": "environment UPS_DATA"}[layer]
-    assert resolved.origins["data.generate.parameters"].startswith("ups.toml")
-    assert origin in resolved.origins["data.generate.parameters"]
-
-
-def test_a_parameter_that_is_no_number_is_refused_and_one_under_its_earlier_name_is_translated(load):
-    with pytest.raises(SettingsError, match=r"data\.generate\.parameters\.nu = \"thick\" must be a number"):
-        load(overrides=["data.generate.parameters.nu=thick"])
-    resolved = load(overrides=["data.generate.nu=0.002"])
-    assert resolved.settings.data.generate.parameters == {"nu": 0.002}
-    assert resolved.notices == ("--set: data.generate.nu is now data.generate.parameters.nu",)

@@ -73,7 +73,7 @@ def test_a_report_of_the_first_version_has_no_format_and_a_newer_one_is_refused_
     path.write_text(json.dumps(content()))
     assert EvaluationReport.read(path).to_json() == {"format": 1, **content()}
     path.write_text(json.dumps({"format": 7, **content()}))
-    with pytest.raises(FormatError, match=r"evaluation.json holds version 7 .* up to version 1"):
+    with pytest.raises(FormatError, match=r"evaluation.json .* is of version 7; .* up to version 1"):
         EvaluationReport.read(path)
 
 

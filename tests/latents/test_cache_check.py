@@ -236,7 +236,7 @@ def test_a_cache_of_a_newer_format_is_refused_with_both_versions_and_stays(tmp_p
         else:
             (target.path / name).unlink()
     before = files_of(target.path)
-    with pytest.raises(FormatError, match=r"is a latent cache of version 2; this UPS reads up to version 1"):
+    with pytest.raises(FormatError, match=r"latent cache\) is of version 2; this UPS reads up to version 1"):
         work(target)
     assert files_of(target.path) == before
 

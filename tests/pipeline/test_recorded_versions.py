@@ -37,7 +37,7 @@ def figures(evaluation):
 
 def test_a_finished_run_is_listed_and_shown(project):
     (project.folder / "ups.toml").write_text('runs.root = "."\n')
-    listed = json.loads(project.run("runs", "list", "--json").out)
+    listed = json.loads(project.run("runs", "list", "--json").out)["runs"]
     assert {run["run"]: run["state"] for run in listed} == {"finished": "finished", "parked": "parked"}
     shown = json.loads(project.run("runs", "show", project.folder / "finished", "--json").out)
     assert all(stage["state"] == "done" for stage in shown["stages"])

@@ -172,7 +172,7 @@ def test_an_evaluation_that_was_killed_is_made_again_and_a_finished_one_is_not(c
 
 def test_an_evaluation_that_fails_fails_the_run(copied):
     tensors, sidecar = load_result(copied.path, "operator_ema")
-    for entry in ("sha256", "bytes"):
+    for entry in ("sha256", "bytes", "format"):
         del sidecar[entry]
     save_result(copied.directory, "operator_ema", {k: t * torch.nan for k, t in tensors.items()}, sidecar)
     done = copied.resume("--stage", "evaluation")
@@ -184,7 +184,7 @@ def test_an_evaluation_that_fails_fails_the_run(copied):
 
 def test_an_evaluation_that_selects_persistence_warns(copied):
     tensors, sidecar = load_result(copied.path, "operator_ema")
-    for entry in ("sha256", "bytes"):
+    for entry in ("sha256", "bytes", "format"):
         del sidecar[entry]
     draw = torch.Generator().manual_seed(0)
     noisy = {

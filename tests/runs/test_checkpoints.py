@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ups_engine.errors import CheckpointError
-from ups_engine.runs.checkpoints import has_result, list_results, load_result, save_result, settle_results
+from ups_engine.runs.checkpoints import has_result, list_results, load_result, result_hash, save_result, settle_results
 
 DTYPES = [
     torch.float64,
@@ -173,3 +173,13 @@ def test_a_full_disk_keeps_the_old_result(run, on_a_full_disk):
     assert "operator.safetensors" in said and str(run.path) in said and "free some space" in said
     assert load_result(run, "operator")[1]["version"] == 1
     assert not list(run.checkpoints.glob("*.tmp"))
+
+
+def test_the_hash_of_a_result_is_told_without_reading_its_tensors(run):
+    save_result(run, "net", {"a": torch.zeros(3)}, {})
+    digest = hashlib.sha256((run.checkpoints / "net.safetensors").read_bytes()).hexdigest()
+    assert result_hash(run, "net") == digest
+    (run.checkpoints / "net.safetensors").write_bytes(b"")
+    assert result_hash(run, "net") == digest
+    with pytest.raises(CheckpointError, match="there is no checkpoint other"):
+        result_hash(run, "other")

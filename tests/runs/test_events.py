@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ups_engine.errors import RunError
-from ups_engine.runs.event_file import last_event
-from ups_engine.runs.events import KINDS, EventWriter, Heartbeat, read_events, recent_events
+from ups_engine.runs.event_file import last_event, read_events, recent_events
+from ups_engine.runs.events import KINDS, EventWriter, Heartbeat
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON = st.recursive(
@@ -67,6 +67,8 @@ def test_a_line_has_the_keys_of_the_contract_in_order(tmp_path):
 def test_what_was_written_is_read_back_from_any_torn_prefix(tmp_path_factory, events, data):
     path = tmp_path_factory.mktemp("e") / "events.jsonl"
     write(path, events)
+    begins = ("run_started", "run_resumed")
+    events = [(*event[:3], {**event[3], "format": 1} if event[0] in begins else event[3]) for event in events]
     whole = path.read_bytes()
     cut = data.draw(st.integers(0, len(whole)))
     path.write_bytes(whole[:cut])
@@ -187,7 +189,6 @@ def test_threads_share_a_writer_without_tearing_lines(tmp_path):
             thread.start()
         for thread in threads:
             thread.join()
-        assert writer.last_seq == 240
     events, _ = read_events(tmp_path / "e")
     assert [e.seq for e in events] == list(range(1, 241))
     for n in range(6):

@@ -10,7 +10,7 @@ from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.event_file import Event
 from ups_engine.runs.events import KINDS
 from ups_engine.runs.history import History
-from ups_engine.runs.progress import Progress
+from ups_engine.runs.projection import RunProjection
 from ups_engine.runs.state import RunState, StateReader
 
 PLAN = {"stages": [{"name": "autoencoder", "epochs": 2}, {"name": "operator", "epochs": 3}]}
@@ -20,7 +20,7 @@ class Story:
     """Tells a run's events to a history and to the state that goes with it."""
 
     def __init__(self):
-        self.history, self.progress, self.seq = History(), Progress(), 0
+        self.history, self.progress, self.seq = History(), RunProjection(), 0
         self.tell("run_started", data=PLAN)
 
     def tell(self, kind, stage=None, epoch=None, step=None, data=None):
@@ -45,7 +45,21 @@ class Story:
         stages = p.stages(in_progress=True)
         return self.history.view(
             1,
-            RunState("one", Path("one"), state, p.current_stage, stages, p.last_seq, None, 0.0, 0.0, None, None, None),
+            RunState(
+                run="one",
+                directory=Path("one"),
+                state=state,
+                stage=p.current_stage,
+                stages=stages,
+                planned=p.planned,
+                last_event_seq=p.last_seq,
+                lease=None,
+                created=0.0,
+                silence=0.0,
+                last_step=None,
+                last_heartbeat=None,
+                error=None,
+            ),
         )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ups_engine.errors import RunError, UsageError
-from ups_engine.runs.launching import launch, launch_and_wait
+from ups_engine.runs.launching import launch_and_wait
 from ups_engine.runs.owner import start_time
 
 TELL = """
@@ -52,7 +52,7 @@ def test_it_starts_in_its_folder_and_session_and_writes_behind_what_the_log_has(
     run.log.write_text("from before\n")
     kept_open = os.open(tmp_path, os.O_RDONLY)
     os.set_inheritable(kept_open, True)
-    pid = launch(run, [sys.executable, "-c", TELL])
+    pid = launch_and_wait(run, [sys.executable, "-c", TELL], timeout=0)
     until(lambda: "to stderr" in run.log.read_text(), "log")
     first, *told = run.log.read_text().splitlines()
     told.remove("to stderr")
@@ -68,12 +68,12 @@ def test_a_folder_that_is_gone_does_not_keep_a_run_from_going_on_elsewhere(make_
     run = make_run()
     monkeypatch.chdir(tmp_path)
     moved.rmdir()
-    launch(run, [sys.executable, "-c", "import os; print(os.getcwd())"])
+    launch_and_wait(run, [sys.executable, "-c", "import os; print(os.getcwd())"], timeout=0)
     assert until(run.log.read_text, "log") == f"{tmp_path}\n"
 
 
 def test_an_ended_process_leaves_no_zombie_in_a_starter_that_lives_on(run):
-    pid = launch(run, [sys.executable, "-c", ""])
+    pid = launch_and_wait(run, [sys.executable, "-c", ""], timeout=0)
     until(lambda: not Path(f"/proc/{pid}").exists(), "end")
 
 
@@ -132,11 +132,11 @@ def test_a_process_that_takes_its_time_is_left_to_itself(run):
 
 def test_a_program_that_is_not_there_and_a_log_that_cannot_be_are_told(run):
     with pytest.raises(RunError, match="there is no program /no/python"):
-        launch(run, ["/no/python"])
+        launch_and_wait(run, ["/no/python"], timeout=0)
     run.log.unlink()
     run.log.mkdir()
     with pytest.raises(RunError, match=r"log\.txt"):
-        launch(run, ["true"])
+        launch_and_wait(run, ["true"], timeout=0)
 
 
 def test_it_needs_neither_torch_nor_numpy():

@@ -2,7 +2,7 @@ import pytest
 
 from ups_engine.runs.event_file import Event
 from ups_engine.runs.pace import Eta, Pace, estimate
-from ups_engine.runs.progress import StageState
+from ups_engine.runs.projection import StageState
 
 
 def stage(name, state, epoch, epochs):

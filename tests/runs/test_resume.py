@@ -46,7 +46,7 @@ def step_of(found):
 
 
 def folders(store):
-    return sorted(path.name for path in store._path.iterdir())
+    return sorted(path.name for path in store.path.iterdir())
 
 
 def test_the_newest_state_comes_back_and_two_are_kept(store):
@@ -54,7 +54,7 @@ def test_the_newest_state_comes_back_and_two_are_kept(store):
     assert [save(store, step) for step in range(1, 6)] == [1, 2, 3, 4, 5]
     assert folders(store) == ["000004", "000005"]
     assert step_of(store.load()) == 5
-    assert step_of(ResumeStore(store._path).load()) == 5 and store.damaged == ()
+    assert step_of(ResumeStore(store.path).load()) == 5 and store.damaged == ()
     store.clear()
     assert folders(store) == [] and store.load() is None
 
@@ -100,7 +100,7 @@ DAMAGES = {
 def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(store, file, damage):
     save(store, 1)
     save(store, 2)
-    DAMAGES[damage](store._path / "000002" / file)
+    DAMAGES[damage](store.path / "000002" / file)
     assert step_of(store.load()) == 1
     assert len(store.damaged) == 1 and "000002" in store.damaged[0] and file in store.damaged[0]
     assert save(store, 3) == 3
@@ -110,7 +110,7 @@ def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(store, file, d
 
 def test_with_no_sound_state_nothing_begins_anew_by_itself(store):
     save(store, 1)
-    DAMAGES["empty"](store._path / "000001" / "manifest.json")
+    DAMAGES["empty"](store.path / "000001" / "manifest.json")
     with pytest.raises(CheckpointError, match=r"no resumable state .* is sound") as caught:
         store.load()
     assert "begin the stage anew" in caught.value.hint
@@ -118,12 +118,12 @@ def test_with_no_sound_state_nothing_begins_anew_by_itself(store):
 
 def test_what_killed_writers_left_is_neither_read_nor_kept(store):
     save(store, 1)
-    shutil.copytree(store._path / "000001", store._path / ".filling-2")
-    shutil.copytree(store._path / "000001", store._path / ".removing-0")
+    shutil.copytree(store.path / "000001", store.path / ".filling-2")
+    shutil.copytree(store.path / "000001", store.path / ".removing-0")
     assert step_of(store.load()) == 1
     save(store, 2)
     assert folders(store) == ["000001", "000002"]
-    (store._path / ".filling-3").mkdir()
+    (store.path / ".filling-3").mkdir()
     store.clear()
     assert folders(store) == []
 
@@ -154,12 +154,12 @@ def test_whatever_happens_the_newest_sound_state_is_loaded(tmp_path_factory, sto
             number = save(store, step)
             sound = [*sound, (number, step)][-2:]
         elif act == "reopen":
-            store = ResumeStore(store._path)
+            store = ResumeStore(store.path)
         elif act == "damage" and len(sound) == 2:
-            DAMAGES["truncate"](store._path / f"{sound[-1][0]:06d}" / "state.json")
+            DAMAGES["truncate"](store.path / f"{sound[-1][0]:06d}" / "state.json")
             sound = sound[:1]
         elif act == "leftover":
-            (store._path / ".filling-9").mkdir(parents=True, exist_ok=True)
+            (store.path / ".filling-9").mkdir(parents=True, exist_ok=True)
         elif act == "clear":
             store.clear()
             sound = []
@@ -170,7 +170,7 @@ def test_whatever_happens_the_newest_sound_state_is_loaded(tmp_path_factory, sto
 def test_a_full_disk_keeps_the_states_before(store, on_a_full_disk):
     save(store, 1)
     said = on_a_full_disk(lambda: store.save({"w": torch.zeros(9000)}, {}))
-    assert str(store._path) in said and "free some space" in said
+    assert str(store.path) in said and "free some space" in said
     assert folders(store) == ["000001"] and step_of(store.load()) == 1
 
 

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ups_engine.errors import RunError
-from ups_engine.runs.events import KINDS, Event, EventWriter, read_events
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.event_file import Event, read_events
+from ups_engine.runs.events import KINDS, EventWriter
 from ups_engine.runs.lease import Lease
 from ups_engine.runs.owner import Owner
-from ups_engine.runs.progress import Progress
+from ups_engine.runs.projection import RunProjection
 from ups_engine.runs.state import StateReader, summarise
 
 PLAN = {"stages": [{"name": "autoencoder", "epochs": 2}, {"name": "operator", "epochs": 3}]}
@@ -121,7 +123,7 @@ def test_the_clock_of_a_stage_leaves_out_pauses_and_times_without_a_process():
         (205, "stage_finished", {"best": 0.1, "seconds": 5}),
         (300, "heartbeat", {}),
     ]
-    progress, seconds = Progress(), []
+    progress, seconds = RunProjection(), []
     for seq, (when, kind, data) in enumerate(story, 1):
         progress.add(Event(seq, when, kind, stage="operator" if kind.startswith("stage") else None, data=data))
         seconds.append(next(s.seconds for s in progress.stages(in_progress=True) if s.name == "operator"))
@@ -201,7 +203,7 @@ def test_a_run_that_ends_while_it_is_looked_at_is_not_lost(run, writer, monkeypa
 
     def owner_that_ends(*_, **__):
         writer.emit("run_failed", data={"error": "the disk is full"})
-        return Owner.this_process().known(alive=False)
+        return Owner.this_process().with_alive(alive=False)
 
     monkeypatch.setattr("ups_engine.runs.state.owner_of", owner_that_ends)
     assert summarise(run).state == "failed"
@@ -260,22 +262,25 @@ def test_jumping_over_lines_and_reading_in_pieces_changes_nothing(tmp_path_facto
         value = {"seq": seq, "time": float(seq), "kind": kind, "stage": stage, "epoch": number, "step": number}
         lines += json.dumps({**value, "data": data}, separators=(",", ":")).encode() + b"\n"
     (folder / "all.jsonl").write_bytes(lines)
-    plain = Progress()
+    plain = RunProjection()
     for event in read_events(folder / "all.jsonl")[0]:
         plain.add(event)
 
-    class Run:
-        events = folder / "events.jsonl"
-
-    reader, at = StateReader(Run()), 0
+    run = RunDirectory.create(folder, "one", settings_toml="", origins={}, argv=[], task="t")
+    reader, at = StateReader(run), 0
     for piece in [*pieces, len(lines)]:
-        (folder / "events.jsonl").write_bytes(lines[: at + piece])
+        run.events.write_bytes(lines[: at + piece])
         at += piece
-        reader._read()
-    jumped = reader._progress
-    assert jumped.stages(in_progress=True) == plain.stages(in_progress=True)
-    names = ("last_seq", "last_time", "outcome", "error", "current_stage", "last_step", "last_heartbeat")
-    assert [getattr(jumped, name) for name in names] == [getattr(plain, name) for name in names]
+        state = reader.poll()
+    if plain.outcome not in (None, "running", "paused"):
+        assert state.state == plain.outcome
+    assert state.stages == plain.stages(in_progress=state.state in ("running", "paused"))
+    assert (state.stage, state.planned, state.error) == (plain.current_stage, plain.planned, plain.error)
+    assert (state.last_event_seq, state.last_step, state.last_heartbeat) == (
+        plain.last_seq,
+        plain.last_step,
+        plain.last_heartbeat,
+    )
 
 
 def test_a_history_that_lost_its_end_is_read_anew(owned, writer):

@@ -119,7 +119,7 @@ def trainer(tmp_path, task, *overrides, control=None, events=None, seed=0):
         stage,
         training,
         seed=seed,
-        device=torch.device("cpu"),
+        device=next(task.network.parameters()).device,
         resume=ResumeStore(tmp_path / "resume"),
         emit=Events() if events is None else events,
         control=control or Asked(),

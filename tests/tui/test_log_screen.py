@@ -7,7 +7,7 @@ from textual.widgets import Log
 
 from ups_app.tui.log_tail import LogTail
 from ups_app.wording import event_line, printable
-from ups_engine.runs.events import Event
+from ups_engine.runs.event_file import Event
 
 
 @pytest.fixture

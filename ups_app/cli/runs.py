@@ -21,6 +21,7 @@ _CLOCK = "%Y-%m-%d %H:%M:%S"
 def list_(as_json: AsJson = False) -> None:
     """List the runs, newest first, with their states."""
     from ups_engine.errors import RunError
+    from ups_engine.formats import FormatError
     from ups_engine.runs.directory import RunDirectory
     from ups_engine.runs.state import summarise
 
@@ -29,7 +30,7 @@ def list_(as_json: AsJson = False) -> None:
     for run in RunDirectory.list_runs(root):
         try:
             states.append(summarise(run))
-        except RunError as problem:  # one damaged run must not hide the others
+        except (RunError, FormatError) as problem:  # one damaged run must not hide the others
             error(problem.message, problem.hint)
     if as_json:
         print_json({"root": str(root.absolute()), "runs": [state.to_json() for state in states]})
@@ -67,7 +68,7 @@ def log(
 
     The events where it wrote to a terminal and has no log; steps and heartbeats are left out of them.
     """
-    from ups_engine.runs.events import recent_events
+    from ups_engine.runs.event_file import recent_events
 
     run = find_run(reference)
     if as_json:

@@ -93,6 +93,7 @@ def _cells(size: str) -> tuple[int, int]:
 def _find(reference: str | None, root: Path) -> "RunDirectory | None":
     """The run that is meant; without a reference the newest live one, if there is any."""
     from ups_engine.errors import RunError
+    from ups_engine.formats import FormatError
     from ups_engine.runs.directory import RunDirectory
     from ups_engine.runs.requests import LIVE
     from ups_engine.runs.state import summarise
@@ -103,6 +104,6 @@ def _find(reference: str | None, root: Path) -> "RunDirectory | None":
         try:
             if summarise(run).state in LIVE:
                 return run
-        except RunError:  # a damaged run is for the list of runs to tell
+        except (RunError, FormatError):  # a damaged run is for the list of runs to tell
             continue
     return None

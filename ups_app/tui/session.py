@@ -14,6 +14,7 @@ from ups_app.tui.widgets.confirm import Confirm
 from ups_app.wording import words
 from ups_engine.config.layers import ResolvedSettings
 from ups_engine.errors import RunError
+from ups_engine.formats import FormatError
 from ups_engine.runs.commands import CommandKind
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.requests import Answer, await_answer, request
@@ -136,7 +137,7 @@ class Session(App[None]):
             self._post(answer)
             if answer.outcome == "sent" and answer.reason is None:
                 self._post(await_answer(run, answer, _PATIENCE))
-        except RunError as problem:
+        except (RunError, FormatError) as problem:
             self.post_message(Told(f"{words(kind)}: {problem.message}", problem=True))
 
     def _post(self, answer: Answer) -> None:

@@ -3,15 +3,16 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from ups_engine.config.files import Document, parse_toml, read_document
-from ups_engine.config.layer import Findings, Layer, seal
+from ups_engine.config.layer import Findings, Layer, chosen_task, file_layer, merged, seal
 from ups_engine.config.layers import DEFAULTS, builtin_folder, validated
+from ups_engine.config.migrations import SCHEMA, VERSION
 from ups_engine.config.notation import toml_value
-from ups_engine.config.paths import LATER, SETTINGS, TABLES
+from ups_engine.config.paths import LATER, TABLES, setting
 from ups_engine.config.schema import Settings
-from ups_engine.config.section import Since
-from ups_engine.config.versions import SCHEMA, VERSION, up_to_date
 
 _OF_THE_VIEWER = ("tui",)
 
@@ -36,32 +37,29 @@ def settings_from_toml(text: str, where: str) -> Settings:
         SettingsError: it is not valid TOML, or lacks or holds keys that its version does not.
         FormatError: a newer UPS wrote it.
     """
-    archived, builtin = parse_toml(text, where), read_document(builtin_folder() / "default.toml", DEFAULTS)
-    found, version = up_to_date(archived, where, otherwise=1)
-    tables = found.tables
-    for path, mark in LATER.items():
-        if mark.version > version:
-            tables = _with_neutral(tables, path.split("."), mark, builtin.tables)
-    viewer = {table: builtin.tables[table] for table in _OF_THE_VIEWER}
+    layer = file_layer(where, parse_toml(text, where), where)
+    version = layer.version or 1
+    tables = {name: table for name, table in layer.document.tables.items() if name not in _OF_THE_VIEWER}
+    layer = replace(layer, document=replace(layer.document, tables=tables), version=version)
     findings = Findings()
-    layer = Layer(where, Document({**tables, **viewer}, archived.lines))
-    return validated(seal(layer, findings), findings)
+    below = seal(Layer(DEFAULTS, Document(_not_archived(version))), findings, None)
+    return validated(merged(below, seal(layer, findings, chosen_task([layer]))), findings)
 
 
-def _with_neutral(
-    tables: Mapping[str, object], path: Sequence[str], mark: Since, builtin: Mapping[str, object]
-) -> dict[str, object]:
-    """The tables with the neutral value of a setting, or of a table, that came later."""
-    name, *deeper = path
-    inner, own = tables.get(name), builtin.get(name)
-    if deeper:
-        assert isinstance(own, Mapping) or own is None
-        below = _with_neutral(inner if isinstance(inner, Mapping) else {}, deeper, mark, own or {})
-        return {**tables, name: below}
-    if name in tables:
-        return dict(tables)
-    neutral = {**own, "epochs": 0} if isinstance(own, Mapping) and "epochs" in own else own
-    return {**tables, name: neutral if isinstance(own, Mapping) else mark.neutral}
+def _not_archived(version: int) -> dict[str, object]:
+    """What an archive of a version does not hold: the viewer's settings, and those that came later, all neutral."""
+    builtin: Mapping[str, Any] = read_document(builtin_folder() / "default.toml", DEFAULTS).tables
+    tables: dict[str, Any] = {table: builtin[table] for table in _OF_THE_VIEWER}
+    for path in (path for path, since in LATER.items() if since.version > version):
+        *above, name = path.split(".")
+        own, table = builtin, tables
+        for outer in above:
+            own, table = own.get(outer, {}), table.setdefault(outer, {})
+        if path in TABLES:
+            table[name] = {**own[name], **({"epochs": 0} if "epochs" in own[name] else {})}
+        else:
+            table[name] = LATER[path].neutral
+    return tables
 
 
 def settings_fingerprint(settings: Settings, sections: Sequence[str]) -> str:
@@ -88,7 +86,7 @@ def value_at(settings: Settings, path: str) -> object:
     Raises:
         KeyError: the path is not in the schema.
     """
-    if path not in SETTINGS and path not in TABLES:
+    if setting(path) is None and path not in TABLES:
         raise KeyError(path)
     value: object = settings.model_dump(mode="json")
     for name in path.split("."):

@@ -3,11 +3,17 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from ups_engine.config.section import Section
 
 Fraction = Annotated[float, Field(gt=0.0, lt=0.5)]
+
+
+def _without_unset(entries: object) -> object:
+    if not isinstance(entries, Mapping):
+        return entries
+    return {name: value for name, value in entries.items() if value is not None}
 
 
 class GenerateSettings(Section):
@@ -21,7 +27,7 @@ class GenerateSettings(Section):
     """Stored frames, the initial condition included."""
     t_end: PositiveFloat
     """Time of the last frame."""
-    parameters: Mapping[str, float] = {}
+    parameters: Annotated[Mapping[str, float], BeforeValidator(_without_unset)] = {}
     """Parameters of the PDE by their names; those left out have the task's own defaults."""
     seed: int
     """Seed of the initial conditions; independent of the training seed."""

@@ -1,13 +1,14 @@
 """One layer of settings: its values, sealed with the place they came from, and what is wrong with its keys."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from ups_engine.config.files import Document, KeyPath
-from ups_engine.config.migrations import MOVED_TABLES, RefusedError, translate
+from ups_engine.config.migrations import MOVED_TABLES, SCHEMA, VERSION, RefusedError, translate
 from ups_engine.config.notation import shown
-from ups_engine.config.paths import OPEN_TABLES, SETTINGS, TABLES, accepts, allowed, nearest
+from ups_engine.config.paths import OPEN_TABLES, TABLES, accepts, allowed, nearest, setting
 from ups_engine.config.secrets import Secrets
+from ups_engine.formats import require_known
 
 Tree = dict[str, "Sealed | Tree"]
 
@@ -32,15 +33,41 @@ class Sealed:
 
 @dataclass(frozen=True)
 class Layer:
-    """Tables of one source under the name that origins show."""
+    """Tables of one source.
+
+    Args:
+        name: as origins show it.
+        document: what was read.
+        version: of the settings in it. None where it states none: whatever no longer is a key is taken for an earlier
+            one, of any version.
+    """
 
     name: str
     document: Document
+    version: int | None = None
 
     def where(self, path: KeyPath) -> str:
         """The layer's name with the line of a key, where that is known."""
         line = self.document.line(path)
         return self.name if line is None else f"{self.name}, line {line}"
+
+
+def file_layer(name: str, document: Document, where: str) -> Layer:
+    """The layer of a file, which may be what a run archived and then states its version.
+
+    Raises:
+        FormatError: a newer UPS wrote it; `where` is the file in the message.
+    """
+    tables = dict(document.tables)
+    stated = tables.pop(SCHEMA, None)
+    version = None if stated is None else require_known("settings", stated, VERSION, where)
+    return Layer(name, replace(document, tables=tables), version)
+
+
+def chosen_task(layers: Iterable[Layer]) -> object:
+    """`data.task` by the highest layer that sets it."""
+    entries = (entry for layer in layers for entry in _entries(layer.document.tables, ()))
+    return {".".join(path): value for path, value in entries}.get("data.task")
 
 
 @dataclass
@@ -51,12 +78,13 @@ class Findings:
     mistakes: list[str] = field(default_factory=list)
 
 
-def seal(layer: Layer, findings: Findings) -> Tree:
+def seal(layer: Layer, findings: Findings, task: object) -> Tree:
     """Check the keys of a layer against the schema and seal its values.
 
     Args:
         layer: what was read.
         findings: extended by notices on earlier keys and by mistakes; a key with a mistake is left out.
+        task: that all layers together choose; some earlier keys were for one task only.
 
     Returns:
         Nested tables of sealed values, with keys that the schema knows and no others.
@@ -65,7 +93,7 @@ def seal(layer: Layer, findings: Findings) -> Tree:
     written: dict[str, str] = {}
     for path, value in _entries(layer.document.tables, ()):
         key = ".".join(path)
-        found = _resolve(layer, path, value, findings)
+        found = _resolve(layer, path, value, findings, task)
         if found is None:
             continue
         now, sealed = found
@@ -84,11 +112,11 @@ def _entries(table: Mapping[str, object], prefix: KeyPath) -> Iterator[tuple[Key
         key = ".".join(path)
         if isinstance(value, Mapping) and (key in TABLES or key in OPEN_TABLES or key in MOVED_TABLES):
             yield from _entries(value, path)
-        elif value is not None or key not in TABLES:  # an empty YAML section sets nothing
+        elif value is not None or not (key in TABLES or key in OPEN_TABLES):  # an empty YAML section sets nothing
             yield path, value
 
 
-def _resolve(layer: Layer, path: KeyPath, value: object, findings: Findings) -> tuple[str, Sealed] | None:
+def _resolve(layer: Layer, path: KeyPath, value: object, findings: Findings, task: object) -> tuple[str, Sealed] | None:
     """The key that a written one means now and its sealed value; None when there is nothing to set."""
     key, where = ".".join(path), layer.where(path)
     names = key.split(".")
@@ -98,9 +126,9 @@ def _resolve(layer: Layer, path: KeyPath, value: object, findings: Findings) -> 
         )
         return None
     now = key
-    if key not in SETTINGS:
+    if layer.version is not None or setting(key) is None:
         try:
-            translation = translate(key, value)
+            translation = translate(key, value, layer.version or 0, task)
         except RefusedError as refusal:
             findings.mistakes.append(f"{where}: {key} = {shown(value)} {refusal}")
             return None
@@ -116,15 +144,12 @@ def _resolve(layer: Layer, path: KeyPath, value: object, findings: Findings) -> 
 
 
 def _mistake(key: str, value: object) -> str | None:
-    if key.rpartition(".")[0] in OPEN_TABLES:
-        numeric = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-        return None if numeric else f"{key} = {shown(value)} must be a number"
-    if key in TABLES:
-        example = next(iter(TABLES[key].model_fields))
+    if key in TABLES or key in OPEN_TABLES:
+        example = next(iter(TABLES[key].model_fields)) if key in TABLES else "NAME"
         return f"{key} is a table and cannot be {shown(value)}; set the keys in it, such as {key}.{example}"
-    if key not in SETTINGS:
+    field = setting(key)
+    if field is None:
         return f"{key} is no known key; the nearest is {nearest(key)}"
-    field = SETTINGS[key]
     if isinstance(value, bool) and not accepts(field.annotation, bool):  # pydantic would read true as 1
         return f"{key} = {shown(value)} must be {allowed(field.annotation, field.metadata)}"
     return None
@@ -137,6 +162,15 @@ def _plant(tree: Tree, key: str, sealed: Sealed) -> None:
         assert not isinstance(branch, Sealed)  # the schema knows it as a table
         tree = branch
     tree[name] = sealed
+
+
+def merged(below: Tree, above: Tree) -> Tree:
+    """Nested tables over others: tables merge, values replace."""
+    tree = dict(below)
+    for name, branch in above.items():
+        under = tree.get(name)
+        tree[name] = merged(under, branch) if isinstance(under, dict) and isinstance(branch, dict) else branch
+    return tree
 
 
 def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Sealed]]:

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 from ups_engine.config.assignments import environment_layers, set_layer
 from ups_engine.config.files import read_document
-from ups_engine.config.layer import Findings, Layer, Sealed, Tree, leaves, seal, unsealed
+from ups_engine.config.layer import Findings, Layer, Sealed, Tree, chosen_task, file_layer, leaves, seal, unsealed
 from ups_engine.config.mistakes import explain, holder
 from ups_engine.config.paths import OPEN_TABLES, SETTINGS
 from ups_engine.config.schema import Settings
 from ups_engine.config.secrets import FILE, Secrets, read_secrets
-from ups_engine.config.versions import VERSION, up_to_date
 from ups_engine.errors import SettingsError
+from ups_engine.formats import FormatError
 
 DEFAULTS = "settings/default.toml"
 UNSET = "unset"
@@ -40,9 +40,10 @@ class ResolvedSettings:
 
     Args:
         settings: the frozen, validated model; use nothing but this.
-        origins: for every setting's dotted path the layer its value came from, such as `settings/default.toml`,
-            `preset smoke`, `ups.toml`, `--config old.yaml`, `environment UPS_SEED`, `--set`. A stage's value that
-            fell back to `training` reads `training.batch_size (ups.toml)`; one that no layer sets reads `unset`.
+        origins: for every setting's dotted path, and for every entry of an open table that has some, the layer its
+            value came from, such as `settings/default.toml`, `preset smoke`, `ups.toml`, `--config old.yaml`,
+            `environment UPS_SEED`, `--set`. A stage's value that fell back to `training` reads
+            `training.batch_size (ups.toml)`; one that no layer sets reads `unset`.
         notices: translations of earlier keys, a sentence each.
         layers: the layers that were read, lowest first.
         secrets: never printed, never archived.
@@ -149,8 +150,10 @@ def _file_layers(folder: Path, config: Path | None, user: tuple[Path, str] | Non
 
 
 def _file_layer(name: str, path: Path, where: str) -> Layer:
-    """A settings file, which may be what a run archived."""
-    return Layer(name, up_to_date(read_document(path, where), where, otherwise=VERSION)[0])
+    try:
+        return file_layer(name, read_document(path, where), where)
+    except FormatError as newer:
+        raise SettingsError(newer.message, newer.hint) from None
 
 
 def _is_file(path: Path) -> bool:
@@ -168,8 +171,9 @@ def _merge(layers: Sequence[Layer], findings: Findings) -> Tree:
     meets one of its own.
     """
     stack = Dynaconf(dynaconf_skip_loaders=True, dynaconf_skip_validators=True, load_dotenv=False)
+    task = chosen_task(layers)
     for layer in layers:
-        tables = seal(layer, findings)
+        tables = seal(layer, findings, task)
         stack.set("ups", tables, loader_identifier=SourceMetadata("ups", layer.name), merge=True, validate=False)
     return _plain(stack["ups"])
 
@@ -204,11 +208,11 @@ def validated(tree: Tree, findings: Findings) -> Settings:
 
 def _origins(tree: Tree) -> dict[str, str]:
     values = dict(leaves(tree))
-    origins = {}
+    origins: dict[str, str] = {}
     for key in SETTINGS:
         if key in OPEN_TABLES:
-            named = dict.fromkeys(sealed.layer for path, sealed in values.items() if path.startswith(f"{key}."))
-            origins[key] = ", ".join(named) or UNSET
+            entries = [path for path in values if path.startswith(f"{key}.") and values[path].value is not None]
+            origins |= {path: values[path].layer for path in entries} or {key: UNSET}
             continue
         effective, sealed = holder(key, values)
         layer = UNSET if sealed is None else sealed.layer

@@ -2,15 +2,16 @@
 
 Version 0 is what the earlier research code's files hold, 1 and later are UPS's own. A `Migration` says what changed on
 the way to a version: keys that moved, with what became of their values, and keys that have nothing to set any more.
-Files, variables and --set are translated key by key, with a notice each. What a run archived is of one version, and is
-brought up to date as a whole, without a word; settings that came later take the value with which the run behaves as
-it did (`Since`).
+Files, variables and --set are translated with a notice for each key; what a run archived, which states its version, is
+translated from that version on without a word. Settings that came later than an archive take the value with which the
+run behaves as it did (`Since`).
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ups_engine.config.notation import toml_value
+from ups_engine.config.paths import LATER
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,41 @@ def _as_epochs(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
 
 
-def _own_parameter(tables: Mapping[str, object]) -> dict[str, object]:
-    """Version 1 archived the parameters of both PDEs that it could solve, whichever was meant."""
-    data = tables.get("data")
-    generate = data.get("generate") if isinstance(data, Mapping) else None
-    if not isinstance(data, Mapping) or not isinstance(generate, Mapping):
-        return dict(tables)
-    own = {"burgers1d": "nu", "advection1d": "beta"}.get(str(data.get("task")))
-    kept = {name: value for name, value in generate.items() if name not in ("nu", "beta")}
-    kept["parameters"] = {own: generate[own]} if own in generate else {}
-    return {**tables, "data": {**data, "generate": kept}}
+def _nothing_but_train(value: object) -> object:
+    if value != "train":
+        raise RefusedError(
+            "can only be train, UPS draws validation and test splits itself;"
+            " set stages.evaluation.split to choose what is evaluated"
+        )
+    return value
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A key that stands elsewhere now.
+
+    Args:
+        key: the dotted path that it has from this version on.
+        convert: what became of its value; raises RefusedError where that has no meaning here.
+        task: the only task that it was for; None where it was for all.
+    """
+
+    key: str
+    convert: Callable[[object], object] = _same
+    task: str | None = None
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A key that has nothing to set any more.
+
+    Args:
+        why: said after the key.
+        convert: raises RefusedError where dropping the value would make the result wrong.
+    """
+
+    why: str
+    convert: Callable[[object], object] = _same
 
 
 @dataclass(frozen=True)
@@ -68,102 +94,100 @@ class Migration:
 
     Args:
         version: that it leads to.
-        moved: new dotted paths by the old ones, with what becomes of the value.
-        tables: tables that stand elsewhere now, by their earlier path.
-        dropped: why keys have no effect any more.
-        archive: brings the tables of an archive of the version before up to date.
+        keys: what became of single keys, by their earlier dotted paths.
+        tables: tables that stand elsewhere now, by their earlier paths; their keys kept their names.
     """
 
     version: int
-    moved: Mapping[str, tuple[str, Callable[[object], object]]] = field(default_factory=dict)
+    keys: Mapping[str, Moved | Dropped]
     tables: Mapping[str, str] = field(default_factory=dict)
-    dropped: Mapping[str, str] = field(default_factory=dict)
-    archive: Callable[[Mapping[str, object]], dict[str, object]] = dict
+
+    def change(self, key: str) -> Moved | Dropped | None:
+        """What became of a key; None where it stayed."""
+        table, _, name = key.rpartition(".")
+        if key not in self.keys and table in self.tables:
+            return Moved(f"{self.tables[table]}.{name}")
+        return self.keys.get(key)
 
 
-_NO_WORKERS = "has no effect: batches are gathered from memory, so there are no loader processes to set up"
+_NO_WORKERS = Dropped("has no effect: batches are gathered from memory, so there are no loader processes to set up")
 
 MIGRATIONS = (
     Migration(
         version=1,
-        moved={
-            "data.field_name": ("data.fields", _as_list),
-            "training.amp": ("training.precision", _as_precision),
-            "training.dt": ("data.dt", _same),
-            "training.time_stride": ("data.time_stride", _same),
-            "training.latent_cache_dir": ("latent.cache_dir", _same),
-            "training.latent_cache_dtype": ("latent.cache_dtype", _same),
-            "training.distill_micro_batch": ("stages.consistency_distill.distill_micro_batch", _same),
-            "training.distill_num_taus": ("stages.consistency_distill.distill_num_taus", _same),
-            "evaluation.enabled": ("stages.evaluation.epochs", _as_epochs),
-            "evaluation.split": ("stages.evaluation.split", _same),
+        keys={
+            "data.field_name": Moved("data.fields", _as_list),
+            "data.split": Dropped(
+                "has no effect: UPS trains on the training split and draws all three", _nothing_but_train
+            ),
+            "training.amp": Moved("training.precision", _as_precision),
+            "training.dt": Moved("data.dt"),
+            "training.time_stride": Moved("data.time_stride"),
+            "training.latent_cache_dir": Moved("latent.cache_dir"),
+            "training.latent_cache_dtype": Moved("latent.cache_dtype"),
+            "training.distill_micro_batch": Moved("stages.consistency_distill.distill_micro_batch"),
+            "training.distill_num_taus": Moved("stages.consistency_distill.distill_num_taus"),
+            "training.num_workers": _NO_WORKERS,
+            "training.pin_memory": _NO_WORKERS,
+            "training.prefetch_factor": _NO_WORKERS,
+            "training.use_parallel_encoding": Dropped(
+                "has no effect: fields are always encoded in large batches on the device"
+            ),
+            "evaluation.enabled": Moved("stages.evaluation.epochs", _as_epochs),
         },
         tables={
             "optimizer": "training.optimizer",
             "scheduler": "training.scheduler",
             "evaluation": "stages.evaluation",
         },
-        dropped={
-            "training.num_workers": _NO_WORKERS,
-            "training.pin_memory": _NO_WORKERS,
-            "training.prefetch_factor": _NO_WORKERS,
-            "training.use_parallel_encoding": "has no effect: fields are always encoded in large batches on the device",
-        },
     ),
     Migration(
         version=2,
-        moved={
-            "data.generate.nu": ("data.generate.parameters.nu", _same),
-            "data.generate.beta": ("data.generate.parameters.beta", _same),
+        keys={  # version 1 archived both, whichever task was meant
+            "data.generate.nu": Moved("data.generate.parameters.nu", task="burgers1d"),
+            "data.generate.beta": Moved("data.generate.parameters.beta", task="advection1d"),
         },
-        archive=_own_parameter,
     ),
 )
 """Every migration, the oldest first."""
 
-MOVED_TABLES: Mapping[str, str] = {old: new for migration in MIGRATIONS for old, new in migration.tables.items()}
+MOVED_TABLES = frozenset(table for migration in MIGRATIONS for table in migration.tables)
 """Tables that stand elsewhere now, by any earlier path."""
 
-
-def upgrade(tables: Mapping[str, object], version: int) -> dict[str, object]:
-    """Bring the tables of an archive of a version up to date; settings that came later stay absent."""
-    now = dict(tables)
-    for migration in MIGRATIONS:
-        if migration.version > version:
-            now = migration.archive(now)
-    return now
+SCHEMA = "schema"
+"""The key of an archive that states its version; the first version states none."""
+VERSION = max([migration.version for migration in MIGRATIONS] + [since.version for since in LATER.values()])
+"""Of the settings today."""
 
 
-def translate(key: str, value: object) -> Translation | None:
-    """Translate one earlier setting.
+def translate(key: str, value: object, version: int, task: object) -> Translation | None:
+    """Bring one setting up to date.
 
     Args:
-        key: the dotted path as the user wrote it.
+        key: the dotted path as it was written.
         value: its value.
+        version: of the settings that it was written for.
+        task: the task that the settings choose.
 
     Returns:
-        The translation, or None when the key is not one of the earlier code's.
+        The translation, or None when nothing became of it since that version.
 
     Raises:
         RefusedError: the value has no meaning here.
     """
+    now, held = key, value
     for migration in MIGRATIONS:
-        if key in migration.moved:
-            target, convert = migration.moved[key]
-            now = convert(value)
-            became = target if now is value else f"{target} = {toml_value(now)}"
-            return Translation(target, now, f"{key} is now {became}")
-        if key in migration.dropped:
-            return Translation(None, None, f"{key} {migration.dropped[key]}")
-    if key == "data.split":
-        if value != "train":
-            raise RefusedError(
-                "can only be train, UPS draws validation and test splits itself;"
-                " set stages.evaluation.split to choose what is evaluated"
-            )
-        return Translation(None, None, "data.split has no effect: UPS trains on the training split and draws all three")
-    table, _, name = key.rpartition(".")
-    if table in MOVED_TABLES:
-        target = f"{MOVED_TABLES[table]}.{name}"
-        return Translation(target, value, f"{key} is now {target}")
-    return None
+        change = migration.change(now) if migration.version > version else None
+        if change is None:
+            continue
+        held = change.convert(held)
+        if isinstance(change, Dropped):
+            return Translation(None, None, f"{key} {change.why}")
+        if change.task not in (None, task):
+            return Translation(None, None, f"{key} has no effect: it is for {change.task} alone")
+        now = change.key
+    if now == key and held is value:
+        return None
+    return Translation(
+        now, held, f"{key} is now {now}" if held is value else f"{key} is now {now} = {toml_value(held)}"
+    )

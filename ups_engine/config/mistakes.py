@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from ups_engine.config.layer import Sealed
 from ups_engine.config.notation import shown
-from ups_engine.config.paths import SETTINGS, TABLES, allowed, nearest
+from ups_engine.config.paths import SETTINGS, TABLES, allowed, nearest, setting
 from ups_engine.config.schema import TRAINED_STAGES, fallback_keys
 from ups_engine.config.section import Section
 
@@ -53,16 +53,17 @@ def _line(item: ErrorDetails, values: Mapping[str, Sealed]) -> str:
     if item["type"] == "missing":
         return f"{_dotted(item['loc'])} has no value in any layer"
     path, entry = _split(item["loc"])
-    if path not in SETTINGS:
+    if setting(path) is None:
         return _about_table(item, path, values)
     key, sealed = holder(path, values)
     where = "" if sealed is None else f" ({sealed.where})"
     named = _dotted((key, *entry))
+    field = setting(key)
+    assert field is not None
     if item["type"] == "extra_forbidden":
-        return f"{named} is no known key{where}; {key} must be {allowed(SETTINGS[key].annotation)}"
+        return f"{named} is no known key{where}; {key} must be {allowed(field.annotation)}"
     if item["type"] == "value_error":
         return f"{named} = {shown(item['input'])}{where}: {_message(item)}"
-    field = SETTINGS[key]
     accepted = _allowed_in(field, entry) if entry else allowed(field.annotation, field.metadata)
     return f"{named} = {shown(item['input'])}{where} must be {accepted}"
 
@@ -76,7 +77,7 @@ def _split(location: tuple[int | str, ...]) -> tuple[str, tuple[int | str, ...]]
     """The dotted path of the setting or table that an error is about, and the place inside a list below it."""
     for length in range(len(location), 0, -1):
         path = ".".join(str(part) for part in location[:length])
-        if path in SETTINGS or path in TABLES:
+        if setting(path) is not None or path in TABLES:
             return path, location[length:]
     return "", location
 

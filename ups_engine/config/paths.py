@@ -1,6 +1,7 @@
 """The schema as a flat map: every setting by its dotted path, what it accepts, and the nearest to a misspelt one."""
 
 import difflib
+import re
 import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -11,6 +12,7 @@ from pydantic.fields import FieldInfo
 from ups_engine.config.schema import Settings
 from ups_engine.config.section import Section, Since
 
+_NAME = re.compile(r"[A-Za-z0-9_-]+")  # what TOML takes without quotes
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -36,15 +38,23 @@ SETTINGS: Mapping[str, FieldInfo] = {path: field for path, field in _FIELDS.item
 """Every single setting by its dotted path, in the order of the schema."""
 
 
-OPEN_TABLES: frozenset[str] = frozenset(
-    path for path, field in SETTINGS.items() if get_origin(field.annotation) is Mapping
-)
-"""Settings that are tables of any names, each with a number."""
+OPEN_TABLES: Mapping[str, FieldInfo] = {
+    path: FieldInfo(annotation=get_args(field.annotation)[1], description=field.description)
+    for path, field in SETTINGS.items()
+    if get_origin(field.annotation) is Mapping
+}
+"""Settings that are tables of any names, by their dotted paths, with what each entry is."""
 
 LATER: Mapping[str, Since] = {
     path: mark for path, field in _FIELDS.items() for mark in field.metadata if isinstance(mark, Since)
 }
 """Settings and tables that came with a later version, by dotted path."""
+
+
+def setting(path: str) -> FieldInfo | None:
+    """The setting of a dotted path, entries of open tables included; None where there is none."""
+    table, _, name = path.rpartition(".")
+    return OPEN_TABLES[table] if table in OPEN_TABLES and _NAME.fullmatch(name) else SETTINGS.get(path)
 
 
 def accepts(annotation: object, kind: type) -> bool:

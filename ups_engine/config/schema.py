@@ -1,5 +1,6 @@
 """The one settings model: frozen, complete, and checked across its sections."""
 
+from collections.abc import Iterator
 from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import PositiveInt, model_validator
@@ -8,7 +9,7 @@ from ups_engine.config.data import DataSettings, LatentSettings
 from ups_engine.config.models import ModelSettings
 from ups_engine.config.section import Section
 from ups_engine.config.stages import OperatorSettings, StageSettings, StagesSettings
-from ups_engine.config.training import TrainingSettings, loss_weights
+from ups_engine.config.training import LossKind, TrainingSettings, loss_weights
 
 StageName: TypeAlias = str
 STAGES: tuple[StageName, ...] = tuple(StagesSettings.model_fields)
@@ -97,37 +98,54 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _inverse_losses_come_into_effect(self) -> Self:
-        operator: OperatorSettings = self.stages.operator
         warmup = self.training.inverse_loss_warmup_epochs
-        if self.training.use_inverse_losses and operator.epochs and warmup >= operator.epochs:
-            raise ValueError(
-                f"training.inverse_loss_warmup_epochs = {warmup} leaves no epoch of the operator's"
-                f" {operator.epochs} to the inverse losses; lower it or turn use_inverse_losses off"
-            )
+        for name, stage in self._trained():
+            if "inverse" in stage.LOSSES and self.training.use_inverse_losses and warmup >= stage.epochs:
+                raise ValueError(
+                    f"training.inverse_loss_warmup_epochs = {warmup} leaves no epoch of the {name}'s"
+                    f" {stage.epochs} to the inverse losses; lower it or turn use_inverse_losses off"
+                )
         return self
 
     @model_validator(mode="after")
     def _every_step_has_a_loss(self) -> Self:
-        training, operator = self.training, self.stages.operator
-        horizons = [step.rollout_horizon for step in operator.curriculum]
-        if not operator.curriculum or operator.curriculum[0].from_epoch:
+        weights = loss_weights(TrainingSettings)
+        for name, stage in self._trained():
+            counting = self._counting(stage)
+            if stage.LOSSES and not any(
+                getattr(self.training, f"lambda_{term}") for term, mark in weights.items() if mark.counts in counting
+            ):
+                terms = ", ".join(
+                    f"training.lambda_{term}" for term, mark in weights.items() if mark.counts == "always"
+                )
+                raise ValueError(
+                    f"stages.{name} has steps without any loss; give one of {terms} a weight above 0, or leave the"
+                    " stage out"
+                )
+        return self
+
+    def _trained(self) -> Iterator[tuple[StageName, StageSettings]]:
+        """The stages that train for some epochs."""
+        for name in TRAINED_STAGES:
+            stage: StageSettings = getattr(self.stages, name)
+            if stage.epochs:
+                yield name, stage
+
+    def _counting(self, stage: StageSettings) -> frozenset[LossKind]:
+        """The kinds of losses that count at every step of a stage."""
+        training = self.training
+        curriculum = stage.curriculum if isinstance(stage, OperatorSettings) else ()
+        horizons = [step.rollout_horizon for step in curriculum]
+        if not curriculum or curriculum[0].from_epoch:
             horizons.append(training.rollout_horizon)
-        counting: set[str] = {"always"}
-        unrolled = {"unrolled"} if min(horizons) > 1 else set()
-        inverse = (
+        kinds: set[LossKind] = {"always"}
+        if min(horizons) > 1:
+            kinds.add("unrolled")
+        if (
             training.use_inverse_losses
             and training.inverse_loss_warmup_epochs == 0
             and training.inverse_loss_frequency == 1
             and training.inverse_loss_max_weight
-        )
-        stages = {"operator": counting | unrolled | ({"inverse"} if inverse else set()), "steady_prior": counting}
-        weights = loss_weights(TrainingSettings)
-        for stage, counted in stages.items():
-            anything = any(getattr(training, f"lambda_{name}") for name, w in weights.items() if w.counts in counted)
-            if getattr(self.stages, stage).epochs and not anything:
-                terms = ", ".join(f"training.lambda_{name}" for name, w in weights.items() if w.counts == "always")
-                raise ValueError(
-                    f"stages.{stage} has steps without any loss; give one of {terms} a weight above 0, or leave the"
-                    " stage out"
-                )
-        return self
+        ):
+            kinds.add("inverse")
+        return stage.LOSSES & kinds

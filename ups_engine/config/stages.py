@@ -1,15 +1,18 @@
 """Settings of the stages, in the order in which they run."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from ups_engine.config.section import Section
-from ups_engine.config.training import Decay, OptimizerSettings, SchedulerSettings, TauSettings
+from ups_engine.config.training import Decay, LossKind, OptimizerSettings, SchedulerSettings, TauSettings
 
 
 class StageSettings(Section):
     """What every training stage has. All but the first two fall back to `training`, key by key."""
+
+    LOSSES: ClassVar[frozenset[LossKind]] = frozenset()
+    """Kinds of the weights in `training` that its steps have; empty for a stage with a loss of its own."""
 
     epochs: NonNegativeInt
     """Passes over the training samples; 0 skips the stage."""
@@ -52,6 +55,8 @@ class CurriculumStep(Section):
 
 class OperatorSettings(StageSettings):
     """The latent evolution operator."""
+
+    LOSSES = frozenset({"always", "unrolled", "inverse"})
 
     epochs: NonNegativeInt
     curriculum: tuple[CurriculumStep, ...]
@@ -115,6 +120,8 @@ class ConsistencySettings(StageSettings):
 
 class SteadyPriorSettings(StageSettings):
     """The map from an encoded input to the steady latent, or to the last frame of a transient."""
+
+    LOSSES = frozenset({"always"})
 
     epochs: NonNegativeInt
 

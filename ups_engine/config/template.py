@@ -20,6 +20,7 @@ Lines without `#` come from the preset, file and --set that this file was made w
 Over this file go ups.local.toml, --config FILE, variables such as UPS_TRAINING__BATCH_SIZE=8, and --set."""
 
 _WIDTH = 110
+_CHOSEN = ("preset ", "--config ", "--set")
 
 
 def settings_template(resolved: ResolvedSettings) -> str:
@@ -50,17 +51,17 @@ def _settings(table: str, resolved: ResolvedSettings) -> list[str]:
 
 
 def _setting(key: str, field: FieldInfo, resolved: ResolvedSettings) -> Iterator[str]:
-    origin = resolved.origins[key]
-    if training_key(key) is not None and origin.startswith(("training.", UNSET)):
+    origins = {path: layer for path, layer in resolved.origins.items() if path == key or path.startswith(f"{key}.")}
+    if training_key(key) is not None and origins[key].startswith(("training.", UNSET)):
         return
-    chosen = origin.startswith(("preset ", "--config ", "--set"))
     yield from _comment(f"{field.description or ''}\nAccepts {allowed(field.annotation, field.metadata)}.".strip())
-    value = value_at(resolved.settings, key)
-    name = key.rpartition(".")[2]
-    if value is None:
-        yield f"#{name} =  # unset"
-    else:
-        yield f"{'' if chosen else '#'}{name} = {toml_value(value)}"
+    table, dot, _ = key.rpartition(".")
+    for path, layer in origins.items():  # one, or those of an open table's entries
+        value, name = value_at(resolved.settings, path), path.removeprefix(table + dot)
+        if value is None:
+            yield f"#{name} =  # unset"
+        else:
+            yield f"{'' if layer.startswith(_CHOSEN) else '#'}{name} = {toml_value(value)}"
 
 
 def _inherited(table: str) -> list[str]:

@@ -51,16 +51,19 @@ class TauSettings(Section):
     beta: PositiveFloat
 
 
+LossKind = Literal["always", "unrolled", "inverse"]
+"""When a loss counts: at every step, with a horizon above one, or under the curriculum of the inverse losses."""
+
+
 @dataclass(frozen=True)
 class LossWeight:
     """Marks a setting `lambda_<name>` as the weight of a loss term.
 
     Attributes:
-        counts: when the term does: `always`, `unrolled` with a horizon above one, `inverse` under the curriculum of
-            the inverse losses.
+        counts: when the term does.
     """
 
-    counts: Literal["always", "unrolled", "inverse"]
+    counts: LossKind
 
 
 def loss_weights(section: type[Section]) -> dict[str, LossWeight]:

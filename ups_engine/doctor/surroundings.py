@@ -76,7 +76,7 @@ def check_wandb(environment: Mapping[str, str] | None = None, netrc: Path | None
     if env.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes") or mode == "disabled":
         return Check("wandb", "good", f"{installed} is switched off by the environment")
     if mode in ("offline", "dryrun"):
-        return Check("wandb", "good", f"{installed} would work offline (WANDB_MODE={mode}); `wandb sync` uploads later")
+        return Check("wandb", "good", f"{installed} would work offline (WANDB_MODE={mode})")
     if env.get("WANDB_API_KEY") or env.get("UPS_SECRETS__WANDB_API_KEY") or _logged_in(netrc or Path.home() / ".netrc"):
         return Check("wandb", "good", f"{installed} would work online, with the key that was found")
     return Check(

@@ -16,14 +16,17 @@ from typing import Any
 from torch import Tensor
 
 from ups_engine.errors import CheckpointError
+from ups_engine.formats import require_known
 from ups_engine.runs.atomic import explaining_disk_errors, fsync, write_bytes, write_json
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.resume import ResumeStore
 from ups_engine.runs.tensor_file import checksum, pack, unpack
 
-__all__ = ["ResumeStore", "has_result", "list_results", "load_result", "save_result", "settle_results"]
+__all__ = ["ResumeStore", "has_result", "list_results", "load_result", "result_hash", "save_result", "settle_results"]
 
 _RETRIES = 3
+_FORMAT = 1  # of a sidecar
+_SET_HERE = {"format", "sha256", "bytes"}
 
 
 def save_result(run: RunDirectory, name: str, tensors: Mapping[str, Tensor], sidecar: Mapping[str, object]) -> None:
@@ -34,15 +37,15 @@ def save_result(run: RunDirectory, name: str, tensors: Mapping[str, Tensor], sid
         name: such as `operator_ema`.
         tensors: by name, any device and format.
         sidecar: stage, settings fingerprint, metrics, normalisation: whatever a later stage must know. The keys
-            `sha256` and `bytes` are added. Equal arguments give files equal to the last bit.
+            `format`, `sha256` and `bytes` are added. Equal arguments give files equal to the last bit.
 
     Raises:
         RunError: the disk is full or refuses; the earlier result is intact.
     """
-    if taken := {"sha256", "bytes"} & sidecar.keys():
+    if taken := _SET_HERE & sidecar.keys():
         raise ValueError(f"the sidecar's keys {sorted(taken)} are set here")
     data = pack(tensors)
-    described = {**sidecar, "sha256": checksum(data), "bytes": len(data)}
+    described = {"format": _FORMAT, **sidecar, "sha256": checksum(data), "bytes": len(data)}
     tensor_path, sidecar_path, next_path = _paths(run.checkpoints, name)
     write_json(next_path, described)
     write_bytes(tensor_path, data)
@@ -63,6 +66,7 @@ def load_result(source: RunDirectory | Path, name: str) -> tuple[dict[str, Tenso
 
     Raises:
         CheckpointError: there is no such result, or its files are damaged or do not belong together.
+        FormatError: a newer UPS wrote it.
     """
     folder = _folder(source)
     tensor_path, sidecar_path, next_path = _paths(folder, name)
@@ -88,21 +92,26 @@ def has_result(source: RunDirectory | Path, name: str) -> bool:
 
 
 def read_sidecar(source: RunDirectory | Path, name: str) -> dict[str, Any]:
-    """What a result is, without its tensors.
+    """Give what is known of a result; its tensors are not read.
+
+    Args:
+        source: a run, its folder, or a folder of checkpoints; settled, if a killed owner left it (`settle_results`).
+        name: such as `operator_ema`.
 
     Raises:
         CheckpointError: there is no such result, or its sidecar is damaged.
+        FormatError: a newer UPS wrote it.
     """
     folder = _folder(source)
-    tensor_path, sidecar_path, next_path = _paths(folder, name)
-    for path in (sidecar_path, next_path):
-        if (found := _read_sidecar(path)) is not None:
-            return found
-    raise _missing(folder, name, tensor_path)
+    tensor_path, sidecar_path, _ = _paths(folder, name)
+    sidecar = _read_sidecar(sidecar_path)
+    if sidecar is None or not tensor_path.is_file():
+        raise _missing(folder, name, sidecar_path if sidecar is None else tensor_path)
+    return sidecar
 
 
 def result_hash(source: RunDirectory | Path, name: str) -> str:
-    """SHA-256 of a result's tensor file, as its sidecar has it; raises as `read_sidecar`."""
+    """Give the SHA-256 of a result's tensors as its sidecar states it; arguments and errors as of `read_sidecar`."""
     return str(read_sidecar(source, name)["sha256"])
 
 
@@ -164,6 +173,7 @@ def _read_sidecar(path: Path) -> dict[str, Any] | None:
         raise CheckpointError(f"cannot read {path}: {error}", hint) from None
     if not isinstance(value, dict) or "sha256" not in value:
         raise CheckpointError(f"{path} is no sidecar of a checkpoint", hint)
+    require_known("checkpoint", value.get("format"), _FORMAT, str(path))
     return value
 
 

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 from ups_engine.errors import RunError
 from ups_engine.runs.atomic import explaining_disk_errors, write_json, write_text
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import READ_SIZE, parse_event, rare_lines, read_whole_lines
+from ups_engine.runs.event_file import rare_events
 from ups_engine.runs.ulid import is_ulid, new_ulid
 
 CommandKind = Literal["pause", "resume", "skip_stage", "finish_stage", "start_stage", "park", "stop"]
@@ -114,16 +114,12 @@ class Inbox:
             self._move(f"{command.id}.json", _DONE)
 
     def _put_away_acknowledged(self, passed_over: set[str]) -> None:
-        offset = 0
-        while lines := read_whole_lines(self._run.events, offset, READ_SIZE):
-            offset += len(lines)
-            for _, line in rare_lines(lines):
-                event = parse_event(line)
-                if event and event.kind == "command" and is_ulid(identity := str(event.data.get("id"))):
-                    name = f"{identity}.json"
-                    passed_over.add(name)
-                    with suppress(OSError):
-                        self._move(name, _DONE)
+        for event in rare_events(self._run.events):
+            if event.kind == "command" and is_ulid(identity := str(event.data.get("id"))):
+                name = f"{identity}.json"
+                passed_over.add(name)
+                with suppress(OSError):
+                    self._move(name, _DONE)
 
     def _reject(self, name: str, reason: str) -> None:
         with suppress(OSError, RunError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ups_engine.errors import RunError
+from ups_engine.formats import FormatError, require_known
 from ups_engine.runs import strict_json
 from ups_engine.runs.atomic import write_json, write_text
 from ups_engine.runs.creation import dated_folder, fill, given_folder, named_folder
@@ -17,6 +18,7 @@ from ups_engine.runs.owner import Owner
 from ups_engine.runs.ulid import new_ulid
 
 _RECORD = "run.json"
+_FORMAT = 1  # of run.json
 _COMMANDS = "commands"
 
 
@@ -98,6 +100,7 @@ class RunDirectory:
         from ups_engine.runs.provenance import source_commit, version  # only a new run needs to ask
 
         record = {
+            "format": _FORMAT,
             "id": new_ulid(),
             "created": time.time(),
             "version": version(),
@@ -180,6 +183,7 @@ class RunDirectory:
 
         Raises:
             RunError: it is missing or damaged.
+            FormatError: a newer UPS wrote it.
         """
         value = self._record()
         try:
@@ -224,7 +228,9 @@ class RunDirectory:
         return _read_json(path) if path.exists() else None
 
     def _record(self) -> dict[str, Any]:
-        return _read_json(self.path / _RECORD)
+        value = _read_json(self.path / _RECORD)
+        require_known("run record", value.get("format"), _FORMAT, str(self.path / _RECORD))
+        return value
 
 
 def _way_to(folder: Path, run: Path) -> str:
@@ -244,7 +250,7 @@ def _others(name: str, root: Path) -> str:
 def _created(run: RunDirectory) -> float:
     try:
         return run.record.created
-    except RunError:  # damaged runs are listed too
+    except (RunError, FormatError):  # damaged runs are listed too
         return 0.0
 
 

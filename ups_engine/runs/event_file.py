@@ -1,4 +1,4 @@
-"""The events file as bytes: finding whole lines in it, from either end, while somebody else is writing it."""
+"""The events file as its readers see it: whole lines, from either end, while somebody else is writing it."""
 
 import json
 import os
@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ups_engine.errors import RunError
+from ups_engine.formats import require_known
 from ups_engine.runs.atomic import explaining_disk_errors
 
 FREQUENT_KINDS: tuple[str, ...] = ("step", "heartbeat")
 """Kinds that come by the thousand, are not synced to the disk one by one, and that a reader may jump over."""
+FORMAT = 1
+"""Version of the page of `ups_engine.runs.events`."""
+FORMAT_KINDS = frozenset({"run_started", "run_resumed"})
+"""Kinds that state it, for what a process writes from there on."""
 READ_SIZE = 8 << 20
 """Bytes that a reader of a long file takes at a time."""
 _RARE = re.compile(rf'"kind": ?"(?!(?:{"|".join(FREQUENT_KINDS)})")'.encode())
@@ -89,20 +94,59 @@ def rare_lines(lines: bytes) -> Iterator[tuple[int, bytes]]:
         last = start
 
 
-def recent_events(path: Path, count: int) -> list[Event]:
-    """Give the last events of a file, steps and heartbeats left out.
+def require_known_format(event: Event, path: Path) -> None:
+    """Make sure that what a process wrote from an event on can be understood.
+
+    Raises:
+        FormatError: a newer UPS wrote it.
+    """
+    if event.kind in FORMAT_KINDS:
+        require_known("run history", event.data.get("format"), FORMAT, str(path))
+
+
+def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
+    """Read the events behind an offset; lines that are none, as a power cut may leave, are passed over.
+
+    Args:
+        path: of events.jsonl; need not exist yet.
+        offset: in bytes, 0 or what the last call returned.
+
+    Returns:
+        The events, and the offset to go on from, which lies before a torn last line.
 
     Raises:
         RunError: the file cannot be read.
+        FormatError: a newer UPS wrote it.
     """
-    found: deque[Event] = deque(maxlen=count)
+    events = []
+    while lines := read_whole_lines(path, offset, READ_SIZE):
+        offset += len(lines)
+        for line in lines.splitlines():
+            if event := parse_event(line):
+                require_known_format(event, path)
+                events.append(event)
+    return events, offset
+
+
+def rare_events(path: Path) -> Iterator[Event]:
+    """Give the events of a file that are neither steps nor heartbeats; those are jumped over.
+
+    Raises:
+        RunError: the file cannot be read.
+        FormatError: a newer UPS wrote it.
+    """
     offset = 0
     while lines := read_whole_lines(path, offset, READ_SIZE):
         offset += len(lines)
         for _, line in rare_lines(lines):
             if (event := parse_event(line)) and event.kind not in FREQUENT_KINDS:
-                found.append(event)
-    return list(found)
+                require_known_format(event, path)
+                yield event
+
+
+def recent_events(path: Path, count: int) -> list[Event]:
+    """Give the last of `rare_events`, with the same errors."""
+    return list(deque(rare_events(path), maxlen=count))
 
 
 def find_last(file: int, path: Path) -> tuple[Event | None, int]:

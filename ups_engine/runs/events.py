@@ -11,10 +11,12 @@ without blanks, ended by a line feed; a last line without one is torn and no eve
 What `data` holds, by kind. A key with `?` may be absent; a number that is not finite is null; scores and losses are
 lower when better.
 
-- run_started: `stages: [{name, epochs}]` in the order planned, `device?`
+- run_started: `stages: [{name, epochs}]` in the order planned, `device?`, `format`: version of this page that the
+  events from here on keep to, 1 where it is absent; a reader refuses a later one than it knows
 - run_resumed: `after: "restart" or "pause"`; `stage, epoch, step` to go on from. The first `epoch` epochs and `step`
   steps of `stage` stand and whatever the log says beyond them is done again. A null `stage` means that no resumable
-  state was found: a stage that had begun begins anew. `stages?` as in run_started, for a plan that has changed
+  state was found: a stage that had begun begins anew. `stages?` as in run_started, for a plan that has changed;
+  `format` likewise
 - stage_started: `epochs`. The event's own `epoch` and `step` say where it begins, when not at 0
 - step: `loss, lr, grad_norm?, components?: {name: loss}, throughput?` in samples per second
 - epoch, when one is complete: `loss, best, lr?, grad_norm?, seconds?, epoch_seconds?, components?, throughput?,
@@ -48,9 +50,7 @@ from typing import Literal, Self, get_args
 from ups_engine.errors import RunError
 from ups_engine.runs import strict_json
 from ups_engine.runs.atomic import explaining_disk_errors, fsync
-from ups_engine.runs.event_file import READ_SIZE, Event, find_last, parse_event, read_whole_lines, recent_events
-
-__all__ = ["KINDS", "STEPS_PER_SECOND", "Event", "EventWriter", "Heartbeat", "Kind", "read_events", "recent_events"]
+from ups_engine.runs.event_file import FORMAT, FORMAT_KINDS, find_last
 
 Kind = Literal[
     "run_started",
@@ -75,26 +75,6 @@ _OF_A_STAGE = frozenset({"stage_started", "step", "epoch", "validation", "stage_
 
 STEPS_PER_SECOND = 10
 _STEP_INTERVAL = 1 / (STEPS_PER_SECOND - 1)  # leaves room for a held-back step before another kind
-
-
-def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
-    """Read the events behind an offset; lines that are none, as a power cut may leave, are passed over.
-
-    Args:
-        path: of events.jsonl; need not exist yet.
-        offset: in bytes, 0 or what the last call returned.
-
-    Returns:
-        The events, and the offset to go on from, which lies before a torn last line.
-
-    Raises:
-        RunError: the file cannot be read.
-    """
-    events = []
-    while lines := read_whole_lines(path, offset, READ_SIZE):
-        offset += len(lines)
-        events += [event for line in lines.splitlines() if (event := parse_event(line))]
-    return events, offset
 
 
 class EventWriter:
@@ -132,11 +112,6 @@ class EventWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def last_seq(self) -> int:
-        """Of the last event written; 0 before the first."""
-        return self._seq
-
     def emit(
         self,
         kind: Kind,
@@ -166,6 +141,8 @@ class EventWriter:
             raise ValueError(f"unknown kind of event: {kind!r}")
         if kind in _OF_A_STAGE and stage is None:
             raise ValueError(f"a {kind} event needs its stage")
+        if kind in FORMAT_KINDS:
+            data = {**(data or {}), "format": FORMAT}
         tail = strict_json.dumps({"stage": stage, "epoch": epoch, "step": step, "data": data or {}})[1:]
         with self._lock:
             now = time.time()

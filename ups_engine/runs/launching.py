@@ -21,24 +21,10 @@ _TAIL = 1 << 14  # bytes of the log in which the reason of an early end is looke
 _GOOD_ENDS = (0, 3)  # finished; stopped or parked
 
 
-def launch(run: RunDirectory, command: Sequence[str]) -> int:
-    """Start a command that works on a run, in the run's working folder; its output goes behind what log.txt has.
-
-    Args:
-        run: that the command will own.
-        command: program and arguments.
-
-    Returns:
-        The pid. The process has only just begun; `launch_and_wait` waits until it owns the run.
-
-    Raises:
-        RunError: the log cannot be written, or there is no such program.
-    """
-    return _start(run, command).pid
-
-
 def launch_and_wait(run: RunDirectory, command: Sequence[str], timeout: float = 60.0) -> int | None:
-    """Launch a command and wait until it owns the run, from when on commands to the run are answered.
+    """Start a command that works on a run and wait until it owns it, from when on commands to the run are answered.
+
+    It runs in the run's working folder; its output goes behind what log.txt has.
 
     Args:
         run: that the command will own.
@@ -49,7 +35,8 @@ def launch_and_wait(run: RunDirectory, command: Sequence[str], timeout: float = 
         The pid; None when the process has come to a good end already.
 
     Raises:
-        UsageError, RunError: as `launch`; or the process failed at once, with what it said itself.
+        RunError: the log cannot be written, or there is no such program.
+        UsageError, RunError: the process failed at once, with what it said itself.
     """
     before = run.log.stat().st_size if run.log.exists() else 0
     process = _start(run, command)

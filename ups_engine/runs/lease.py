@@ -102,7 +102,7 @@ def owner_of(run: RunDirectory, *, silence: float | None = None) -> Owner | None
     owner = run.record.owner
     if owner is None:
         return None
-    return owner.known(_alive(owner, run, locked=is_locked(run.path / _LOCK_FILE), silence=silence))
+    return owner.with_alive(_alive(owner, run, locked=is_locked(run.path / _LOCK_FILE), silence=silence))
 
 
 def refuse_owned(run: RunDirectory) -> None:

@@ -60,7 +60,7 @@ class Owner:
             "ranks": self.ranks,
         }
 
-    def known(self, alive: bool) -> Self:
+    def with_alive(self, alive: bool) -> Self:
         """Give the same owner with the verdict on its life."""
         return replace(self, alive=alive)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ups_engine.runs.event_file import Event
-from ups_engine.runs.progress import StageState
+from ups_engine.runs.projection import StageState
 from ups_engine.runs.strict_json import finite
 
 RECENT_EPOCHS = 5

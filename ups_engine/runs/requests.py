@@ -10,7 +10,7 @@ from typing import Literal
 from ups_engine.errors import RunError
 from ups_engine.runs.commands import CommandKind, send
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.events import read_events
+from ups_engine.runs.event_file import read_events
 from ups_engine.runs.state import StateReader, summarise
 
 LIVE = frozenset({"waiting", "running", "paused"})

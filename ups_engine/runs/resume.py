@@ -15,10 +15,12 @@ from typing import Any
 from torch import Tensor
 
 from ups_engine.errors import CheckpointError
+from ups_engine.formats import require_known
 from ups_engine.runs.atomic import explaining_disk_errors, fsync
 from ups_engine.runs.tensor_file import checksum, pack, unpack
 
 _KEPT = 2
+_FORMAT = 1  # of a manifest and what it lists
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 _FILLING, _REMOVING = ".filling-", ".removing-"
 
@@ -31,7 +33,7 @@ class ResumeStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self.damaged: tuple[str, ...] = ()
         """What the last `load` had to pass over, one sentence each; to be told to the user."""
         self.stamp: Mapping[str, object] = {}
@@ -57,24 +59,24 @@ class ResumeStore:
             _STATE: json.dumps(_encode({**state, **self.stamp}), allow_nan=False).encode(),
         }
         files = {name: {"sha256": checksum(data), "bytes": len(data)} for name, data in contents.items()}
-        contents[_MANIFEST] = json.dumps({"files": files}, indent=2).encode()
-        with explaining_disk_errors(self._path / _TENSORS):
-            self._path.mkdir(parents=True, exist_ok=True)
+        contents[_MANIFEST] = json.dumps({"format": _FORMAT, "files": files}, indent=2).encode()
+        with explaining_disk_errors(self.path / _TENSORS):
+            self.path.mkdir(parents=True, exist_ok=True)
             self._remove_leftovers()
             numbers = self._numbers()
             number = max(numbers, default=0) + 1
-            filling = self._path / f"{_FILLING}{number}"
+            filling = self.path / f"{_FILLING}{number}"
             try:
                 filling.mkdir()
                 for name, data in contents.items():
                     (filling / name).write_bytes(data)
                     fsync(filling / name)
                 fsync(filling)
-                filling.rename(self._path / f"{number:06d}")
+                filling.rename(self.path / f"{number:06d}")
             except BaseException:
                 shutil.rmtree(filling, ignore_errors=True)
                 raise
-            fsync(self._path)
+            fsync(self.path)
             sound = [kept for kept in numbers if kept not in self._unsound]
             for old in sorted({*numbers} - {*sound[-_KEPT + 1 :]}):
                 self._remove(old)
@@ -85,10 +87,11 @@ class ResumeStore:
 
         Raises:
             CheckpointError: states were stored, and every one of them is damaged.
+            FormatError: a newer UPS wrote the newest that could be read.
         """
         damaged = []
         for number in reversed(self._numbers()):
-            folder = self._path / f"{number:06d}"
+            folder = self.path / f"{number:06d}"
             try:
                 found = _read(folder)
             except CheckpointError as error:
@@ -100,7 +103,7 @@ class ResumeStore:
         self.damaged = tuple(damaged)
         if damaged:
             raise CheckpointError(
-                f"no resumable state in {self._path} is sound: {'; '.join(damaged)}",
+                f"no resumable state in {self.path} is sound: {'; '.join(damaged)}",
                 "restore them from a copy, or remove that folder to begin the stage anew",
             )
         return None
@@ -111,32 +114,35 @@ class ResumeStore:
         Raises:
             RunError: the disk refuses.
         """
-        with explaining_disk_errors(self._path / _TENSORS):
-            if self._path.is_dir():
+        with explaining_disk_errors(self.path / _TENSORS):
+            if self.path.is_dir():
                 self._remove_leftovers()
                 for number in self._numbers():
                     self._remove(number)
 
     def _numbers(self) -> list[int]:
-        if not self._path.is_dir():
+        if not self.path.is_dir():
             return []
-        return sorted(int(path.name) for path in self._path.iterdir() if path.name.isdecimal() and path.is_dir())
+        return sorted(int(path.name) for path in self.path.iterdir() if path.name.isdecimal() and path.is_dir())
 
     def _remove(self, number: int) -> None:
-        doomed = self._path / f"{_REMOVING}{number}"
-        (self._path / f"{number:06d}").rename(doomed)  # at once, so that no half of it ever looks like a state
+        doomed = self.path / f"{_REMOVING}{number}"
+        (self.path / f"{number:06d}").rename(doomed)  # at once, so that no half of it ever looks like a state
         shutil.rmtree(doomed)
         self._unsound.discard(number)
 
     def _remove_leftovers(self) -> None:
         for prefix in (_FILLING, _REMOVING):
-            for leftover in self._path.glob(f"{prefix}*"):
+            for leftover in self.path.glob(f"{prefix}*"):
                 shutil.rmtree(leftover)
 
 
 def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        files = json.loads((folder / _MANIFEST).read_bytes())["files"]
+        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        files = manifest["files"]
+        # Not passed over like a damaged one: going on from the state before it would lose what the newer UPS did.
+        require_known("resumable state", manifest.get("format"), _FORMAT, str(folder))
         contents = {name: (folder / name).read_bytes() for name in (_TENSORS, _STATE)}
         bad = [name for name, data in contents.items() if files[name]["sha256"] != checksum(data)]
     except OSError as error:

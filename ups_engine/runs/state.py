@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from ups_engine.formats import FormatError
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import Event
+from ups_engine.runs.event_file import Event, require_known_format
 from ups_engine.runs.lease import HEARTBEAT_LIMIT, owner_of
 from ups_engine.runs.owner import Owner
-from ups_engine.runs.progress import Progress, RunOutcome, StageState
+from ups_engine.runs.projection import RunOutcome, RunProjection, StageState
 from ups_engine.runs.tail import Tail
 
 RunStatus = RunOutcome | Literal["waiting", "lost"]
@@ -31,6 +32,8 @@ class RunState:
     stage: str | None
     """The stage under way, or at which the run went out of progress."""
     stages: tuple[StageState, ...]
+    planned: frozenset[str] | None
+    """Stages of the latest plan, with what commands made of it; None when the run was never started."""
     last_event_seq: int
     """0 without events."""
     lease: Owner | None
@@ -42,8 +45,6 @@ class RunState:
     last_heartbeat: Event | None
     error: tuple[str, str | None] | None
     """Message and hint of a failed run."""
-    planned: frozenset[str] | None
-    """Stages of the latest plan, with what commands made of it; None when the run was never started."""
 
     def to_json(self) -> dict[str, Any]:
         """Give what `ups runs show --json` prints."""
@@ -100,17 +101,20 @@ class StateReader:
         self.run = run
         self._listener = listener
         self._clock = clock
-        self._progress = Progress()
+        self._projection = RunProjection()
         self._tail = Tail(run.events, steps=listener is not None)
         self._heard = time.monotonic()
         """When this reader last saw the events grow, by its own clock: the writer's may be another machine's."""
         self._saw_growth = False
+        self._refusal: FormatError | None = None
+        """Stands until the history changes from its start: what follows a newer format is not to be understood."""
 
     def poll(self) -> RunState:
         """Read what is new and give the state.
 
         Raises:
             RunError: run.json is missing or damaged, or the events cannot be read.
+            FormatError: a newer UPS wrote either.
         """
         self._read()
         record = self.run.record
@@ -120,25 +124,25 @@ class StateReader:
         if state == "lost":  # or it came to its end, and said so, between the two looks
             self._read()
             state = self._status(owner, silence, record.created)
-        progress = self._progress
+        projection = self._projection
         return RunState(
             run=self.run.name,
             directory=self.run.path,
             state=state,
-            stage=progress.current_stage,
-            stages=progress.stages(in_progress=state in ("running", "paused")),
-            last_event_seq=progress.last_seq,
+            stage=projection.current_stage,
+            stages=projection.stages(in_progress=state in ("running", "paused")),
+            planned=projection.planned,
+            last_event_seq=projection.last_seq,
             lease=owner,
             created=record.created,
             silence=silence,
-            last_step=progress.last_step,
-            last_heartbeat=progress.last_heartbeat,
-            error=progress.error,
-            planned=progress.planned,
+            last_step=projection.last_step,
+            last_heartbeat=projection.last_heartbeat,
+            error=projection.error,
         )
 
     def _status(self, owner: Owner | None, silence: float | None, created: float) -> RunStatus:
-        outcome = self._progress.outcome
+        outcome = self._projection.outcome
         if outcome not in (None, "running", "paused"):
             return outcome
         if owner is not None:
@@ -151,21 +155,28 @@ class StateReader:
 
     def _silence(self) -> float | None:
         """Seconds since the last event."""
-        if self._progress.last_time is None:
+        if self._projection.last_time is None:
             return None
         unheard = time.monotonic() - self._heard
-        return unheard if self._saw_growth else max(unheard, self._clock() - self._progress.last_time)
+        return unheard if self._saw_growth else max(unheard, self._clock() - self._projection.last_time)
 
     def _read(self) -> None:
         if self._tail.begins_anew():
-            self._progress = Progress()
+            self._projection, self._refusal = RunProjection(), None
             if self._listener is not None:
                 self._listener.clear()
+        if self._refusal is not None:
+            raise self._refusal
         offset = self._tail.offset
         for event in self._tail.events():
+            try:
+                require_known_format(event, self.run.events)
+            except FormatError as refusal:
+                self._refusal = refusal
+                raise
             # An event whose data are not what the page says is passed over, as a line is that is no event.
             with suppress(TypeError, ValueError, KeyError, AttributeError):
-                self._progress.add(event)
+                self._projection.add(event)
                 if self._listener is not None:
                     self._listener.add(event)
         if self._tail.offset > offset:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from ups_engine.errors import RunError
+from ups_engine.formats import FormatError
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.history import Curve, Eta, History, RunView, StageCurves
 from ups_engine.runs.state import RunState, StateReader
@@ -89,7 +90,7 @@ class Watcher(_Poller):
         try:
             self._look()
             self.problem = None
-        except RunError as error:
+        except (RunError, FormatError) as error:
             self.problem = error.message if self.run.path.is_dir() else f"the run's folder is gone: {self.run.path}"
         except Exception as error:  # a watcher outlives whatever somebody wrote into a history
             self.problem = f"cannot read the history of run {self.run.name}: {type(error).__name__} {error}"
@@ -184,7 +185,7 @@ class RunsWatcher(_Poller):
         known.files = files
         try:
             known.state = known.reader.poll()
-        except RunError as error:
+        except (RunError, FormatError) as error:
             known.state = Damaged(run.name, error.message)
         except Exception as error:
             known.state = Damaged(run.name, f"cannot read its history: {type(error).__name__} {error}")

@@ -16,7 +16,7 @@ from ups_app.tui.widgets.stage_track import StageTrack, Track
 from ups_engine.runs.requests import LIVE
 
 if TYPE_CHECKING:
-    from ups_engine.runs.progress import StageState
+    from ups_engine.runs.projection import StageState
     from ups_engine.runs.watch import Curve, RunView
 
 CURVE = Action("curve", "c", "curve", "turn between loss, its parts, learning rate, gradient, speed")

@@ -15,8 +15,9 @@ from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.table import Column, Table
 from ups_engine.config.archive import settings_to_toml
 from ups_engine.config.layers import UNSET
+from ups_engine.config.migrations import SCHEMA
 from ups_engine.config.notation import toml_value
-from ups_engine.config.paths import SETTINGS, allowed
+from ups_engine.config.paths import allowed, setting
 from ups_engine.errors import RunError
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.watch import RunView
@@ -84,6 +85,7 @@ class SettingsScreen(UpsScreen):
                 whose.put(f"the settings of {self._shown.name} cannot be read: {problem}")
             else:
                 whose.put(f"settings that {self._shown.name} was started with")
+        values.pop(SCHEMA, None)
         keys = dict.fromkeys([*origins, *values])
         self._entries = {key: (values.get(key, ""), str(origins.get(key, UNSET))) for key in keys}
 
@@ -101,7 +103,7 @@ class SettingsScreen(UpsScreen):
 
     def _explain(self) -> None:
         key = self.query_one(Table).highlighted
-        field = SETTINGS.get(key) if key else None
+        field = setting(key) if key else None
         if key is None or self._entries is None:
             text = Content("")
         elif field is None:

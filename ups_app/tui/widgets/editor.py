@@ -14,7 +14,7 @@ from textual.widgets.input import Selection
 from ups_app.tui.widgets.fields import Field
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.settings_table import explained
-from ups_engine.config.paths import SETTINGS, nearest
+from ups_engine.config.paths import nearest, setting
 
 TYPING = 0.15  # s without a key after which what was typed is looked at
 
@@ -87,14 +87,14 @@ class Editor(Vertical):
         if not typed:
             return
         if not equals:
-            self._complain(f"write KEY=VALUE{'' if key in SETTINGS else f'; the nearest key is {nearest(key)}'}")
+            self._complain(f"write KEY=VALUE{'' if setting(key) else f'; the nearest key is {nearest(key)}'}")
         elif (mistake := await asyncio.to_thread(self._mistake, key, text)) is not None:
             self._complain(mistake)
         elif take:
             self.query_one(Field).value = ""
             self.post_message(self.Changed(key, text))
         else:
-            meaning = explained(key) if key in SETTINGS else "understood as a key of the earlier research code"
+            meaning = explained(key) if setting(key) else "understood as a key of the earlier research code"
             self._say(Content.from_markup("[$success]✓[/] Enter takes it. [$muted]$meaning[/]", meaning=meaning))
 
     def _complain(self, mistake: str) -> None:

@@ -8,7 +8,7 @@ from textual import events
 from ups_app.tui.widgets.table import Cell, Column, Table
 from ups_engine.config.layers import DEFAULTS
 from ups_engine.config.notation import toml_value
-from ups_engine.config.paths import SETTINGS, allowed
+from ups_engine.config.paths import allowed, setting
 
 if TYPE_CHECKING:
     from ups_engine.config.layers import ResolvedSettings
@@ -34,7 +34,7 @@ class SettingsTable(Table):
     def tell(self, resolved: "ResolvedSettings", changed: Collection[str], wanted: str) -> int:
         """Show the settings that hold the wanted text; gives how many there are."""
         values = resolved.settings.model_dump(mode="json")
-        self._values = {path: _text(values, path) for path in SETTINGS}
+        self._values = {path: _text(values, path) for path in resolved.origins}
         rows: list[tuple[str, tuple[Cell, ...]]] = []
         for path, value in self._values.items():
             origin = resolved.origins[path]
@@ -55,8 +55,14 @@ class SettingsTable(Table):
 
 
 def explained(path: str) -> str:
-    """What a setting accepts, and what it means."""
-    field = SETTINGS[path]
+    """What a setting accepts, and what it means.
+
+    Raises:
+        KeyError: there is no such setting.
+    """
+    field = setting(path)
+    if field is None:
+        raise KeyError(path)
     meaning = " ".join((field.description or "").split())
     return f"{allowed(field.annotation, field.metadata)}. {meaning}".rstrip()
 

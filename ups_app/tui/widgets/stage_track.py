@@ -14,7 +14,7 @@ from ups_app.tui.widgets.words import bar, clock, short_figure
 from ups_engine.config.schema import STAGES
 
 if TYPE_CHECKING:
-    from ups_engine.runs.progress import StageState
+    from ups_engine.runs.projection import StageState
 
 _NAME = max(map(len, STAGES))
 _LONGEST_BAR = 40

@@ -1,4 +1,4 @@
-"""What the events of a run add up to: the state of the run and of each of its stages."""
+"""What the events of a run mean when taken together: the plan, and the state of the run and of each of its stages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class _Stage:
             self.scores.append((self.epoch if epoch is None else epoch, float(best)))
 
 
-class Progress:
+class RunProjection:
     """The sum of a run's events, taken in one by one in their order.
 
     Steps and heartbeats change nothing but `last_step`, `last_heartbeat` and the clock, so that a reader may leave
@@ -73,7 +73,7 @@ class Progress:
         self.error: tuple[str, str | None] | None = None
         """Message and hint of a failed run."""
         self.planned: frozenset[str] | None = None
-        """Stages of the latest plan, with what commands made of it; None before the run has started."""
+        """Stages of the latest plan, with what commands made of it; None before the run was ever started."""
         self._stages: dict[str, _Stage] = {}
 
     def add(self, event: Event) -> None:
@@ -117,15 +117,13 @@ class Progress:
         return begun[-1] if begun else None
 
     def _command(self, data: Mapping[str, Any]) -> None:
-        name, command = str(data.get("stage")), data.get("command")
         if data.get("outcome") != "done":
             return
+        name, command = str(data.get("stage")), data.get("command")
         if command == "start_stage" and name in self._stages:
             self._stages[name].status = "waiting"
-        if self.planned is not None and command == "start_stage":
-            self.planned |= {name}
-        if self.planned is not None and command == "skip_stage":
-            self.planned -= {name}
+        if self.planned is not None and command in ("start_stage", "skip_stage"):
+            self.planned = self.planned | {name} if command == "start_stage" else self.planned - {name}
 
     def _run_event(self, event: Event) -> None:
         if event.kind == "run_started":
@@ -152,15 +150,15 @@ class Progress:
             stage = self._stages.get(name) or _Stage(name, 0)
             stage.epochs = _count(entry["epochs"], stage.epochs)
             planned[stage.name] = stage
-        self.planned = frozenset(name for name, stage in planned.items() if stage.epochs)
+        if "stages" in data:
+            self.planned = frozenset(stage.name for stage in planned.values() if stage.epochs)
         # What a changed plan leaves out but the run has done is kept, in front.
         self._stages = {name: stage for name, stage in self._stages.items() if name not in planned} | planned
 
     def _resume(self, event: Event) -> None:
         for stage in self._stages.values():
             stage.stop_clock(event.time if self.last_time is None else self.last_time)
-        if event.data.get("stages"):
-            self._plan(event.data)
+        self._plan(event.data)
         going_on = event.data.get("stage")
         for stage in self._stages.values():
             if stage.name == going_on:
