@@ -1,6 +1,7 @@
 """What the followed run's evaluation has found: figures, their growth over the frames, and fields to look at."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -11,7 +12,8 @@ from ups_app.tui.actions import Action
 from ups_app.tui.screens.base import UpsScreen
 from ups_app.tui.widgets.field_picture import Choice, FieldPicture
 from ups_app.tui.widgets.line import Line
-from ups_app.tui.widgets.scores import ErrorByFrame, Scores
+from ups_app.tui.widgets.rows import Rows
+from ups_app.tui.widgets.scores import error_by_frame, scores
 from ups_app.tui.widgets.words import bar, short_figure
 
 if TYPE_CHECKING:
@@ -47,9 +49,9 @@ class ResultsScreen(UpsScreen):
     def body(self) -> ComposeResult:
         """Everything; which of it is shown where is for the style sheet."""
         yield Line(id="protocol")
-        yield Scores()
+        yield Rows(id="scores")
         with Container(id="plots"):
-            yield ErrorByFrame()
+            yield Rows(id="errors")
             with Container(id="fields"):
                 yield Line(id="example")
                 yield FieldPicture()
@@ -161,8 +163,8 @@ class ResultsScreen(UpsScreen):
         self._report, self._examples = report, examples
         self.query_one("#plots").display = True
         self.query_one("#protocol", Line).put(_protocol(report))
-        self.query_one(Scores).tell(report)
-        self.query_one(ErrorByFrame).tell(report)
+        self.query_one("#scores", Rows).show(partial(scores, report))
+        self.query_one("#errors", Rows).show(partial(error_by_frame, report))
         if examples is None:
             self.query_one("#example", Line).put(missing)
             self.query_one(FieldPicture).tell(None, self._choice)
@@ -182,7 +184,7 @@ class ResultsScreen(UpsScreen):
         self._reading = False
         self._report = self._examples = None
         self.query_one("#protocol", Line).put(sentence)
-        self.query_one(Scores).tell(None)
+        self.query_one("#scores", Rows).show(partial(scores, None))
         self.query_one("#plots").display = False
         self.refresh_keys()
 

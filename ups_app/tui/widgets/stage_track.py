@@ -49,22 +49,20 @@ class StageTrack(Rows):
             super().__init__()
             self.stage = stage
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__(self._page)
         self._track = Track(())
 
     def tell(self, track: Track) -> None:
         """Show this."""
-        if track != self._track:
-            self._track = track
-            self.draw()
+        self._track = track
+        self.draw()
 
-    def draw(self) -> None:
-        """Put a line for each stage, after the names of the columns where there is room for a line more."""
-        if self.size.width:
-            columns = _Columns(self.size.width)
-            head = [columns.head()] if self._headed else []
-            self.put([*head, *(columns.line(stage, self._track) for stage in self._track.stages)])
+    def _page(self, width: int, height: int) -> list[Content]:
+        """A line for each stage, after the names of the columns where there is room for a line more."""
+        columns = _Columns(width)
+        head = [columns.head()] if self._headed else []
+        return [*head, *(columns.line(stage, self._track) for stage in self._track.stages)]
 
     def on_click(self, event: events.Click) -> None:
         """Highlight a stage."""
