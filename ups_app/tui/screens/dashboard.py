@@ -14,11 +14,10 @@ from ups_app.tui.widgets.loss_chart import KINDS, Charted, Kind, LossChart
 from ups_app.tui.widgets.machine import machine
 from ups_app.tui.widgets.panels import figures, latents, warnings
 from ups_app.tui.widgets.rows import Rows
-from ups_app.tui.widgets.stage_track import StageTrack, Track
+from ups_app.tui.widgets.stage_track import StageTrack, epoch_steps
 from ups_engine.runs.requests import LIVE
 
 if TYPE_CHECKING:
-    from ups_engine.runs.projection import StageState
     from ups_engine.runs.watch import RunView
 
 CURVE = Action("curve", "c", "curve", "turn between loss, its parts, learning rate, gradient, speed")
@@ -141,9 +140,7 @@ class DashboardScreen(RunCommands):
 
     def _show_stages(self, view: "RunView") -> None:
         shown = _shown(view, self._chosen)
-        self.query_one(StageTrack).tell(
-            Track(view.state.stages, shown, view.state.stage, _fraction(view), view.eta.stage)
-        )
+        self.query_one(StageTrack).tell(view, shown)
         curves = None if shown is None else view.curves.get(shown)
         planned = _planned(view, shown)
         for chart in self.query(LossChart):
@@ -162,33 +159,14 @@ def _shown(view: "RunView", chosen: str | None) -> str | None:
     return drawn[-1] if drawn else names[0] if names else None
 
 
-def _stage(view: "RunView", name: str | None) -> "StageState | None":
-    return next((stage for stage in view.state.stages if stage.name == name), None)
-
-
-def _epoch_steps(view: "RunView", name: str | None) -> float | None:
-    """Steps of an epoch of a stage, where its last step has told or its epochs let it be known."""
-    step = view.last_step
-    if step is not None and step.stage == name and step.data.get("epoch_steps"):
-        return float(step.data["epoch_steps"])
-    return None
-
-
 def _planned(view: "RunView", name: str | None) -> float | None:
     """Optimiser steps of a whole stage while it is under way; those it did when it is not."""
-    stage, steps = _stage(view, name), _epoch_steps(view, name)
+    stage = next((stage for stage in view.state.stages if stage.name == name), None)
+    steps = epoch_steps(view, name)
     if stage is not None and stage.state == "running":
         return None if steps is None else steps * stage.epochs
     curves = view.curves.get(name or "")
     return None if curves is None or not len(curves.loss.steps) else float(curves.loss.steps[-1])
-
-
-def _fraction(view: "RunView") -> float | None:
-    """How much of the stage under way is done."""
-    stage, steps, step = _stage(view, view.state.stage), _epoch_steps(view, view.state.stage), view.last_step
-    if stage is None or not stage.epochs or steps is None or step is None or step.step is None:
-        return None
-    return max(stage.epoch, step.step / steps) / stage.epochs
 
 
 def _device(view: "RunView") -> str | None:

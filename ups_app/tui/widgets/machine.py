@@ -6,7 +6,7 @@ from typing import Any
 
 from textual.content import Content
 
-from ups_app.tui.widgets.words import ONE_LINE, flowing, heading, labelled, shares
+from ups_app.tui.widgets.words import ONE_LINE, flowing, heading, labelled
 from ups_engine.telemetry.units import human_bytes
 
 _NO_LIMIT = "host memory"
@@ -116,10 +116,16 @@ def _ram_bar(own: int, free: int, total: int, width: int) -> Content:
 def _bar(own: float, others: float, total: float, width: int) -> Content:
     """A whole in three shades: what the run has, what others have, what is free."""
     width = max(4, min(width, 40))
-    mine, theirs = shares((own / total, max(0.0, others) / total), width) if total else (0, 0)
+    mine = _cells(own, total, width, width)
+    theirs = _cells(others, total, width, width - mine)
     return Content.assemble(
         ("█" * mine, "$primary"), ("▒" * theirs, "$warning"), ("·" * (width - mine - theirs), "$muted")
     )
+
+
+def _cells(part: float, total: float, width: int, room: int) -> int:
+    """Cells of a bar for a part of a whole; one that is there at all has a cell, as far as there is room."""
+    return min(max(round(part / total * width), 1), room) if total and part > 0 else 0
 
 
 def _amounts(used: int, total: int) -> str:
