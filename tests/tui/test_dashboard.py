@@ -5,6 +5,7 @@ import time
 
 import pytest
 from pilots import goes_to, keys_of, make_app, piloted, text_of, until
+from recorded_runs import last_event
 
 from ups_app.tui.widgets.loss_chart import LossChart
 from ups_app.tui.widgets.stage_track import StageTrack
@@ -217,9 +218,10 @@ async def test_a_run_that_is_not_running_says_what_to_do_next(running, events, s
 
 
 async def test_a_lost_run_says_so_and_offers_to_go_on(begun):
-    app = make_app(begun.path.parent, begun, clock=lambda: time.time() + 3700)
+    now = last_event(begun)["time"] + 3700
+    app = make_app(begun.path.parent, begun, clock=lambda: now)
     async with piloted(app, (80, 24)) as pilot:
-        await until(pilot, lambda: "its process is gone, silent for 1:01:" in text_of(app))
+        await until(pilot, lambda: "its process is gone, silent for 1:01:40" in text_of(app))
         assert "r goes on from its last save" in words_of(app)
 
 
