@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_run import STAGES, TRAIN, wait_until
 
-from ups_app.cli.preflight import print_preflight
+from ups_app.cli.output import print_preflight
 from ups_engine.config.layers import load_settings
 from ups_engine.data.prepare import prepare_data
 from ups_engine.preflight import Check, Preflight, preflight

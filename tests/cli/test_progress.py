@@ -4,8 +4,7 @@ import pytest
 
 from ups_app.cli import lines as module
 from ups_app.cli.lines import Lines, Warnings
-from ups_app.cli.live import LiveBar
-from ups_app.cli.progress import choose_observer
+from ups_app.cli.live import LiveBar, choose_observer
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from functools import partial
 
 import pytest
 from pilots import is_there, keys_of, make_app, piloted, text_of, until
@@ -9,7 +10,7 @@ from pilots import is_there, keys_of, make_app, piloted, text_of, until
 from ups_app.cli.counter import Counter
 from ups_app.tui import process
 from ups_app.tui.screens.cache import CacheScreen
-from ups_app.tui.widgets.cache_report import CacheReport
+from ups_app.tui.widgets.cache_report import cache_report
 from ups_app.tui.widgets.words import bar
 from ups_engine.runs.directory import RunDirectory
 
@@ -43,7 +44,7 @@ async def opened(pilot) -> CacheScreen:
 
 
 def page(screen):
-    return "\n".join(line.plain for line in screen.query_one(CacheReport).lines)
+    return "\n".join(line.plain for line in screen.query_one("#report").lines)
 
 
 def work(screen):
@@ -110,7 +111,7 @@ async def test_a_report_fits_every_size(tmp_path, monkeypatch, size):
     monkeypatch.setattr(CacheScreen, "action_refresh", lambda self: None)
     async with piloted(make_app(tmp_path), size) as pilot:
         screen = await opened(pilot)
-        screen.query_one(CacheReport).tell(REPORT)
+        screen.query_one("#report").show(partial(cache_report, REPORT))
         await until(pilot, lambda: "✗ Not ready" in text_of(pilot.app))
         width = screen.query_one("#page").size.width
         assert max(map(len, page(screen).splitlines())) <= max(width, 72)

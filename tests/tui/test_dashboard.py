@@ -5,10 +5,9 @@ import time
 
 import pytest
 from pilots import goes_to, keys_of, make_app, piloted, text_of, until
+from recorded_runs import last_event
 
 from ups_app.tui.widgets.loss_chart import LossChart
-from ups_app.tui.widgets.machine import Machine
-from ups_app.tui.widgets.panels import Figures, Latents
 from ups_app.tui.widgets.stage_track import StageTrack
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.events import EventWriter
@@ -107,7 +106,7 @@ async def test_a_running_stage_shows_its_figures_its_progress_and_its_curves(run
         text = text_of(app)
         assert "▶● operator" in text and "✓ autoencoder" in text and "○ evaluation" in text
         assert "━ training 0.2   ○ validation 0.33" in text
-        figures = "\n".join(line.plain for line in app.screen.query_one(Figures).lines)
+        figures = "\n".join(line.plain for line in app.screen.query_one("#figures").lines)
         for part in ("loss       0.2", "val        0.33", "best       0.33", "lr         0.001", "samples/s  1,234"):
             assert part in figures
         line = next(line.plain for line in app.screen.query_one(StageTrack).lines if "operator" in line.plain)
@@ -115,7 +114,7 @@ async def test_a_running_stage_shows_its_figures_its_progress_and_its_curves(run
         assert "44.0 GiB of 64.0 GiB" in text and "run 3.00 GiB, 20.0 GiB free" in text and "198 %" in text
         assert "256/320 complete, in RAM, 12.0 MiB" in text and "it fits" in text
         tell(running, "step", stage="operator", epoch=5, step=60, data={"loss": 0.01, "epoch_steps": 10})
-        await until(pilot, lambda: "0.01" in "".join(line.plain for line in app.screen.query_one(Figures).lines))
+        await until(pilot, lambda: "0.01" in "".join(line.plain for line in app.screen.query_one("#figures").lines))
         line = next(line.plain for line in app.screen.query_one(StageTrack).lines if "operator" in line.plain)
         assert line.count("━") + 0.5 * line.count("╸") == pytest.approx(
             line.count("·") + 0.5 * line.count("╸"), abs=0.5
@@ -182,7 +181,7 @@ async def test_work_besides_training_is_shown_while_it_goes_on(running):
     app = make_app(running.path.parent, running)
     async with piloted(app, (80, 24)) as pilot:
         await until(pilot, lambda: "encoding" in text_of(app))
-        line = app.screen.query_one(Latents).lines[0].plain
+        line = app.screen.query_one("#latents").lines[0].plain
         assert line.startswith("encoding ━") and line.endswith(" 120/256")
         tell(running, "heartbeat", data=VITALS)
         await until(pilot, lambda: "256/320 complete" in text_of(app))
@@ -219,9 +218,10 @@ async def test_a_run_that_is_not_running_says_what_to_do_next(running, events, s
 
 
 async def test_a_lost_run_says_so_and_offers_to_go_on(begun):
-    app = make_app(begun.path.parent, begun, clock=lambda: time.time() + 3700)
+    now = last_event(begun)["time"] + 3700
+    app = make_app(begun.path.parent, begun, clock=lambda: now)
     async with piloted(app, (80, 24)) as pilot:
-        await until(pilot, lambda: "its process is gone, silent for 1:01:" in text_of(app))
+        await until(pilot, lambda: "its process is gone, silent for 1:01:40" in text_of(app))
         assert "r goes on from its last save" in words_of(app)
 
 
@@ -275,7 +275,7 @@ async def test_nothing_is_painted_while_nothing_changes(running, monkeypatch):
         await until(pilot, lambda: legend(app).startswith("operator"))
         await pilot.pause(0.7)
         painted = []
-        for kind in (StageTrack, Figures, Machine, Latents):
+        for kind in (StageTrack, "#figures", "#machine", "#latents"):
             monkeypatch.setattr(app.screen.query_one(kind), "refresh", lambda *a, **k: painted.append(a))
         for _ in range(5):
             app.screen.show(app.view)

@@ -11,7 +11,6 @@ from pilots import goes_to, is_there, keys_of, make_app, piloted, text_of, until
 
 from ups_app.tui.widgets.field_picture import Choice, FieldPicture, scene
 from ups_app.tui.widgets.heat import LEVELS, SHADES, cells, levels, resized, shades
-from ups_app.tui.widgets.scores import ErrorByFrame, Scores
 from ups_app.tui.widgets.words import short_figure
 from ups_engine.evaluation.examples import Examples
 
@@ -51,7 +50,7 @@ async def test_every_figure_of_the_report_is_in_the_table(finished, size):
     app = make_app(finished.path.parent, finished.directory, screen="results")
     async with piloted(app, size) as pilot:
         await results(pilot, app)
-        lines = [line.plain for line in app.screen.query_one(Scores).lines]
+        lines = [line.plain for line in app.screen.query_one("#scores").lines]
         digits = 2 if size[0] == 80 else 3
         still = report["variants"]["persistence"]["rollout"]["nrmse"]
         for name, variant in report["variants"].items():
@@ -103,7 +102,7 @@ async def test_a_run_that_has_not_been_evaluated_says_so(copied):
     async with piloted(app, (80, 24)) as pilot:
         await results(pilot, app)
         assert "has not been evaluated yet" in words_of(app) and "`ups evaluate run`" in words_of(app)
-        assert not app.screen.query_one(Scores).lines
+        assert not app.screen.query_one("#scores").lines
 
 
 async def test_an_evaluation_made_meanwhile_is_there_when_one_comes_back(copied):
@@ -138,7 +137,7 @@ async def test_a_report_without_fields_is_shown_without_pictures(copied, content
     async with piloted(app, (120, 40)) as pilot:
         await results(pilot, app)
         assert "field examples" in words_of(app) and "`ups evaluate RUN` writes it anew" in words_of(app)
-        assert app.screen.query_one(ErrorByFrame).lines and "truth" not in text_of(app)
+        assert app.screen.query_one("#errors").lines and "truth" not in text_of(app)
 
 
 async def test_trajectories_fields_and_frames_of_planes_are_turned_through(copied):

@@ -1,6 +1,7 @@
 """Commands of the group `ups runs` that change something: live control, going on with a run, removing one."""
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,7 +45,7 @@ def resume(
     code 0: it goes on, or was told to; 1: refused.
     """
     from ups_engine.errors import UsageError
-    from ups_engine.runs.requests import LIVE
+    from ups_engine.runs.requests import LIVE, Answer
     from ups_engine.runs.state import summarise
 
     run = find_run(reference)
@@ -57,7 +58,8 @@ def resume(
         _command(reference, "resume", None, wait, timeout, as_json)
     elif state == "finished" and stage is None:
         reason = "the run is finished, so there is nothing to go on with"
-        _refuse(run, "resume", None, reason, f"run one stage of it: ups runs resume {reference} --stage STAGE", as_json)
+        refused = Answer("resume", None, None, "refused", reason)
+        _refuse(run, refused, f"run one stage of it: ups runs resume {reference} --stage STAGE", as_json)
     else:
         _launch(run, stage, as_json)
 
@@ -134,15 +136,15 @@ def _command(
     begun = time.monotonic()
     answer = request(run, kind, stage=stage)
     if answer.outcome == "refused":
-        _refuse(run, kind, stage, answer.reason or "", f"`ups runs show {reference}` says how to go on", as_json)
+        _refuse(run, answer, f"`ups runs show {reference}` says how to go on", as_json)
     # One with a reason is kept for a run that is down: nobody answers it now.
     if answer.reason is None and (wait or timeout is not None):
         answer = await_answer(run, answer, timeout)
         if answer.outcome == "done" and kind in ("park", "stop"):
             _await_end(run, kind, None if timeout is None else begun + timeout)
     if answer.outcome == "refused":
-        hint = f"`ups runs show {reference}` says how far it is"
-        _refuse(run, kind, stage, answer.reason or "", hint, as_json, answer.id)
+        asked = replace(answer, stage=stage, reason=answer.reason or "")
+        _refuse(run, asked, f"`ups runs show {reference}` says how far it is", as_json)
     _print_answer(run, answer, as_json)
 
 
@@ -170,11 +172,12 @@ def _await_end(run: "RunDirectory", kind: "CommandKind", deadline: float | None)
 
 def _launch(run: "RunDirectory", stage: str | None, as_json: bool) -> None:
     from ups_app.cli.detached import start_detached
+    from ups_engine.runs.requests import Answer
 
     _check_stage(stage)
     pid = start_detached(run, only=() if stage is None else (stage,))
     if as_json:
-        print_json(_record(run, "resume", stage, None, "started", None) | {"pid": pid})
+        print_json(_record(run, Answer("resume", stage, None, "done")) | {"outcome": "started", "pid": pid})
     else:
         name = short_reference(run, runs_root())
         notice(
@@ -186,7 +189,7 @@ def _launch(run: "RunDirectory", stage: str | None, as_json: bool) -> None:
 
 def _print_answer(run: "RunDirectory", answer: "Answer", as_json: bool) -> None:
     if as_json:
-        print_json(_record(run, answer.command, answer.stage, answer.id, answer.outcome, answer.reason))
+        print_json(_record(run, answer))
         return
     what = f"{run.name}: {words(answer.command, answer.stage)}"
     if answer.outcome == "done":
@@ -195,23 +198,14 @@ def _print_answer(run: "RunDirectory", answer: "Answer", as_json: bool) -> None:
         notice(f"{what}: sent" + (f"; {answer.reason}" if answer.reason else ", to be obeyed at its next step"))
 
 
-def _refuse(
-    run: "RunDirectory",
-    kind: "CommandKind",
-    stage: str | None,
-    reason: str,
-    hint: str | None,
-    as_json: bool,
-    identity: str | None = None,
-) -> None:
+def _refuse(run: "RunDirectory", answer: "Answer", hint: str, as_json: bool) -> None:
     if as_json:
-        print_json(_record(run, kind, stage, identity, "refused", reason))
+        print_json(_record(run, answer))
     else:
-        error(f"{run.name}: {words(kind, stage)}: refused, {reason}", hint)
+        error(f"{run.name}: {words(answer.command, answer.stage)}: refused, {answer.reason}", hint)
     raise typer.Exit(REFUSED)
 
 
-def _record(
-    run: "RunDirectory", kind: str, stage: str | None, identity: str | None, outcome: str, reason: str | None
-) -> dict[str, object]:
-    return {"run": run.name, "command": kind, "stage": stage, "id": identity, "outcome": outcome, "reason": reason}
+def _record(run: "RunDirectory", answer: "Answer") -> dict[str, object]:
+    record = {name: getattr(answer, name) for name in ("command", "stage", "id", "outcome", "reason")}
+    return {"run": run.name, **record}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ups_app.cli.options import AsJson, Config, Preset, Set, resolve_settings
-from ups_app.cli.output import print_json
+from ups_app.cli.output import print_preflight
 from ups_app.terminal import shows_unicode
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def doctor(as_json: AsJson = False, preset: Preset = None, config: Config = None
     Exit code 0: nothing would stop training; 1: something would.
     """
     from ups_engine.errors import SettingsError
-    from ups_engine.preflight import Check
+    from ups_engine.preflight import Check, Preflight
     from ups_engine.preflight.verdict import said
 
     checks: list[Check] = []
@@ -35,18 +35,12 @@ def doctor(as_json: AsJson = False, preset: Preset = None, config: Config = None
         settings = resolve_settings(preset, config, overrides).settings
     except SettingsError as problem:
         checks.append(Check("settings", "bad", said(problem)))
-    from ups_app.cli.preflight import print_checks
     from ups_engine.doctor import examine_machine
 
-    checks += [*examine_machine(settings), check_terminal()]
-    ready = all(check.verdict != "bad" for check in checks)
-    if as_json:
-        print_json({"ready": ready, "checks": [check.to_json() for check in checks]})
-    else:
-        print_checks(checks)
-        print()
-        print("nothing here would stop training" if ready else "something here would stop training: mend what is bad")
-    if not ready:
+    outcome = Preflight((*checks, *examine_machine(settings), check_terminal()))
+    good, bad = "nothing here would stop training", "something here would stop training: mend what is bad"
+    print_preflight(outcome, as_json, good=good, bad=bad)
+    if not outcome.ready:
         raise typer.Exit(NOT_READY)
 
 

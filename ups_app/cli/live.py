@@ -1,12 +1,13 @@
-"""Progress of a run on a terminal: one line at the bottom that is rewritten."""
+"""Progress of a run in the foreground: on a terminal one line at the bottom that is rewritten, else plain lines."""
 
+import os
 import shutil
 import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from ups_app.cli.lines import Lines
+from ups_app.cli.lines import Lines, Warnings
 from ups_app.cli.output import human_seconds
 from ups_app.terminal import shows_unicode, wants_colour
 from ups_app.wording import figure
@@ -15,6 +16,21 @@ from ups_engine.runs.events import Kind
 DRAWS_APART = 0.2
 _BAR = 24  # cells, where they fit
 _SMALLEST_BAR = 8
+
+
+def choose_observer(*, plain: bool, quiet: bool, interval: float) -> Lines:
+    """Choose how: nothing but warnings, a live bar on a terminal that can show one, else lines.
+
+    Args:
+        plain: lines even on a terminal.
+        quiet: warnings only.
+        interval: seconds between lines inside epochs.
+    """
+    if quiet:
+        return Warnings()
+    if plain or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return Lines(interval)
+    return LiveBar()
 
 
 class LiveBar(Lines):

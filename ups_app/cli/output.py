@@ -1,13 +1,19 @@
 """What commands print: data on stdout, everything else on stderr."""
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ups_app.terminal import wants_colour
 from ups_engine.runs import strict_json
 
+if TYPE_CHECKING:
+    from ups_engine.preflight import Preflight
+
 Cell: TypeAlias = str | int | float | None
+_COLOURS = {"good": 32, "warning": 33, "bad": 31}
 
 
 def print_json(value: object) -> None:
@@ -42,6 +48,35 @@ def table_lines(headers: Sequence[str], rows: Sequence[Sequence[Cell]], *, bold:
 
     head = line(headers)
     return [f"\033[1m{head}\033[0m" if bold else head, *map(line, texts)]
+
+
+def print_preflight(
+    preflight: "Preflight", as_json: bool, *, good: str = "ready to start", bad: str = "not ready: mend what is bad"
+) -> None:
+    """Print every check with its verdict and sentence on stdout, then what they come to.
+
+    Args:
+        preflight: what was found.
+        as_json: as `{ready, checks: [{name, verdict, sentence}]}`.
+        good: the last line where nothing is bad.
+        bad: where something is.
+    """
+    if as_json:
+        print_json(preflight.to_json())
+        return
+    coloured = wants_colour(sys.stdout)
+    width = shutil.get_terminal_size((100, 24)).columns
+    names = max(len(check.name) for check in preflight.checks)
+    margin = len("warning") + 2 + names + 2
+    for check in preflight.checks:
+        verdict = check.verdict.ljust(len("warning"))
+        if coloured:
+            verdict = f"\033[{_COLOURS[check.verdict]}m{verdict}\033[0m"
+        lines = textwrap.wrap(check.sentence, max(width - margin, 20), break_on_hyphens=False, break_long_words=False)
+        print(f"{verdict}  {check.name.ljust(names)}  {lines[0] if lines else ''}")
+        for line in lines[1:]:
+            print(" " * margin + line)
+    print(f"\n{good if preflight.ready else bad}")
 
 
 def notice(message: str) -> None:

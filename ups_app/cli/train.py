@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ups_app.cli.options import Config, Preset, Set, resolve_settings
-from ups_app.cli.output import notice, print_json
+from ups_app.cli.output import notice, print_json, print_preflight
 from ups_app.wording import short_reference
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ups_engine.config.schema import Settings
     from ups_engine.runs.directory import RunDirectory
 
-EXIT_RESUMABLE = 3
+EXIT_NOT_READY, EXIT_RESUMABLE = 1, 3
 
 Stages = Annotated[list[str] | None, typer.Option("--stage", metavar="STAGE", help="Run only this stage; repeatable.")]
 Skipped = Annotated[list[str] | None, typer.Option("--skip", metavar="STAGE", help="Leave this stage out; repeatable.")]
@@ -57,7 +57,7 @@ def train(
     SIGTERM or Ctrl-C saves and leaves. Exit code 0: finished; 1: failed; 2: usage or settings; 3: stopped or parked,
     and resumable; 130: interrupted twice. With --detach, 0: it trains.
     """
-    from ups_app.cli.progress import choose_observer
+    from ups_app.cli.live import choose_observer
     from ups_engine.errors import UsageError
     from ups_engine.runs.directory import RunDirectory
 
@@ -118,13 +118,12 @@ def _dry_run(
     folder: Path | None,
     as_json: bool,
 ) -> None:
-    from ups_app.cli.preflight import NOT_READY, print_preflight
     from ups_engine.preflight import preflight
 
     outcome = preflight(settings, run, only=only, skip=without, folder=folder)
     print_preflight(outcome, as_json)
     if not outcome.ready:
-        raise typer.Exit(NOT_READY)
+        raise typer.Exit(EXIT_NOT_READY)
 
 
 def _detach(

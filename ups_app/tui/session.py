@@ -9,7 +9,6 @@ from threading import Thread
 from textual.app import App
 
 from ups_app.tui import process
-from ups_app.tui.messages import Told
 from ups_app.tui.widgets.confirm import Confirm
 from ups_app.wording import words
 from ups_engine.config.layers import ResolvedSettings
@@ -126,10 +125,6 @@ class Session(App[None]):
         """Show a toast; the text is taken as it is, without markup."""
         self.notify(text, severity="warning" if problem else "information", markup=False)
 
-    def on_told(self, message: Told) -> None:
-        """Tell what a thread has to say."""
-        self.tell(message.text, problem=message.problem)
-
     def _send(self, run: RunDirectory, kind: CommandKind, stage: str | None) -> None:
         """Send a command and wait for its answer; runs in a thread."""
         try:
@@ -138,9 +133,9 @@ class Session(App[None]):
             if answer.outcome == "sent" and answer.reason is None:
                 self._post(await_answer(run, answer, _PATIENCE))
         except (RunError, FormatError) as problem:
-            self.post_message(Told(f"{words(kind)}: {problem.message}", problem=True))
+            self.call_later(self.tell, f"{words(kind)}: {problem.message}", problem=True)
 
     def _post(self, answer: Answer) -> None:
         reason = f": {answer.reason}" if answer.reason else ""
         text = f"{words(answer.command, answer.stage)} {answer.outcome}{reason}"
-        self.post_message(Told(text, problem=answer.outcome == "refused"))
+        self.call_later(self.tell, text, problem=answer.outcome == "refused")

@@ -11,7 +11,7 @@ from textual.worker import Worker, WorkerState
 from ups_app.tui.actions import COMMON, Action, bindings, key_name
 from ups_app.tui.session import Session
 from ups_app.tui.widgets.bars import KeyBar, TopBar
-from ups_app.tui.widgets.filter import Filter
+from ups_app.tui.widgets.fields import Filter
 from ups_engine.runs.watch import RunView
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -13,8 +14,9 @@ from textual.content import Content
 from ups_app.tui.actions import Action
 from ups_app.tui.process import Done
 from ups_app.tui.screens.base import UpsScreen
-from ups_app.tui.widgets.cache_report import CacheReport
+from ups_app.tui.widgets.cache_report import cache_report, wrapped
 from ups_app.tui.widgets.line import Line
+from ups_app.tui.widgets.rows import Rows
 from ups_app.tui.widgets.words import bar
 from ups_app.wording import short_reference
 from ups_engine.runs.requests import LIVE
@@ -54,7 +56,7 @@ class CacheScreen(UpsScreen):
         """Whose caches, the report, how far the work is, and what the run itself reads from."""
         yield Line(id="whose")
         with VerticalScroll(id="page"):
-            yield CacheReport(id="report")
+            yield Rows(id="report")
         yield Line(id="work")
         yield Line(id="in-use")
 
@@ -63,7 +65,7 @@ class CacheScreen(UpsScreen):
         run = self.ups.followed
         if (not self._looked or run != self._shown) and self._doing not in _ENCODING.values():  # not cut short
             self._looked, self._shown = True, run
-            self.query_one(CacheReport).tell(None)
+            self.query_one("#report", Rows).show(partial(wrapped, ()))
             self.query_one("#whose", Line).put("")
             self.action_refresh()
         live = view is not None and view.state.state in LIVE
@@ -137,12 +139,12 @@ class CacheScreen(UpsScreen):
         except ValueError:
             self._fail(done)
             return
-        self.query_one(CacheReport).tell(report)
+        self.query_one("#report", Rows).show(partial(cache_report, report))
         moment = time.strftime("%H:%M:%S", time.localtime(self.ups.clock()))
         self._end(f"{self._note}{'every checksum verified' if '--deep' in options else 'checked'} at {moment}")
 
     def _fail(self, done: Done) -> None:
-        self.query_one(CacheReport).tell(None, [text for text in done.error if text])
+        self.query_one("#report", Rows).show(partial(wrapped, [text for text in done.error if text]))
         self._end("")
 
     def _end(self, text: str) -> None:

@@ -1,5 +1,6 @@
 """The followed run at a glance: its stages, its curves, its figures, its machine."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -10,14 +11,14 @@ from ups_app.tui.screens.commanding import COMMANDS, RunCommands
 from ups_app.tui.widgets.banner import Banner
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.loss_chart import KINDS, Charted, Kind, LossChart
-from ups_app.tui.widgets.machine import Machine
-from ups_app.tui.widgets.panels import Figures, Latents, Reading, Warnings
-from ups_app.tui.widgets.stage_track import StageTrack, Track
+from ups_app.tui.widgets.machine import machine
+from ups_app.tui.widgets.panels import figures, latents, warnings
+from ups_app.tui.widgets.rows import Rows
+from ups_app.tui.widgets.stage_track import StageTrack, epoch_steps
 from ups_engine.runs.requests import LIVE
 
 if TYPE_CHECKING:
-    from ups_engine.runs.projection import StageState
-    from ups_engine.runs.watch import Curve, RunView
+    from ups_engine.runs.watch import RunView
 
 CURVE = Action("curve", "c", "curve", "turn between loss, its parts, learning rate, gradient, speed")
 
@@ -62,10 +63,10 @@ class DashboardScreen(RunCommands):
                     yield LossChart(id="grad_norm")
                     yield LossChart(id="throughput")
             with VerticalScroll(id="panels", can_focus=False):
-                yield Figures()
-                yield Machine()
-                yield Latents()
-                yield Warnings()
+                yield Rows(partial(figures, None, None), id="figures")
+                yield Rows(partial(machine, {}, None, False), id="machine")
+                yield Rows(partial(latents, {}, {}), id="latents")
+                yield Rows(partial(warnings, ()), id="warnings")
 
     def show(self, view: "RunView | None") -> None:
         """Take in the latest view."""
@@ -77,12 +78,7 @@ class DashboardScreen(RunCommands):
         self.query_one(Banner).tell(None if view is None else view.state, self.keys, read_only=self.ups.read_only)
         if view is not None:
             self._show_stages(view)
-            self._show_curves(view)
-            self.query_one(Machine).tell(view.vitals, _device(view), over=view.state.state not in LIVE)
-            resting = view.state.state not in ("running", "waiting")
-            activity = {} if resting else view.vitals.get("activity") or {}
-            self.query_one(Latents).tell(view.vitals.get("cache") or {}, activity)
-            self.query_one(Warnings).tell(view.warnings)
+            self._show_panels(view)
 
     def stage(self) -> str | None:
         """The stage that the user has highlighted; None while the highlight follows the run."""
@@ -131,14 +127,20 @@ class DashboardScreen(RunCommands):
         self._chosen = None if view is not None and stage == view.state.stage else stage
         self.show(view)
 
-    def _show_stages(self, view: "RunView") -> None:
-        shown, current = _shown(view, self._chosen), view.state.stage
-        track = Track(view.state.stages, shown, current, _fraction(view), view.eta.stage)
-        self.query_one(StageTrack).tell(track)
-        self.query_one(Figures).tell(_reading(view, shown))
+    def _show_panels(self, view: "RunView") -> None:
+        over, vitals = view.state.state not in LIVE, view.vitals
+        activity = vitals.get("activity") if view.state.state in ("running", "waiting") else None
+        for name, layout in (
+            ("#figures", partial(figures, view, _shown(view, self._chosen))),
+            ("#machine", partial(machine, vitals, _device(view), over)),
+            ("#latents", partial(latents, vitals.get("cache") or {}, activity or {})),
+            ("#warnings", partial(warnings, view.warnings)),
+        ):
+            self.query_one(name, Rows).show(layout)
 
-    def _show_curves(self, view: "RunView") -> None:
+    def _show_stages(self, view: "RunView") -> None:
         shown = _shown(view, self._chosen)
+        self.query_one(StageTrack).tell(view, shown)
         curves = None if shown is None else view.curves.get(shown)
         planned = _planned(view, shown)
         for chart in self.query(LossChart):
@@ -157,56 +159,14 @@ def _shown(view: "RunView", chosen: str | None) -> str | None:
     return drawn[-1] if drawn else names[0] if names else None
 
 
-def _stage(view: "RunView", name: str | None) -> "StageState | None":
-    return next((stage for stage in view.state.stages if stage.name == name), None)
-
-
-def _epoch_steps(view: "RunView", name: str | None) -> float | None:
-    """Steps of an epoch of a stage, where its last step has told or its epochs let it be known."""
-    step = view.last_step
-    if step is not None and step.stage == name and step.data.get("epoch_steps"):
-        return float(step.data["epoch_steps"])
-    return None
-
-
 def _planned(view: "RunView", name: str | None) -> float | None:
     """Optimiser steps of a whole stage while it is under way; those it did when it is not."""
-    stage, steps = _stage(view, name), _epoch_steps(view, name)
+    stage = next((stage for stage in view.state.stages if stage.name == name), None)
+    steps = epoch_steps(view, name)
     if stage is not None and stage.state == "running":
         return None if steps is None else steps * stage.epochs
     curves = view.curves.get(name or "")
     return None if curves is None or not len(curves.loss.steps) else float(curves.loss.steps[-1])
-
-
-def _fraction(view: "RunView") -> float | None:
-    """How much of the stage under way is done."""
-    stage, steps, step = _stage(view, view.state.stage), _epoch_steps(view, view.state.stage), view.last_step
-    if stage is None or not stage.epochs or steps is None or step is None or step.step is None:
-        return None
-    return max(stage.epoch, step.step / steps) / stage.epochs
-
-
-def _reading(view: "RunView", name: str | None) -> Reading:
-    curves, stage = view.curves.get(name or ""), _stage(view, name)
-    current = name is not None and name == view.state.stage
-    best = None if stage is None else stage.best
-    if curves is None:
-        return Reading(stage=name, best=best, run_left=view.eta.run)
-    return Reading(
-        stage=name,
-        loss=_last(curves.loss),
-        validation=_last(curves.validation),
-        best=best,
-        lr=_last(curves.lr),
-        grad_norm=_last(curves.grad_norm),
-        throughput=_last(curves.throughput),
-        stage_left=view.eta.stage if current else None,
-        run_left=view.eta.run,
-    )
-
-
-def _last(curve: "Curve") -> float | None:
-    return float(curve.values[-1]) if len(curve.values) else None
 
 
 def _device(view: "RunView") -> str | None:

@@ -16,8 +16,7 @@ from ups_app.tui.actions import FILTER, Action
 from ups_app.tui.order import Order
 from ups_app.tui.screens.base import UpsScreen
 from ups_app.tui.widgets.editor import Editor
-from ups_app.tui.widgets.fields import Field, PathSuggester
-from ups_app.tui.widgets.filter import Filter
+from ups_app.tui.widgets.fields import Field, Filter, PathSuggester
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.settings_table import SettingsTable
 from ups_app.tui.widgets.stage_choice import StageChoice

@@ -9,7 +9,7 @@ from textual.widgets import Log
 from ups_app.tui.actions import FILTER, Action
 from ups_app.tui.log_tail import LogTail
 from ups_app.tui.screens.base import UpsScreen
-from ups_app.tui.widgets.filter import Filter
+from ups_app.tui.widgets.fields import Filter
 from ups_app.tui.widgets.line import Line
 from ups_app.wording import event_line, printable
 from ups_engine.runs.directory import RunDirectory

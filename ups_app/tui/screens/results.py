@@ -1,6 +1,7 @@
 """What the followed run's evaluation has found: figures, their growth over the frames, and fields to look at."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -11,7 +12,8 @@ from ups_app.tui.actions import Action
 from ups_app.tui.screens.base import UpsScreen
 from ups_app.tui.widgets.field_picture import Choice, FieldPicture
 from ups_app.tui.widgets.line import Line
-from ups_app.tui.widgets.scores import ErrorByFrame, Scores
+from ups_app.tui.widgets.rows import Rows
+from ups_app.tui.widgets.scores import error_by_frame, scores
 from ups_app.tui.widgets.words import bar, short_figure
 
 if TYPE_CHECKING:
@@ -47,9 +49,9 @@ class ResultsScreen(UpsScreen):
     def body(self) -> ComposeResult:
         """Everything; which of it is shown where is for the style sheet."""
         yield Line(id="protocol")
-        yield Scores()
+        yield Rows(id="scores")
         with Container(id="plots"):
-            yield ErrorByFrame()
+            yield Rows(id="errors")
             with Container(id="fields"):
                 yield Line(id="example")
                 yield FieldPicture()
@@ -78,13 +80,7 @@ class ResultsScreen(UpsScreen):
 
     def label(self, action: Action) -> str:
         """Offer what there is to choose from."""
-        examples = self._examples
-        choices = {
-            "trajectory": 0 if examples is None else len(examples.trajectories),
-            "field": 0 if examples is None else len(examples.fields),
-            "frame_after": 0 if examples is None or len(examples.coordinates) == 1 else len(examples.frames),
-        }
-        if action.id in choices and choices[action.id] < 2:
+        if self._counts.get(action.id.removesuffix("_after"), 2) < 2:
             return ""
         if action.id == "plot":
             large = self.has_class("-tall") and not self.has_class("-narrow")
@@ -104,14 +100,11 @@ class ResultsScreen(UpsScreen):
 
     def action_trajectory(self) -> None:
         """Show the next trajectory."""
-        if self._examples is not None:
-            count = len(self._examples.trajectories)
-            self._choose(replace(self._choice, trajectory=(self._choice.trajectory + 1) % count))
+        self._choose(replace(self._choice, trajectory=(self._choice.trajectory + 1) % self._counts["trajectory"]))
 
     def action_field(self) -> None:
         """Show the next field."""
-        if self._examples is not None:
-            self._choose(replace(self._choice, field=(self._choice.field + 1) % len(self._examples.fields)))
+        self._choose(replace(self._choice, field=(self._choice.field + 1) % self._counts["field"]))
 
     def action_frame_before(self) -> None:
         """Go back a frame."""
@@ -121,10 +114,18 @@ class ResultsScreen(UpsScreen):
         """Go on a frame."""
         self._go(1)
 
+    @property
+    def _counts(self) -> dict[str, int]:
+        """How many there are of each to choose from; of frames one where time is in the picture."""
+        examples = self._examples
+        if examples is None:
+            return {"trajectory": 1, "field": 1, "frame": 1}
+        frames = 1 if len(examples.coordinates) == 1 else len(examples.frames)
+        return {"trajectory": len(examples.trajectories), "field": len(examples.fields), "frame": frames}
+
     def _go(self, frames: int) -> None:
-        if self._examples is not None and len(self._examples.coordinates) > 1:
-            last = len(self._examples.frames) - 1
-            self._choose(replace(self._choice, frame=min(max(self._choice.frame + frames, 0), last)))
+        if (count := self._counts["frame"]) > 1:
+            self._choose(replace(self._choice, frame=min(max(self._choice.frame + frames, 0), count - 1)))
 
     def _read_again(self, run: "RunDirectory") -> None:
         self._reading = True
@@ -161,8 +162,8 @@ class ResultsScreen(UpsScreen):
         self._report, self._examples = report, examples
         self.query_one("#plots").display = True
         self.query_one("#protocol", Line).put(_protocol(report))
-        self.query_one(Scores).tell(report)
-        self.query_one(ErrorByFrame).tell(report)
+        self.query_one("#scores", Rows).show(partial(scores, report))
+        self.query_one("#errors", Rows).show(partial(error_by_frame, report))
         if examples is None:
             self.query_one("#example", Line).put(missing)
             self.query_one(FieldPicture).tell(None, self._choice)
@@ -182,7 +183,7 @@ class ResultsScreen(UpsScreen):
         self._reading = False
         self._report = self._examples = None
         self.query_one("#protocol", Line).put(sentence)
-        self.query_one(Scores).tell(None)
+        self.query_one("#scores", Rows).show(partial(scores, None))
         self.query_one("#plots").display = False
         self.refresh_keys()
 

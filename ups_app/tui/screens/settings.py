@@ -10,7 +10,7 @@ from textual.content import Content
 
 from ups_app.tui.actions import FILTER
 from ups_app.tui.screens.base import UpsScreen
-from ups_app.tui.widgets.filter import Filter
+from ups_app.tui.widgets.fields import Filter
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.table import Column, Table
 from ups_engine.config.archive import settings_to_toml

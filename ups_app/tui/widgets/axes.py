@@ -44,7 +44,7 @@ def log_axis(low: float, high: float) -> Axis:
     if high < _CLOSE * low:
         step = _nice(max(high - low, 0.1 * low) / 3)
         return Axis(max(math.floor(low / step) * step, low / 2), (math.floor(high / step) + 1) * step, log=True)
-    return Axis(_down(low), _up(high * 1.0001), log=True)
+    return Axis(_down(low), _nice(high * 1.0001, (1, 2, 5, 10)), log=True)
 
 
 def linear_axis(high: float) -> Axis:
@@ -104,16 +104,12 @@ def _rounds(low: float, high: float, mantissas: tuple[int, ...]) -> list[float]:
     return [float(f"{mantissa}e{power}") for power in powers for mantissa in mantissas]
 
 
-def _nice(value: float) -> float:
+def _nice(value: float, mantissas: tuple[float, ...] = _NICE) -> float:
+    """The next round number that is not smaller."""
     power = 10.0 ** math.floor(math.log10(value))
-    return next(m * power for m in (*_NICE, 20) if m * power >= value * (1 - 1e-9))
+    return next(m * power for m in (*mantissas, 20) if m * power >= value * (1 - 1e-9))
 
 
 def _down(value: float) -> float:
     power = 10.0 ** math.floor(math.log10(value))
     return max(m * power for m in (0.5, 1, 2, 5) if m * power <= value or m == 0.5)
-
-
-def _up(value: float) -> float:
-    power = 10.0 ** math.floor(math.log10(value))
-    return next(m * power for m in (1, 2, 5, 10, 20) if m * power >= value)

@@ -10,7 +10,24 @@ from ups_app.tui.screens import SCREENS
 from ups_app.tui.widgets.line import Line
 
 
-class TopBar(Line):
+class _Bar(Line):
+    """A line of texts to click on, drawn anew for every width."""
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fit the new width."""
+        self.draw()
+
+    async def on_click(self, event: events.Click) -> None:
+        """Do the action under the mouse."""
+        if (identity := event.style.meta.get("act")) is not None:
+            await self.screen.run_action(f"act('{identity}')")
+
+    def draw(self) -> None:
+        """Show what fits the width."""
+        raise NotImplementedError
+
+
+class TopBar(_Bar):
     """UPS, the followed run and its state, and the screens with their digits; a click on one goes there."""
 
     def __init__(self, here: str) -> None:
@@ -22,13 +39,10 @@ class TopBar(Line):
     def tell(self, run: tuple[str, str] | None, *, read_only: bool) -> None:
         """Show the followed run's name and state."""
         self._run, self._read_only = run, read_only
-        self._draw()
+        self.draw()
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Fit the new width."""
-        self._draw()
-
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """The names of the screens give way to the run."""
         width = self.size.width
         if not width:
             return
@@ -61,12 +75,8 @@ class TopBar(Line):
             tabs.append(_clickable(Content.from_markup(f"[{style}]{text}[/]"), f"go_{name}"))
         return Content("").join(tabs)
 
-    async def on_click(self, event: events.Click) -> None:
-        """Go to the screen under the mouse."""
-        await _act(self, event)
 
-
-class KeyBar(Line):
+class KeyBar(_Bar):
     """What the keys do here, as far as they fit; the help shows the rest."""
 
     def __init__(self) -> None:
@@ -76,33 +86,27 @@ class KeyBar(Line):
     def tell(self, actions: list[tuple[Action, str]], keys: dict[str, str]) -> None:
         """Show actions, each with its label, and with the name of its key out of `keys`."""
         self._entries = [(action.id, keys[action.id], label) for action, label in actions]
-        self._draw()
+        self.draw()
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Fit the new width."""
-        self._draw()
-
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Help and quit always have room."""
         if not self.size.width:
             return
         parts: list[Content] = []
         room = self.size.width - 1
-        last = self._entries[-2:]  # help and quit are always there
+        last = self._entries[-2:]
         needed = sum(len(key) + len(label) + 3 for _, key, label in last)
         for entry in self._entries:
-            _, key, label = entry
+            identity, key, label = entry
             length = len(key) + len(label) + 3
             if entry in last:
                 needed -= length
             elif length > room - needed:
                 continue
             room -= length
-            parts.append(_key(*entry))
+            content = Content.from_markup("[b $primary]$key[/] $label  ", key=key, label=label)
+            parts.append(_clickable(content, identity))
         self.put(Content("").join([Content(" "), *parts]), layout=False)
-
-    async def on_click(self, event: events.Click) -> None:
-        """Do the action under the mouse."""
-        await _act(self, event)
 
 
 _SHORTEST_NAME = 8
@@ -116,15 +120,6 @@ def shortened(text: str, width: int) -> str:
     return f"{text[:head]}…{text[-max(1, width - 1 - head) :]}"
 
 
-def _key(identity: str, key: str, label: str) -> Content:
-    return _clickable(Content.from_markup("[b $primary]$key[/] $label  ", key=key, label=label), identity)
-
-
 def _clickable(content: Content, identity: str) -> Content:
     """Let a click on a text do an action; unlike a link, it looks as it did."""
     return content.stylize(Style.from_meta({"act": identity}))
-
-
-async def _act(bar: Line, event: events.Click) -> None:
-    if (identity := event.style.meta.get("act")) is not None:
-        await bar.screen.run_action(f"act('{identity}')")

@@ -6,7 +6,6 @@ from typing import Any
 
 from textual.content import Content
 
-from ups_app.tui.widgets.rows import Pages
 from ups_app.tui.widgets.words import heading
 from ups_engine.telemetry.units import human_bytes
 
@@ -16,50 +15,31 @@ _BAD = {"missing": "$warning", "stale": "$warning", "corrupt": "$error"}
 _LEAST_WIDTH = 20
 
 
-class CacheReport(Pages):
-    """Splits, memory, GPUs, residency and verdict; dimmed while it is being looked at again."""
-
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
-        self._report: Mapping[str, Any] | None = None
-        self._said: Sequence[str] = ()
-
-    def tell(self, report: Mapping[str, Any] | None, said: Sequence[str] = ()) -> None:
-        """Show a report, or, where there is none, why not."""
-        self._report, self._said = report, said
-        self.draw()
-
-    def _page(self, width: int) -> list[Content]:
-        report = self._report
-        return list(_wrapped(self._said, width) if report is None else self._facts(report, width))
-
-    def _facts(self, report: Mapping[str, Any], width: int) -> Iterator[Content]:
-        sign, colour = ("✓", "$success") if report["ready"] else ("✗", "$error")
-        first, *rest = _wrapped([f"{sign} {report['verdict']}"], width)
-        yield first.stylize(f"b {colour}", 0, first.plain.find("eady") + len("eady"))
-        yield from rest
-        yield Content("")
-        yield from _table(report["splits"])
-        yield Content("")
-        ram = report["ram"]
-        yield from _memory("RAM", f"{human_bytes(ram['available_bytes'])} free, {ram['limit_source']}", ram)
-        for gpu in report["gpu"]:
-            free, total = human_bytes(gpu["free_bytes"]), human_bytes(gpu["total_bytes"])
-            yield from _memory(f"GPU {gpu['index']}", f"{free} of {total} free, {gpu['name']}", gpu)
-        if not report["gpu"]:
-            yield _labelled("GPU", Content.styled("none here", "$muted"))
-        yield _labelled("residency", Content.styled(report["residency"]["choice"], "b"))
+def cache_report(report: Mapping[str, Any], width: int, height: int) -> list[Content]:
+    """Verdict, splits, memory, GPUs and residency, under each other."""
+    sign, colour = ("✓", "$success") if report["ready"] else ("✗", "$error")
+    first, *rest = wrapped([f"{sign} {report['verdict']}"], width, height)
+    verdict = first.stylize(f"b {colour}", 0, first.plain.find("eady") + len("eady"))
+    lines = [verdict, *rest, Content(""), *_table(report["splits"]), Content("")]
+    ram = report["ram"]
+    lines.append(_memory("RAM", f"{human_bytes(ram['available_bytes'])} free, {ram['limit_source']}", ram))
+    for gpu in report["gpu"]:
+        free, total = human_bytes(gpu["free_bytes"]), human_bytes(gpu["total_bytes"])
+        lines.append(_memory(f"GPU {gpu['index']}", f"{free} of {total} free, {gpu['name']}", gpu))
+    if not report["gpu"]:
+        lines.append(_labelled("GPU", Content.styled("none here", "$muted")))
+    return [*lines, _labelled("residency", Content.styled(report["residency"]["choice"], "b"))]
 
 
-def _memory(name: str, text: str, where: Mapping[str, Any]) -> Iterator[Content]:
+def wrapped(texts: Sequence[str], width: int, height: int) -> list[Content]:
+    """Sentences, each from a line of its own on."""
+    broken = (textwrap.wrap(text, max(width, _LEAST_WIDTH), break_on_hyphens=False) or [""] for text in texts)
+    return [Content(line) for lines in broken for line in lines]
+
+
+def _memory(name: str, text: str, where: Mapping[str, Any]) -> Content:
     fits = ("✓ holds the latents", "$success") if where["sufficient"] else ("✗ too small for them", "$warning")
-    yield _labelled(name, Content.assemble(text, "  ", fits))
-
-
-def _wrapped(texts: Sequence[str], width: int) -> Iterator[Content]:
-    for text in texts:
-        for line in textwrap.wrap(text, max(width, _LEAST_WIDTH), break_on_hyphens=False) or [""]:
-            yield Content(line)
+    return _labelled(name, Content.assemble(text, "  ", fits))
 
 
 def _labelled(name: str, content: Content) -> Content:

@@ -67,14 +67,11 @@ class Editor(Vertical):
         )
 
     @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        event.stop()
-        self.run_worker(self._look(event.value, take=False), group="look", exclusive=True, exit_on_error=False)
-
     @on(Input.Submitted)
-    def _entered(self, event: Input.Submitted) -> None:
+    def _typed(self, event: Input.Changed | Input.Submitted) -> None:
         event.stop()
-        self.run_worker(self._look(event.value, take=True), group="look", exclusive=True, exit_on_error=False)
+        look = self._look(event.value, take=isinstance(event, Input.Submitted))
+        self.run_worker(look, group="look", exclusive=True, exit_on_error=False)
 
     @on(Field.Left)
     def _left(self) -> None:

@@ -18,22 +18,42 @@ class Field(Input):
     class Left(Message):
         """The user goes elsewhere."""
 
-        def __init__(self, field: "Field") -> None:
-            super().__init__()
-            self.field = field
-
-        @property
-        def control(self) -> "Field":
-            """The field."""
-            return self.field
-
     def __init__(self, *, placeholder: str, id: str, suggester: Suggester | None = None) -> None:
         super().__init__(placeholder=placeholder, id=id, suggester=suggester, compact=True, select_on_focus=False)
         self.cursor_blink = False  # a blinking cursor talks all night over a slow line
 
     def action_leave(self) -> None:
         """Give the keyboard back."""
-        self.post_message(self.Left(self))
+        self.post_message(self.Left())
+
+
+class Filter(Input):
+    """Hidden until it is opened; tells its text as it is typed. Enter keeps it and goes back, Escape clears it."""
+
+    BINDINGS: ClassVar = [
+        Binding("escape", "leave(True)", "clear", show=False),
+        Binding("enter,down", "leave(False)", "keep", show=False),
+    ]
+
+    class Left(Message):
+        """The user is done with it."""
+
+    def __init__(self) -> None:
+        super().__init__(placeholder="show only what holds ...", compact=True)
+        self.cursor_blink = False  # a blinking cursor talks all night over a slow line
+        self.display = False
+
+    def open(self) -> None:
+        """Show it and take the keyboard."""
+        self.display = True
+        self.focus()
+
+    def action_leave(self, clear: bool) -> None:
+        """Give the keyboard back; empty, it is hidden again."""
+        if clear:
+            self.value = ""
+        self.display = bool(self.value)
+        self.post_message(self.Left())
 
 
 class PathSuggester(Suggester):

@@ -93,17 +93,9 @@ class LossChart(Rows):
 
 
 def _changed(charted: Charted, before: Charted) -> bool:
-    if charted.planned != before.planned:
-        return True
-    if charted.curves is None or before.curves is None:
-        return charted.curves is not before.curves
-    if charted.kind == "parts":
-        old = before.curves.components
-        return charted.curves.components.keys() != old.keys() or any(
-            curve is not old[name] for name, curve in charted.curves.components.items()
-        )
-    own = (charted.kind, "validation") if charted.kind == "loss" else (charted.kind,)
-    return any(getattr(charted.curves, name) is not getattr(before.curves, name) for name in own)
+    """Whether what is drawn differs: curves that have grown are other arrays."""
+    now, then = ([(one.name, id(one.y)) for one in _series(each)] for each in (charted, before))
+    return charted.planned != before.planned or now != then
 
 
 def _series(charted: Charted) -> Iterator[Series]:
@@ -112,16 +104,12 @@ def _series(charted: Charted) -> Iterator[Series]:
         return
     if charted.kind == "parts":
         for number, (name, curve) in enumerate(curves.components.items()):
-            yield _of(name, curve, _COLOURS[number % len(_COLOURS)])
+            yield Series(name, curve.steps, curve.values, _COLOURS[number % len(_COLOURS)])
         return
     own: Curve = getattr(curves, charted.kind)
-    yield _of("training" if charted.kind == "loss" else "now", own, "$primary")
+    yield Series("training" if charted.kind == "loss" else "now", own.steps, own.values, "$primary")
     if charted.kind == "loss" and len(curves.validation.steps):
-        yield _of("validation", curves.validation, "$warning", points=True)
-
-
-def _of(name: str, curve: "Curve", colour: str, *, points: bool = False) -> Series:
-    return Series(name, curve.steps, curve.values, colour, points)
+        yield Series("validation", curves.validation.steps, curves.validation.values, "$warning", points=True)
 
 
 def _legend(charted: Charted, series: list[Series]) -> Content:

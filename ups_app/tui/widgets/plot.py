@@ -1,7 +1,7 @@
 """Curves drawn with braille dots, eight to a character, and axes around them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from string import ascii_lowercase
 
@@ -39,14 +39,6 @@ class Series:
     points: bool = False
 
 
-@dataclass(frozen=True)
-class Canvas:
-    """Characters and the series that each belongs to, -1 for none."""
-
-    characters: NDArray[np.str_]  # (height, width)
-    owners: NDArray[np.intp]  # (height, width)
-
-
 def chart(
     series: Sequence[Series],
     width: int,
@@ -78,13 +70,13 @@ def chart(
         return blank("too small for a chart", width, height)
     y_axis = log_axis(y.min(), y.max()) if log else linear_axis(y.max())
     x_axis = steps_axis(max(one.x[-1] for one in kept if len(one.x)), planned)
-    canvas = rasterise(kept, inner, rows, x_axis, y_axis)
+    characters, owners = _rasterised(kept, inner, rows, x_axis, y_axis)
     ticks = {
         round((1 - y_axis.place(value)) * (rows - 1)): value
         for value in y_axis.ticks(min(_MOST_TICKS, max(2, 2 * rows // 5)))
     }
     colours = [one.colour for one in kept]
-    lines = [_line(canvas, row, ticks.get(row), colours) for row in range(rows)]
+    lines = [_line(characters[row], owners[row], ticks.get(row), colours) for row in range(rows)]
     return [*lines, *_feet(x_axis, inner, unit)]
 
 
@@ -95,8 +87,10 @@ def blank(sentence: str, width: int, height: int) -> list[Content]:
     return lines
 
 
-def rasterise(series: Sequence[Series], width: int, height: int, x_axis: Axis, y_axis: Axis) -> Canvas:
-    """Draw curves into cells; where several meet, the last of them is seen."""
+def _rasterised(
+    series: Sequence[Series], width: int, height: int, x_axis: Axis, y_axis: Axis
+) -> tuple[NDArray[np.str_], NDArray[np.intp]]:
+    """Curves drawn into cells: their characters, and the series that each belongs to, the last of several, or -1."""
     characters = np.full((height, width), " ")
     owners = np.full((height, width), -1)
     traces: dict[int, NDArray[np.bool_]] = {}
@@ -119,7 +113,7 @@ def rasterise(series: Sequence[Series], width: int, height: int, x_axis: Axis, y
     if len(traces) > 1:
         for number, trace in traces.items():
             _letter(characters, owners, trace, number)
-    return Canvas(characters, owners)
+    return characters, owners
 
 
 def line_dots(x: NDArray[np.float64], y: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:
@@ -163,12 +157,13 @@ def _letter(characters: NDArray[np.str_], owners: NDArray[np.intp], trace: NDArr
 
 def _drawable(series: Series, log: bool) -> Series:
     kept = np.isfinite(series.y) & ((series.y > 0) | (not log))
-    return Series(series.name, series.x[kept], series.y[kept], series.colour, series.points)
+    return replace(series, x=series.x[kept], y=series.y[kept])
 
 
-def _line(canvas: Canvas, row: int, tick: float | None, colours: Sequence[str]) -> Content:
+def _line(
+    characters: NDArray[np.str_], owners: NDArray[np.intp], tick: float | None, colours: Sequence[str]
+) -> Content:
     """One row of the plot with its label."""
-    characters, owners = canvas.characters[row].copy(), canvas.owners[row]
     if tick is not None:
         characters[(owners < 0)] = "·"
     label = "" if tick is None else tick_label(tick)

@@ -1,16 +1,21 @@
 """Lines of which only those that have changed go to the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from textual.content import Content
 from textual.geometry import Region
 from textual.widget import Widget
 
+Layout = Callable[[int, int], Sequence[Content]]
+"""Gives the lines for a width and a height in cells; the height is 0 where the lines decide on it."""
+
 
 class Rows(Widget):
     """Lines that are cut, not wrapped, at the widget's width.
 
-    A subclass draws itself by `put` in `draw`, which is called when the size changes and when it asks for it.
+    Args:
+        layout: gives the lines whenever the size changes; without it those of the last `put` stay.
+        id: of the widget.
     """
 
     DEFAULT_CSS = """
@@ -22,14 +27,20 @@ class Rows(Widget):
     }
     """
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(id=id, classes=classes)
+    def __init__(self, layout: Layout | None = None, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._layout: Layout = layout or (lambda width, height: self._lines)
         self._lines: tuple[Content, ...] = ()
 
     @property
     def lines(self) -> tuple[Content, ...]:
         """What is shown."""
         return self._lines
+
+    def show(self, layout: Layout) -> None:
+        """Show what another function lays out from now on."""
+        self._layout = layout
+        self.draw()
 
     def put(self, lines: Sequence[Content]) -> None:
         """Show these lines; those that are as they were are not painted again."""
@@ -42,35 +53,21 @@ class Rows(Widget):
             self.refresh(*(Region(0, y, max(1, self.size.width), 1) for y in changed))
 
     def draw(self) -> None:
-        """Put the lines for the present size."""
+        """Lay the lines out for the present size."""
+        if self.size.width:
+            self.put(self._layout(*self.size))
 
     def render(self) -> Content:
         """All lines as one text."""
         return Content("\n").join(self._lines)
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
-        """As many as there are lines; at least one, for what has no size is told of no size."""
-        return max(1, len(self._lines))
+        """As many lines as there are at that width; at least one, for what has no size is told of no size."""
+        return max(1, len(self._layout(width, 0)))
 
     def on_resize(self) -> None:
         """Fit the new size."""
         self.draw()
-
-
-class Pages(Rows):
-    """Rows that a subclass lays out for a width in `_page`, and that take the height they then need."""
-
-    def draw(self) -> None:
-        """Lay the rows out for the present width."""
-        self.put(self._page(self.size.width))
-
-    def get_content_height(self, container: object, viewport: object, width: int) -> int:
-        """As many lines as the rows take at that width."""
-        return len(self._page(width))
-
-    def _page(self, width: int) -> list[Content]:
-        """The rows at a width in cells."""
-        return []
 
 
 def _same(one: Content, other: Content) -> bool:

@@ -9,7 +9,6 @@ import numpy as np
 from textual.content import Content
 
 from ups_app.tui.widgets.plot import Series, chart, letter
-from ups_app.tui.widgets.rows import Rows
 from ups_app.tui.widgets.words import short_figure
 
 if TYPE_CHECKING:
@@ -36,76 +35,43 @@ _HEAD = "* selected"
 _WIDE = 10
 
 
-class _OfReport(Rows):
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._report: EvaluationReport | None = None
-
-    def tell(self, report: "EvaluationReport | None") -> None:
-        """Show a report."""
-        self._report = report
-        self.draw()
-
-
-class Scores(_OfReport):
-    """Every variant with all of its scores, the selected one marked."""
-
-    def draw(self) -> None:
-        """Put a line for each variant; two figures of each number where three do not fit."""
-        report, width = self._report, self.size.width
-        if report is None or not width:
-            self.put([])
-            return
-        names = 1 + max(map(len, (_HEAD, *report.variants)))
-        wide = width >= names + _WIDE * len(_COLUMNS)
-        widths = [_WIDE if wide else narrow for _, _, narrow in _COLUMNS]
-        while len(widths) > 1 and names + sum(widths) > width:
-            widths.pop()
-        heads = [long if wide else short for long, short, _ in _COLUMNS]
-        lines = [_row(_HEAD.ljust(names), heads, widths, "$muted")]
-        still = report.variants.get(_BASELINE)
-        for name, variant in report.variants.items():
-            selected = name == report.selected
-            numbers = zip(_numbers(variant, still), widths, strict=False)
-            cells = [_fitting(number, 3 if wide else 2, cell - 1) for number, cell in numbers]
-            cells.append(_milliseconds(variant.milliseconds_per_step))
-            title = f"{'*' if selected else ' '}{name}".ljust(names)
-            lines.append(_row(title, cells, widths, "b $primary" if selected else ""))
-        self.put(lines)
+def scores(report: "EvaluationReport | None", width: int, height: int) -> list[Content]:
+    """A line for each variant, the selected one marked; two figures of each number where three do not fit."""
+    if report is None:
+        return []
+    names = 1 + max(map(len, (_HEAD, *report.variants)))
+    wide = width >= names + _WIDE * len(_COLUMNS)
+    widths = [_WIDE if wide else narrow for _, _, narrow in _COLUMNS]
+    while len(widths) > 1 and names + sum(widths) > width:
+        widths.pop()
+    heads = [long if wide else short for long, short, _ in _COLUMNS]
+    lines = [_row(_HEAD.ljust(names), heads, widths, "$muted")]
+    still = report.variants.get(_BASELINE)
+    for name, variant in report.variants.items():
+        selected = name == report.selected
+        numbers = zip(_numbers(variant, still), widths, strict=False)
+        cells = [_fitting(number, 3 if wide else 2, cell - 1) for number, cell in numbers]
+        cells.append(_milliseconds(variant.milliseconds_per_step))
+        title = f"{'*' if selected else ' '}{name}".ljust(names)
+        lines.append(_row(title, cells, widths, "b $primary" if selected else ""))
+    return lines
 
 
-class ErrorByFrame(_OfReport):
-    """The rollout's error of every variant, frame by frame, on a logarithmic axis."""
-
-    DEFAULT_CSS = """
-    ErrorByFrame { width: 1fr; height: 1fr; }
-    """
-
-    def draw(self) -> None:
-        """Put the curves and their names."""
-        width, height = self.size
-        report = self._report
-        if report is None or not width or not height:
-            self.put([])
-            return
-        colours = cycle(_COLOURS)
-        series = [
-            Series(
-                name,
-                np.arange(len(errors := variant.rollout.nrmse_by_frame), dtype=np.float64)
-                + report.protocol.initial_steps,
-                np.array(errors, dtype=np.float64),
-                "$muted" if name == _BASELINE else next(colours),
-            )
-            for name, variant in report.variants.items()
-        ]
-        names = [
-            Content.styled(f"   {letter(number)} {one.name}" if len(series) > 1 else f"   {one.name}", one.colour)
-            for number, one in enumerate(series)
-        ]
-        last = float(report.protocol.frames - 1)
-        legend = Content.assemble(("nRMSE by frame", "b"), *names)
-        self.put([legend, *chart(series, width, height - 1, log=True, planned=last, unit="frame")])
+def error_by_frame(report: "EvaluationReport", width: int, height: int) -> list[Content]:
+    """The rollout's error of every variant, frame by frame, on a logarithmic axis, under their names."""
+    colours = cycle(_COLOURS)
+    series = []
+    for name, variant in report.variants.items():
+        errors = np.array(variant.rollout.nrmse_by_frame, dtype=np.float64)
+        frames = np.arange(len(errors), dtype=np.float64) + report.protocol.initial_steps
+        series.append(Series(name, frames, errors, "$muted" if name == _BASELINE else next(colours)))
+    names = [
+        Content.styled(f"   {letter(number)} {one.name}" if len(series) > 1 else f"   {one.name}", one.colour)
+        for number, one in enumerate(series)
+    ]
+    last = float(report.protocol.frames - 1)
+    legend = Content.assemble(("nRMSE by frame", "b"), *names)
+    return [legend, *chart(series, width, height - 1, log=True, planned=last, unit="frame")]
 
 
 def _numbers(variant: "Variant", still: "Variant | None") -> list[float]:

@@ -7,12 +7,12 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.message import Message
 
-from ups_app.tui.widgets.rows import Pages
+from ups_app.tui.widgets.rows import Rows
 from ups_app.tui.widgets.words import flowing
 from ups_engine.config.schema import STAGES, TRAINED_STAGES
 
 
-class StageChoice(Pages, can_focus=True):
+class StageChoice(Rows, can_focus=True):
     """All stages with a box each; arrows move, Space or a click turns one on or off."""
 
     BINDINGS: ClassVar = [
@@ -29,7 +29,7 @@ class StageChoice(Pages, can_focus=True):
             self.stage = stage
 
     def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
+        super().__init__(lambda width, height: flowing(map(self._box, STAGES), width), id=id)
         self._at = 0
         self._left_out: Collection[str] = ()
         self._epochs: Mapping[str, int] = {}
@@ -38,9 +38,6 @@ class StageChoice(Pages, can_focus=True):
         """Show which stages are left out, and how many epochs the settings give each."""
         self._left_out, self._epochs = left_out, epochs
         self.draw()
-
-    def _page(self, width: int) -> list[Content]:
-        return flowing(map(self._box, STAGES), width)
 
     def on_focus(self) -> None:
         """Show where the arrows are."""

@@ -1,6 +1,7 @@
 """What would become of a run that is put together: the preflight, the command, and the start."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -8,16 +9,21 @@ from textual.content import Content
 from textual.widgets import Button
 
 from ups_app.tui.widgets.line import Line
-from ups_app.tui.widgets.verdicts import Verdict, Verdicts
+from ups_app.tui.widgets.rows import Rows
+from ups_app.tui.widgets.verdicts import Verdict, verdict_lines
 
 
 class StartPanel(Vertical):
     """Every check with its sentence, the equivalent command line, and a button that says why it is disabled."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._verdicts: Sequence[Verdict] = ()
+
     def compose(self) -> ComposeResult:
         """From the checks down to the start."""
         with VerticalScroll(id="preflight"):
-            yield Verdicts(id="verdicts")
+            yield Rows(id="verdicts")
         yield Line(id="command")
         with Horizontal(id="starting"):
             yield Button("start run", id="start", compact=True, disabled=True, action="screen.launch")
@@ -34,10 +40,9 @@ class StartPanel(Vertical):
         """
         line = Content.from_markup("[$muted]$sign[/] $command", sign="$", command=command)
         self.query_one("#command", Line).put(line)
-        if verdicts is None:
-            self.query_one(Verdicts).dim()
-        else:
-            self.query_one(Verdicts).tell(verdicts)
+        if verdicts is not None:
+            self._verdicts = verdicts
+        self.query_one("#verdicts", Rows).show(partial(verdict_lines, self._verdicts, verdicts is None))
         self.query_one("#status", Line).put(_status(problem, verdicts, eager), layout=False)
         self.query_one("#start", Button).disabled = problem is not None
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from ups_app.tui.process import Done
-from ups_app.tui.widgets.rows import Pages
 
 _SIGNS = {"bad": ("✗", "$error"), "warning": ("!", "$warning"), "good": ("✓", "$success")}
 _LEAST_WIDTH = 20
@@ -23,41 +22,25 @@ class Verdict:
     sentence: str
 
 
-class Verdicts(Pages):
-    """A sign, a name and a wrapped sentence for every check, what is bad first."""
+def verdict_lines(verdicts: Sequence[Verdict], old: bool, width: int, height: int) -> list[Content]:
+    """A sign, a name and a wrapped sentence for every check, what is bad first; dimmed where it is old."""
+    margin = max((len(verdict.name) for verdict in verdicts), default=0) + 4
+    room = max(_LEAST_WIDTH, width - margin)
+    by_sign = sorted(verdicts, key=lambda verdict: list(_SIGNS).index(verdict.verdict))
+    return [line for verdict in by_sign for line in _lines_of(verdict, old, margin, room)]
 
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
-        self._verdicts: Sequence[Verdict] = ()
-        self._old = False
 
-    def tell(self, verdicts: Sequence[Verdict]) -> None:
-        """Show what was found."""
-        self._verdicts, self._old = sorted(verdicts, key=lambda v: list(_SIGNS).index(v.verdict)), False
-        self.draw()
-
-    def dim(self) -> None:
-        """Show that something has changed since."""
-        self._old = True
-        self.draw()
-
-    def _page(self, width: int) -> list[Content]:
-        margin = max((len(verdict.name) for verdict in self._verdicts), default=0) + 4
-        room = max(_LEAST_WIDTH, width - margin)
-        return [line for verdict in self._verdicts for line in self._lines_of(verdict, margin, room)]
-
-    def _lines_of(self, verdict: Verdict, margin: int, room: int) -> list[Content]:
-        sign, colour = _SIGNS[verdict.verdict]
-        text = "$muted" if self._old else "$foreground"
-        wrapped = textwrap.wrap(verdict.sentence, room, break_on_hyphens=False) or [""]
-        first = Content.from_markup(
-            f"[{'$muted' if self._old else colour}]$sign $name[/][{text}]$line[/]",
-            sign=sign,
-            name=verdict.name.ljust(margin - 2),
-            line=wrapped[0],
-        )
-        rest = (Content.from_markup(f"[{text}]$line[/]", line=" " * margin + line) for line in wrapped[1:])
-        return [first, *rest]
+def _lines_of(verdict: Verdict, old: bool, margin: int, room: int) -> list[Content]:
+    sign, colour = _SIGNS[verdict.verdict]
+    text = "$muted" if old else "$foreground"
+    first, *rest = textwrap.wrap(verdict.sentence, room, break_on_hyphens=False) or [""]
+    head = Content.from_markup(
+        f"[{'$muted' if old else colour}]$sign $name[/][{text}]$line[/]",
+        sign=sign,
+        name=verdict.name.ljust(margin - 2),
+        line=first,
+    )
+    return [head, *(Content.from_markup(f"[{text}]$line[/]", line=" " * margin + line) for line in rest)]
 
 
 def verdicts_of(done: Done) -> tuple[Verdict, ...]:

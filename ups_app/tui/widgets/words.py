@@ -1,7 +1,7 @@
 """Figures, times, bars and lists in few characters."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from textual.content import Content
 
@@ -44,15 +44,6 @@ def bar(fraction: float, width: int) -> str:
     full = int(cells)
     half = "╸" if full < width and cells - full >= 0.5 else ""
     return "━" * full + half + "·" * (width - full - len(half))
-
-
-def shares(parts: Sequence[float], width: int) -> tuple[int, ...]:
-    """Cells of a bar for parts of a whole of 1; a part that is there at all has a cell, as far as there is room."""
-    cells: list[int] = []
-    for part in parts:
-        wanted = max(round(part * width), 1 if part > 0 else 0)
-        cells.append(min(wanted, width - sum(cells)))
-    return tuple(cells)
 
 
 def labelled(label: str, value: str) -> Content:
