@@ -18,7 +18,7 @@ from ups_engine.latents.residency import choose
 from ups_engine.stages.base import stage_epochs
 from ups_engine.stages.evaluation import require_frames
 from ups_engine.stages.memory import FIXED, Probe
-from ups_engine.stages.networks import Described, NetworkPlan, build
+from ups_engine.stages.networks import NETWORKS, Described, NetworkPlan, build
 from ups_engine.stages.operator import max_horizon
 from ups_engine.stages.registry import TRAINING_STAGES
 from ups_engine.telemetry.memory import available_memory
@@ -95,7 +95,7 @@ class Forecast:
                 continue
             numbers = {result: self._numbers(result) for result in stage.results}
             results += sum(numbers.values())
-            largest = max(largest, sum(n for result, n in numbers.items() if not result.endswith("_ema")))
+            largest = max(largest, sum(n for result, n in numbers.items() if result in NETWORKS))
         return _FLOAT32 * (results + _STATES * _COPIES_IN_A_STATE * largest)
 
     def working_bytes(self, device: torch.device) -> int:

@@ -140,11 +140,10 @@ def _newest_fitting(settings: Settings, root: Path) -> RunDirectory:
     wanted, current = dependencies(settings, "encoder"), anchored(settings, Path.cwd())
     for run in RunDirectory.list_runs(root):
         try:
-            if (
-                has_result(run, "encoder")
-                and run_settings(run).data == current.data
-                and run_settings(run).seed == current.seed
-            ):
+            if not has_result(run, "encoder"):
+                continue
+            own = run_settings(run)
+            if (own.data, own.seed) == (current.data, current.seed):
                 _, sidecar = load_result(run, "encoder")
                 if sidecar.get("settings") == wanted:
                     return run

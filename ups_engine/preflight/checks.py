@@ -15,7 +15,7 @@ from ups_engine.pipeline.forecast import Forecast, cache_bytes
 from ups_engine.pipeline.plan import EVALUATION, Past, PlannedStage, check_needs, make_plan, running_stages
 from ups_engine.pipeline.reopen import open_context
 from ups_engine.pipeline.run import run_settings
-from ups_engine.preflight.data import check_data, size
+from ups_engine.preflight.data import data_sentence, size
 from ups_engine.preflight.machine import check_gpu, check_memory, check_others
 from ups_engine.preflight.places import Writing, check_disks, check_folder
 from ups_engine.preflight.verdict import Check, Preflight, attempt, said
@@ -122,8 +122,8 @@ class _Looking:
         """Whether the data are there, readable and as expected."""
         record = None if self._resume is None else self._resume.data_record()
         self.surveys = survey_data(self._settings, record)
-        checks = [check_data(survey, self._settings.data.root) for survey in self.surveys]
-        return Check("data", "good", "; ".join(check.sentence for check in checks))
+        sentences = [data_sentence(survey, self._settings.data.root) for survey in self.surveys]
+        return Check("data", "good", "; ".join(sentences))
 
     def fit(self) -> Check:
         """Whether the settings go with the data."""

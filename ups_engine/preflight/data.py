@@ -7,11 +7,10 @@ import numpy as np
 
 from ups_engine.data.survey import MemberSurvey
 from ups_engine.errors import DataError
-from ups_engine.preflight.verdict import Check
 from ups_engine.telemetry.units import human_bytes
 
 
-def check_data(seen: MemberSurvey, root: str) -> Check:
+def data_sentence(seen: MemberSurvey, root: str) -> str:
     """Whether data is there and its first and last values can be read, or how much will be made.
 
     Args:
@@ -23,21 +22,17 @@ def check_data(seen: MemberSurvey, root: str) -> Check:
     """
     info, splits = seen.info, seen.splits
     if seen.to_make is not None:
-        return Check(
-            "data",
-            "good",
+        return (
             f"no files of {seen.name} are under {root}, so UPS solves it first: {info.trajectories} trajectories of"
-            f" {info.frames} frames on {size(info.resolution)} points, {human_bytes(info.bytes)}, into {seen.to_make}",
+            f" {info.frames} frames on {size(info.resolution)} points, {human_bytes(info.bytes)}, into {seen.to_make}"
         )
     _probe(seen)
     more = f" and {len(info.files) - 1} more" if len(info.files) > 1 else ""
     fields, points = "/".join(spec.name for spec in seen.fields), size(seen.discretisation.shape)
-    return Check(
-        "data",
-        "good",
+    return (
         f"{_short(info.files[0])}{more} ({info.format}, {human_bytes(info.bytes)}) gives {fields} on"
         f" {points} points, {seen.frames} frames, dt {seen.dt:.4g}; {len(splits.train)} trajectories"
-        f" train, {len(splits.val)} validate, {len(splits.test)} test",
+        f" train, {len(splits.val)} validate, {len(splits.test)} test"
     )
 
 

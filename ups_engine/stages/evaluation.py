@@ -4,7 +4,7 @@ The variant to use is selected on the validation split, by the rollout nRMSE und
 reported are those of the evaluated split. Every member of the collection is scored by itself, then all together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 from pathlib import Path
@@ -175,8 +175,8 @@ def _averaged(scores: Sequence[VariantScores]) -> VariantScores:
     )
 
 
-def _mean(values: object) -> float:
-    return float(np.mean(list(values)))  # type: ignore[call-overload]
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
 
 
 def _try(

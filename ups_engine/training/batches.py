@@ -39,7 +39,7 @@ class Batches:
     def begin_epoch(self, epoch: int) -> None:
         """Make the order and the noise of an epoch, and tell the task."""
         self._turns = self._turns_of(epoch)
-        self._numbers = tuple(part.to(self._device) for part in self._orders(epoch))
+        self._numbers = tuple(part.to(self._device) for part in self._orders(epoch, self._turns))
         steps = range(self.steps)
         self._keys = {
             purpose: keys(self._seed, self._name, epoch, steps, purpose).to(self._device)
@@ -60,8 +60,9 @@ class Batches:
 
     def describe(self, epoch: int, step: int) -> str:
         """Name the samples of a step."""
-        member, turn = self._turns_of(epoch)[step]
-        numbers = self._orders(epoch)[member][turn * self.per_step : (turn + 1) * self.per_step]
+        turns = self._turns_of(epoch)
+        member, turn = turns[step]
+        numbers = self._orders(epoch, turns)[member][turn * self.per_step : (turn + 1) * self.per_step]
         return self._task.describe(member, numbers)
 
     def _turns_of(self, epoch: int) -> list[tuple[int, int]]:
@@ -80,9 +81,9 @@ class Batches:
             before[member] += 1
         return turns
 
-    def _orders(self, epoch: int) -> Sequence[Tensor]:
-        """Sample numbers of an epoch, by member."""
-        steps = np.bincount([member for member, _ in self._turns_of(epoch)], minlength=len(self._task.samples))
+    def _orders(self, epoch: int, turns: Sequence[tuple[int, int]]) -> Sequence[Tensor]:
+        """Sample numbers of an epoch of these turns, by member."""
+        steps = np.bincount([member for member, _ in turns], minlength=len(self._task.samples))
         return [
             self._order(epoch, member, samples, int(steps[member])) for member, samples in enumerate(self._task.samples)
         ]
