@@ -1,9 +1,12 @@
 """The application as a whole: screens by their digits, at every size; toasts; pictures; questions."""
 
+from inspect import isawaitable
+
 import pytest
 from pilots import goes_to, keys_of, make_app, piloted, text_of, toasts, top_of, until
 
 from ups_app.tui.screens import SCREENS
+from ups_app.tui.widgets.bars import KeyBar, TopBar
 from ups_app.tui.widgets.confirm import Confirm
 
 
@@ -112,3 +115,21 @@ async def test_another_run_is_followed_from_the_list(copied):
         await until(pilot, lambda: app.current_mode == "dashboard" and app.view is not None)
         assert app.followed.path == copied.path
         assert app.view is not before
+
+
+@pytest.mark.parametrize("name", ["dashboard", "log", "runs"])
+async def test_news_that_come_while_the_interface_closes_do_not_break_it(finished, monkeypatch, name):
+    app = make_app(finished.path, finished.directory, screen=name)
+    bars_left = []
+
+    async def late(bar):
+        screen = app.screen_stack[0]
+        bars_left.append(len(screen.query(TopBar)))
+        app.deliver()
+        if name != "dashboard" and isawaitable(looking := screen._look()):
+            await looking
+
+    async with piloted(app) as pilot:
+        await until(pilot, lambda: app.screen.settled)
+        monkeypatch.setattr(KeyBar, "on_unmount", late, raising=False)
+    assert 0 in bars_left, "the news did not come while the screen was taken down"

@@ -62,6 +62,11 @@ class UpsScreen(Screen[None]):
         """
 
     @property
+    def present(self) -> bool:
+        """Whether its parts are there; when the application leaves, timers go on while screens are taken down."""
+        return self.is_mounted and self.app.is_running
+
+    @property
     def settled(self) -> bool:
         """Whether the screen shows all that it will show of a run that stands still; a picture waits for it."""
         return self.ups.caught_up
@@ -92,7 +97,7 @@ class UpsScreen(Screen[None]):
 
     def deliver(self) -> None:
         """Hand the latest view to the bars and the body."""
-        if not self.is_mounted:
+        if not self.present:
             return
         app, view = self.ups, self.ups.view
         run = None if app.followed is None else (app.followed.name, view.state.state if view else "reading")

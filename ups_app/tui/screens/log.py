@@ -110,6 +110,8 @@ class LogScreen(UpsScreen):
             self._problem = ""
         except OSError as problem:
             self._problem = f"cannot be read: {problem.strerror}"
+        if not self.present:
+            return
         if self._shows_events is None:
             self._shows_events = not self._tail.lines
             self.refresh_keys()

@@ -130,7 +130,7 @@ class RunsScreen(RunCommands):
 
     def _look(self) -> None:
         watcher = self._watcher
-        if watcher is None or watcher.states is None:
+        if watcher is None or watcher.states is None or not self.present:
             return
         self._states = {state.run if isinstance(state, RunState) else state.name: state for state in watcher.states}
         self._draw()
