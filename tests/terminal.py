@@ -116,6 +116,7 @@ def _main(
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     os.environ.update(env)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that tests run behind may have it ignored
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     sys.argv = ["ups", *arguments]
