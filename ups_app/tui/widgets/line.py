@@ -19,6 +19,6 @@ class Line(Static):
             layout: False where the widget's size does not depend on its text, which spares a layout of the screen.
         """
         new = Content(content) if isinstance(content, str) else content
-        if not (new.plain == self._shown.plain and new.spans == self._shown.spans):
+        if not new.is_same(self._shown):
             self._shown = new
             self.update(new, layout=layout)

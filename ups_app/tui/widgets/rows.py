@@ -48,7 +48,7 @@ class Rows(Widget):
         if len(before) != len(self._lines):
             self.refresh(layout=True)
             return
-        changed = [y for y, pair in enumerate(zip(before, self._lines, strict=True)) if not _same(*pair)]
+        changed = [y for y, pair in enumerate(zip(before, self._lines, strict=True)) if not pair[0].is_same(pair[1])]
         if changed:
             self.refresh(*(Region(0, y, max(1, self.size.width), 1) for y in changed))
 
@@ -68,7 +68,3 @@ class Rows(Widget):
     def on_resize(self) -> None:
         """Fit the new size."""
         self.draw()
-
-
-def _same(one: Content, other: Content) -> bool:
-    return one.plain == other.plain and one.spans == other.spans
