@@ -43,11 +43,9 @@ def linear_axis(high: float) -> Axis:
 
 
 def steps_axis(last: float, planned: float | None) -> Axis:
-    """An axis of steps, with some room to grow into so that curves stay where they are for a while.
+    """An axis of steps to the last one so far, with room to grow into so that curves stay where they are for a while.
 
-    Args:
-        last: step that there is a point at.
-        planned: steps that it will be; None when that is not known.
+    It ends at the planned step, where that is known, when there is not much further to go.
     """
     high = _nice(max(last, 1.0))
     if planned is not None and high >= _NEARLY * planned:

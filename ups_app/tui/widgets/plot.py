@@ -62,7 +62,10 @@ def chart(
         `height` lines; a sentence in their middle when there is nothing to draw.
     """
     inner, rows = width - _LABELS - 1, height - 2
-    kept = [_drawable(one, log) for one in series]
+    kept = []
+    for one in series:
+        there = np.isfinite(one.y) & ((one.y > 0) | (not log))
+        kept.append(replace(one, x=one.x[there], y=one.y[there]))
     y = np.concatenate([one.y for one in kept]) if kept else np.empty(0)
     if not len(y):
         return blank("nothing to draw yet", width, height)
@@ -146,11 +149,6 @@ def line_dots(x: NDArray[np.float64], y: NDArray[np.float64], width: int, height
 def letter(number: int) -> str:
     """What marks the n-th of several lines, for whoever sees no colours."""
     return ascii_lowercase[number % 26]
-
-
-def _drawable(series: Series, log: bool) -> Series:
-    kept = np.isfinite(series.y) & ((series.y > 0) | (not log))
-    return replace(series, x=series.x[kept], y=series.y[kept])
 
 
 def _line(
