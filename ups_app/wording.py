@@ -42,12 +42,7 @@ def short_reference(run: "RunDirectory", root: Path) -> str:
 
 
 def event_line(event: "Event", when: str = "%H:%M:%S") -> str:
-    """An event on one line: when, what, where, and its data.
-
-    Args:
-        event: any.
-        when: how its time is written.
-    """
+    """An event on one line: when, its time written as `strftime` would; what; where; and its data."""
     place = " ".join(
         f"{word} {value}" if word else str(value)
         for word, value in (("", event.stage), ("epoch", event.epoch), ("step", event.step))

@@ -13,9 +13,9 @@ from textual.content import Content
 from ups_app.tui.looks import plain
 from ups_app.tui.widgets import loss_chart
 from ups_app.tui.widgets.axes import linear_axis, log_axis, steps_axis, tick_label
+from ups_app.tui.widgets.line import Rows
 from ups_app.tui.widgets.loss_chart import Charted, LossChart
 from ups_app.tui.widgets.plot import Series, chart, line_dots
-from ups_app.tui.widgets.rows import Rows
 from ups_engine.runs.curves import Curve, StageCurves
 
 POSITIVE = st.floats(1e-12, 1e12)

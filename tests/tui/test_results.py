@@ -9,8 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pilots import goes_to, is_there, keys_of, make_app, piloted, text_of, until
 
-from ups_app.tui.widgets.field_picture import Choice, FieldPicture, scene
-from ups_app.tui.widgets.heat import LEVELS, SHADES, cells, levels, resized, shades
+from ups_app.tui.widgets.field_picture import (
+    LEVELS,
+    SHADES,
+    Choice,
+    FieldPicture,
+    cells,
+    levels,
+    resized,
+    scene,
+    shades,
+)
 from ups_app.tui.widgets.words import short_figure
 from ups_engine.evaluation.examples import Examples
 

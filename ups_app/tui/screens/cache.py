@@ -15,8 +15,7 @@ from ups_app.tui.actions import Action
 from ups_app.tui.process import Done
 from ups_app.tui.screens.base import UpsScreen
 from ups_app.tui.widgets.cache_report import cache_report, wrapped
-from ups_app.tui.widgets.line import Line
-from ups_app.tui.widgets.rows import Rows
+from ups_app.tui.widgets.line import Line, Rows
 from ups_app.tui.widgets.words import bar
 from ups_app.wording import short_reference
 from ups_engine.runs.requests import LIVE

@@ -9,11 +9,9 @@ from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from ups_app.tui.actions import Action
 from ups_app.tui.screens.commanding import COMMANDS, RunCommands
 from ups_app.tui.widgets.banner import Banner
-from ups_app.tui.widgets.line import Line
+from ups_app.tui.widgets.line import Line, Rows
 from ups_app.tui.widgets.loss_chart import KINDS, Charted, Kind, LossChart
-from ups_app.tui.widgets.machine import machine
-from ups_app.tui.widgets.panels import figures, latents, warnings
-from ups_app.tui.widgets.rows import Rows
+from ups_app.tui.widgets.panels import figures, latents, machine, warnings
 from ups_app.tui.widgets.stage_track import StageTrack, epoch_steps
 from ups_engine.runs.requests import LIVE
 

@@ -20,8 +20,7 @@ from ups_app.tui.widgets.fields import Field, Filter, PathSuggester
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.settings_table import SettingsTable
 from ups_app.tui.widgets.stage_choice import StageChoice
-from ups_app.tui.widgets.start import StartPanel
-from ups_app.tui.widgets.verdicts import Verdict, verdicts_of
+from ups_app.tui.widgets.start import StartPanel, Verdict, verdicts_of
 from ups_engine.config.layers import load_settings, presets
 from ups_engine.config.schema import STAGES
 from ups_engine.errors import SettingsError

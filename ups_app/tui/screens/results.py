@@ -11,8 +11,7 @@ from textual.content import Content
 from ups_app.tui.actions import Action
 from ups_app.tui.screens.base import UpsScreen
 from ups_app.tui.widgets.field_picture import Choice, FieldPicture
-from ups_app.tui.widgets.line import Line
-from ups_app.tui.widgets.rows import Rows
+from ups_app.tui.widgets.line import Line, Rows
 from ups_app.tui.widgets.scores import error_by_frame, scores
 from ups_app.tui.widgets.words import bar, short_figure
 

@@ -139,8 +139,7 @@ class RunsScreen(RunCommands):
         if self._states is not None:
             table, width = self.query_one(Table), self.size.width
             columns = _NARROW if width < 72 else _COLUMNS if width < 90 else _WIDE
-            table.fit(columns)
-            table.put((name, _row(name, state)[: len(columns)]) for name, state in self._states.items())
+            table.put(((name, _row(name, state)[: len(columns)]) for name, state in self._states.items()), columns)
             self._tell()
 
     def _tell(self) -> None:

@@ -25,18 +25,8 @@ class Axis:
 
     def ticks(self, most: int) -> list[float]:
         """Round values on the axis, at least two and as many as there are up to a number."""
-        if not self.log:
-            return _linear_ticks(self.low, self.high, most)
-        found = _decades(self.low, self.high, most)
-        for mantissas in _FINER_AND_FINER:
-            finer = [value for value in _rounds(self.low, self.high, mantissas) if self._holds(value)]
-            if len(finer) > most:
-                break
-            found = finer
+        found = _log_ticks(self.low, self.high, most) if self.log else []
         return found if len(found) >= max(2, most // 2) else _linear_ticks(self.low, self.high, most)
-
-    def _holds(self, value: float) -> bool:
-        return self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9)
 
 
 def log_axis(low: float, high: float) -> Axis:
@@ -53,11 +43,9 @@ def linear_axis(high: float) -> Axis:
 
 
 def steps_axis(last: float, planned: float | None) -> Axis:
-    """An axis of steps, with some room to grow into so that curves stay where they are for a while.
+    """An axis of steps to the last one so far, with room to grow into so that curves stay where they are for a while.
 
-    Args:
-        last: step that there is a point at.
-        planned: steps that it will be; None when that is not known.
+    It ends at the planned step, where that is known, when there is not much further to go.
     """
     high = _nice(max(last, 1.0))
     if planned is not None and high >= _NEARLY * planned:
@@ -92,16 +80,17 @@ def _linear_ticks(low: float, high: float, most: int) -> list[float]:
     return [float(f"{n * step:.12g}") for n in range(first, last + 1)]
 
 
-def _decades(low: float, high: float, most: int) -> list[float]:
-    """Powers of ten, as many apart as it takes."""
+def _log_ticks(low: float, high: float, most: int) -> list[float]:
+    """The finest round values of which there are not too many, else powers of ten, as many apart as it takes."""
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
-    apart = max(1, math.ceil((last - first + 1) / max(1, most)))
-    return [10.0**power for power in range(first, last + 1, apart)]
-
-
-def _rounds(low: float, high: float, mantissas: tuple[int, ...]) -> list[float]:
-    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    return [float(f"{mantissa}e{power}") for power in powers for mantissa in mantissas]
+    found = [10.0**power for power in range(first, last + 1, max(1, math.ceil((last - first + 1) / most)))]
+    for mantissas in _FINER_AND_FINER:
+        rounds = [float(f"{mantissa}e{power}") for power in range(first - 2, last + 2) for mantissa in mantissas]
+        finer = [value for value in rounds if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
+        if len(finer) > most:
+            break
+        found = finer
+    return found
 
 
 def _nice(value: float, mantissas: tuple[float, ...] = _NICE) -> float:

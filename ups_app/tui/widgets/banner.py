@@ -23,17 +23,14 @@ class Banner(Line):
             keys: names of the keys by action.
             read_only: say nothing of keys that change a run.
         """
-        content = None if state is None else _content(state, keys, read_only)
-        self.display = content is not None
-        if state is not None and content is not None:
+        self.display = state is not None and state.state != "running"
+        if state is not None and self.display:
             self.set_class(state.state in ("failed", "lost"), "-bad")
             self.set_class(state.state == "finished", "-good")
-            self.put(content)
+            self.put(_content(state, keys, read_only))
 
 
-def _content(state: "RunState", keys: dict[str, str], read_only: bool) -> Content | None:
-    if state.state == "running":
-        return None
+def _content(state: "RunState", keys: dict[str, str], read_only: bool) -> Content:
     sign, colour = STATES[state.state]
     what, does = _WORDS[state.state]
     if state.state == "lost" and state.silence is not None:

@@ -54,17 +54,12 @@ class Editor(Vertical):
     def explain(self, path: str | None) -> None:
         """Say what a setting means, unless something is being typed."""
         if path is not None and not self.query_one(Field).value:
-            self._say(Content.from_markup("[$muted]$meaning[/]", meaning=explained(path)))
+            self._say("[$muted]$meaning[/]", meaning=explained(path))
 
     def suggest(self, wanted: str) -> None:
         """Say that no setting holds a text, and which is the nearest."""
-        self._say(
-            Content.from_markup(
-                "[$muted]no setting holds[/] $wanted[$muted]; the nearest is[/] $path",
-                wanted=wanted,
-                path=nearest(wanted),
-            )
-        )
+        markup = "[$muted]no setting holds[/] $wanted[$muted]; the nearest is[/] $path"
+        self._say(markup, wanted=wanted, path=nearest(wanted))
 
     @on(Input.Changed)
     @on(Input.Submitted)
@@ -92,10 +87,10 @@ class Editor(Vertical):
             self.post_message(self.Changed(key, text))
         else:
             meaning = explained(key) if setting(key) else "understood as a key of the earlier research code"
-            self._say(Content.from_markup("[$success]✓[/] Enter takes it. [$muted]$meaning[/]", meaning=meaning))
+            self._say("[$success]✓[/] Enter takes it. [$muted]$meaning[/]", meaning=meaning)
 
     def _complain(self, mistake: str) -> None:
-        self._say(Content.from_markup("[$error]✗ $mistake[/]", mistake=mistake))
+        self._say("[$error]✗ $mistake[/]", mistake=mistake)
 
-    def _say(self, content: Content) -> None:
-        self.query_one("#said", Line).put(content, layout=False)
+    def _say(self, markup: str, **texts: str) -> None:
+        self.query_one("#said", Line).put(Content.from_markup(markup, **texts), layout=False)

@@ -1,20 +1,35 @@
-"""A predicted field beside the true one, and how they differ."""
+"""A predicted field beside the true one, and how they differ: in half blocks of colour, or shades of plain ASCII."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
+from rich.color import Color
 from rich.segment import Segment
+from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
 from ups_app.tui.looks import PlainAscii
-from ups_app.tui.widgets.heat import Values, cells, resized, shades
 from ups_app.tui.widgets.words import short_figure
 
 if TYPE_CHECKING:
     from ups_engine.evaluation.examples import Examples
 
+Rgb = tuple[int, int, int]
+Values = NDArray[np.float64]
+
+LEVELS = 25
+"""Colours of a scale: few enough that neighbours are often equal, which is what a slow line is spared."""
+SHADES = " .:-=+*#%@"
+_NOT_FINITE = "?"
+_VIRIDIS: Sequence[Rgb] = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+_BLUE, _RED = (67, 147, 235), (235, 90, 70)
+_DARK, _LIGHT = (24, 24, 24), (247, 247, 247)
 _GAP = 2
 
 
@@ -51,9 +66,7 @@ class Scene:
 class FieldPicture(Widget):
     """Truth, prediction and difference side by side: of a line, space against time; of a plane, at one time."""
 
-    DEFAULT_CSS = """
-    FieldPicture { width: 100%; height: 1fr; }
-    """
+    DEFAULT_CSS = "FieldPicture { width: 100%; height: 1fr; }"
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -141,3 +154,72 @@ def _fit(seen: Scene, columns: int, lines: int, *, rows_per_line: int) -> tuple[
 
 def _titles(names: tuple[str, ...], width: int) -> Strip:
     return Strip([Segment((" " * _GAP).join(f"{name[:width]:<{width}}" for name in names))])
+
+
+def levels(values: Values, low: float, high: float, count: int) -> NDArray[np.int64]:
+    """Which of so many equal parts of a range each value lies in, the outermost beyond its ends; -1: not finite."""
+    width = high - low if high > low else 1.0
+    finite = np.isfinite(values)
+    scaled = np.clip((np.where(finite, values, low) - low) / width, 0.0, 1.0)
+    return np.where(finite, np.minimum((scaled * count).astype(np.int64), count - 1), -1)
+
+
+def resized(values: Values, rows: int, columns: int) -> Values:
+    """A picture of another size: means over what falls together, the nearest value where it grows.
+
+    Args:
+        values: (h, w).
+        rows: wanted.
+        columns: wanted.
+    """
+    return _resized_rows(_resized_rows(values, rows).T, columns).T
+
+
+def cells(values: Values, low: float, high: float, *, diverging: bool, dark: bool) -> list[Strip]:
+    """A picture in half blocks, two rows of values to a line.
+
+    Args:
+        values: (2 n, w).
+        low: value of the scale's first colour; those below have it too.
+        high: of its last.
+        diverging: blue over the background to red, instead of a scale of rising brightness.
+        dark: the middle of a diverging scale.
+    """
+    at = levels(values, low, high, LEVELS).tolist()
+    lines = (groupby(zip(upper, lower, strict=True)) for upper, lower in zip(at[0::2], at[1::2], strict=True))
+    return [
+        Strip([Segment("▀" * len(list(run)), _style(*pair, diverging, dark)) for pair, run in line]) for line in lines
+    ]
+
+
+def shades(values: Values, low: float, high: float) -> list[Strip]:
+    """A picture in shades of plain characters, one row of values to a line."""
+    at = levels(values, low, high, len(SHADES))
+    signs = np.array([*SHADES, _NOT_FINITE])
+    return [Strip([Segment("".join(signs[row]))]) for row in at]
+
+
+@lru_cache(4 * (LEVELS + 1) ** 2)
+def _style(upper: int, lower: int, diverging: bool, dark: bool) -> Style:
+    colours = _colours(diverging, dark)
+    return Style(color=Color.from_rgb(*colours[upper]), bgcolor=Color.from_rgb(*colours[lower]))
+
+
+@lru_cache
+def _colours(diverging: bool, dark: bool) -> tuple[Rgb, ...]:
+    """The colours of all levels, and at the end, that is at -1, the one of what is not finite."""
+    anchors = (_BLUE, _DARK if dark else _LIGHT, _RED) if diverging else _VIRIDIS
+    places = np.linspace(0, len(anchors) - 1, LEVELS)
+    channels = [np.interp(places, range(len(anchors)), [anchor[channel] for anchor in anchors]) for channel in range(3)]
+    scale = tuple((int(r), int(g), int(b)) for r, g, b in zip(*channels, strict=True))
+    return (*scale, (128, 128, 128))
+
+
+def _resized_rows(values: Values, rows: int) -> Values:
+    edges = np.linspace(0, len(values), rows + 1)
+    if rows > len(values):
+        return values[((edges[:-1] + edges[1:]) / 2).astype(int)]
+    starts = edges[:-1].round().astype(int)
+    counts = np.diff([*starts, len(values)])
+    means: Values = np.add.reduceat(values, starts, axis=0) / counts[:, None]
+    return means

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from textual.content import Content
 from textual.timer import Timer
 
+from ups_app.tui.widgets.line import Rows
 from ups_app.tui.widgets.plot import Series, blank, chart, letter
-from ups_app.tui.widgets.rows import Rows
 from ups_app.tui.widgets.words import count, short_figure
 from ups_engine.config.schema import STAGES, TRAINED_STAGES
 
@@ -51,9 +51,7 @@ class Charted:
 class LossChart(Rows):
     """One kind of curve of one stage, on a logarithmic axis where it spans decades."""
 
-    DEFAULT_CSS = """
-    LossChart { width: 1fr; height: 1fr; }
-    """
+    DEFAULT_CSS = "LossChart { width: 1fr; height: 1fr; }"
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

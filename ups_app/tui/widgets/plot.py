@@ -62,7 +62,10 @@ def chart(
         `height` lines; a sentence in their middle when there is nothing to draw.
     """
     inner, rows = width - _LABELS - 1, height - 2
-    kept = [_drawable(one, log) for one in series]
+    kept = []
+    for one in series:
+        there = np.isfinite(one.y) & ((one.y > 0) | (not log))
+        kept.append(replace(one, x=one.x[there], y=one.y[there]))
     y = np.concatenate([one.y for one in kept]) if kept else np.empty(0)
     if not len(y):
         return blank("nothing to draw yet", width, height)
@@ -110,9 +113,12 @@ def _rasterised(
         there = traces[number] = codes > 0
         characters[there] = [chr(0x2800 + code) for code in codes[there]]
         owners[there] = number
-    if len(traces) > 1:
-        for number, trace in traces.items():
-            _letter(characters, owners, trace, number)
+    for number, trace in traces.items() if len(traces) > 1 else ():
+        for column in range((5 * number + 3) % _LETTERS_APART, width, _LETTERS_APART):  # each line's at other columns
+            rows = np.flatnonzero(trace[:, column])
+            if len(rows):
+                characters[rows[len(rows) // 2], column] = letter(number)
+                owners[rows[len(rows) // 2], column] = number
     return characters, owners
 
 
@@ -143,21 +149,6 @@ def line_dots(x: NDArray[np.float64], y: NDArray[np.float64], width: int, height
 def letter(number: int) -> str:
     """What marks the n-th of several lines, for whoever sees no colours."""
     return ascii_lowercase[number % 26]
-
-
-def _letter(characters: NDArray[np.str_], owners: NDArray[np.intp], trace: NDArray[np.bool_], number: int) -> None:
-    """Write a line's letter onto it now and then, each line's at other columns."""
-    width = trace.shape[1]
-    for column in range((5 * number + 3) % _LETTERS_APART, width, _LETTERS_APART):
-        rows = np.flatnonzero(trace[:, column])
-        if len(rows):
-            at = rows[len(rows) // 2], column
-            characters[at], owners[at] = letter(number), number
-
-
-def _drawable(series: Series, log: bool) -> Series:
-    kept = np.isfinite(series.y) & ((series.y > 0) | (not log))
-    return replace(series, x=series.x[kept], y=series.y[kept])
 
 
 def _line(

@@ -1,7 +1,9 @@
 """All settings with their values and origins, and which of them the user has changed."""
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from functools import reduce
+from operator import getitem
+from typing import TYPE_CHECKING, Any
 
 from textual import events
 
@@ -23,7 +25,6 @@ class SettingsTable(Table):
     def __init__(self, *, id: str) -> None:
         super().__init__(_columns(_NARROW), id=id)
         self._values: Mapping[str, str] = {}
-        self._found: list[tuple[str, tuple[Cell, ...]]] = []
 
     @property
     def assignment(self) -> str | None:
@@ -44,25 +45,18 @@ class SettingsTable(Table):
                 rows.append((path, tuple((text, "primary") for text in (_CHANGED, path, value, _short(origin)))))
             else:
                 rows.append((path, ("", path, value or ("unset", "muted"), (_short(origin), "muted"))))
-        self._found = rows
         self.put(rows)
         return len(rows)
 
     def on_resize(self, event: events.Resize) -> None:
         """Give the setting's path what room there is."""
-        self.fit(_columns(event.size.width))
-        self.put(self._found)
+        self.put(self._rows, _columns(event.size.width))
 
 
 def explained(path: str) -> str:
-    """What a setting accepts, and what it means.
-
-    Raises:
-        KeyError: there is no such setting.
-    """
+    """What a setting that there is accepts, and what it means."""
     field = setting(path)
-    if field is None:
-        raise KeyError(path)
+    assert field is not None, path
     meaning = " ".join((field.description or "").split())
     return f"{allowed(field.annotation, field.metadata)}. {meaning}".rstrip()
 
@@ -74,12 +68,9 @@ def _short(origin: str) -> str:
     return origin.replace(DEFAULTS, "default")
 
 
-def _text(values: Mapping[str, object], path: str) -> str:
+def _text(values: Any, path: str) -> str:
     """A value as `--set` takes it; empty where it is unset."""
-    value: object = values
-    for name in path.split("."):
-        assert isinstance(value, Mapping)
-        value = value[name]
+    value: Any = reduce(getitem, path.split("."), values)
     if value is None:
         return ""
     return value if isinstance(value, str) else toml_value(value)

@@ -7,7 +7,7 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.message import Message
 
-from ups_app.tui.widgets.rows import Rows
+from ups_app.tui.widgets.line import Rows
 from ups_app.tui.widgets.words import flowing
 from ups_engine.config.schema import STAGES, TRAINED_STAGES
 

@@ -1,5 +1,6 @@
 """The stages of a run, one line each: what state, how far, how good, how long, and how much longer."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -7,7 +8,7 @@ from textual.content import Content
 from textual.message import Message
 
 from ups_app.tui.looks import STATES
-from ups_app.tui.widgets.rows import Rows
+from ups_app.tui.widgets.line import Rows
 from ups_app.tui.widgets.words import bar, clock, short_figure
 from ups_engine.config.schema import STAGES
 
@@ -41,11 +42,18 @@ class StageTrack(Rows):
 
     def _page(self, width: int, height: int) -> list[Content]:
         """A line for each stage, after the names of the columns where there is room for a line more."""
-        columns = _Columns(width)
-        head = [columns.head()] if self._headed else []
-        if self._view is None:
+        rest = width - 3 - _NAME
+        columns = {"epochs": 9, "best": 10, "time": 8, "left": 8}
+        for name in ("time", "left", "best"):  # the least needed first
+            if rest - sum(columns.values()) < 1:
+                del columns[name]
+        room = rest - sum(columns.values())
+        room = min(_LONGEST_BAR + 2, room) if room >= 6 else 0
+        names = "".join(f"{name:>{wide}}" for name, wide in columns.items())
+        head = [Content.styled(f"   {'stage':<{_NAME + room}}{names}", "$muted")] if self._headed else []
+        if (view := self._view) is None:
             return head
-        return [*head, *(columns.line(stage, self._view, self._chosen) for stage in self._view.state.stages)]
+        return [*head, *(_line(stage, view, self._chosen, columns, room) for stage in view.state.stages)]
 
     def on_click(self, event: events.Click) -> None:
         """Highlight a stage."""
@@ -58,44 +66,25 @@ class StageTrack(Rows):
         return self.screen.size.height >= 30
 
 
-class _Columns:
-    """The columns that fit into a width; the least needed are left out first."""
-
-    def __init__(self, width: int) -> None:
-        rest = width - 3 - _NAME
-        self._wide = {"epochs": 9, "best": 10, "time": 8, "left": 8}
-        for name in ("time", "left", "best"):
-            if rest - sum(self._wide.values()) < 1:
-                del self._wide[name]
-        room = rest - sum(self._wide.values()) - 2
-        self._bar = min(_LONGEST_BAR, room) if room >= 4 else 0
-
-    def head(self) -> Content:
-        cells = "".join(f"{name:>{width}}" for name, width in self._wide.items())
-        return Content.styled(f"   {'stage':<{_NAME + self._between}}{cells}", "$muted")
-
-    def line(self, stage: "StageState", view: "RunView", chosen: str | None) -> Content:
-        sign, colour = STATES[stage.state]
-        current = stage.name == view.state.stage
-        cells = {
-            "epochs": f"{stage.epoch}/{stage.epochs}" if stage.epochs else stage.state,
-            "best": short_figure(stage.best) if stage.best is not None else "",
-            "time": clock(stage.seconds) if stage.seconds else "",
-            "left": clock(view.eta.stage) if current and view.eta.stage is not None else "",
-        }
-        name = f"{stage.name:<{_NAME}}"
-        style = "b" if current else "$muted" if stage.state in ("waiting", "skipped") else ""
-        return Content.assemble(
-            ("▶" if stage.name == chosen else " ", "b $primary"),
-            (f"{sign} ", colour),
-            (name, style),
-            (f" {bar(_done(stage, view), self._bar)} " if self._bar else "", colour),
-            ("".join(f"{cells[column]:>{width}}" for column, width in self._wide.items()), "" if current else "$muted"),
-        )
-
-    @property
-    def _between(self) -> int:
-        return self._bar + 2 if self._bar else 0
+def _line(stage: "StageState", view: "RunView", chosen: str | None, columns: Mapping[str, int], room: int) -> Content:
+    """A stage's line: these columns with their widths, and a bar in so much room before them."""
+    sign, colour = STATES[stage.state]
+    current = stage.name == view.state.stage
+    cells = {
+        "epochs": f"{stage.epoch}/{stage.epochs}" if stage.epochs else stage.state,
+        "best": short_figure(stage.best) if stage.best is not None else "",
+        "time": clock(stage.seconds) if stage.seconds else "",
+        "left": clock(view.eta.stage) if current and view.eta.stage is not None else "",
+    }
+    name = f"{stage.name:<{_NAME}}"
+    style = "b" if current else "$muted" if stage.state in ("waiting", "skipped") else ""
+    return Content.assemble(
+        ("▶" if stage.name == chosen else " ", "b $primary"),
+        (f"{sign} ", colour),
+        (name, style),
+        (f" {bar(_done(stage, view), room - 2)} " if room else "", colour),
+        ("".join(f"{cells[column]:>{width}}" for column, width in columns.items()), "" if current else "$muted"),
+    )
 
 
 def _done(stage: "StageState", view: "RunView") -> float:

@@ -30,7 +30,7 @@ class Table(DataTable[Text]):
     """Rows known by a key; the cursor stays on its row, whatever comes before it.
 
     Args:
-        columns: see `fit`.
+        columns: what they are until `put` is given others.
         id: of the widget.
     """
 
@@ -52,18 +52,12 @@ class Table(DataTable[Text]):
         """The key of the row under the cursor."""
         return self._rows[self.cursor_row][0] if self.cursor_row < len(self._rows) else None
 
-    def fit(self, columns: Sequence[Column]) -> None:
-        """Take other columns; the rows follow with the next `put`."""
-        if tuple(columns) != self._columns_wanted:
-            self._columns_wanted, self._rows, self._fitted = tuple(columns), (), ()
-
-    def put(self, rows: Iterable[tuple[str, Sequence[Cell]]]) -> None:
-        """Show rows, each a key and a cell for every column."""
+    def put(self, rows: Iterable[tuple[str, Sequence[Cell]]], columns: Sequence[Column] | None = None) -> None:
+        """Show rows, each a key and a cell for every column, under the columns there are or under others."""
         self._rows = tuple((key, tuple(cells)) for key, cells in rows)
-        if self._widths() != self._fitted:
-            self._set_up()
-        else:
-            self._show()
+        if columns is not None and tuple(columns) != self._columns_wanted:
+            self._columns_wanted, self._fitted = tuple(columns), ()
+        self._show()
 
     def highlight(self, key: str) -> None:
         """Put the cursor on a row, if it is there."""
@@ -73,22 +67,12 @@ class Table(DataTable[Text]):
 
     def on_mount(self) -> None:
         """Make the columns."""
-        self._set_up()
+        self._show()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Share the new width."""
-        self._set_up()
-
-    def _set_up(self) -> None:
-        """Make the columns anew, and the rows with them."""
-        key = self.highlighted
-        self.clear(columns=True)
-        self._drawn, self._fitted = {}, self._widths()
-        for number, (column, width) in enumerate(zip(self._columns_wanted, self._fitted, strict=True)):
-            self.add_column(Text(column.title, justify=_side(column)), width=width, key=str(number))
+        """Share the new width, and bring the cursor into view."""
+        self._fitted = ()
         self._show()
-        if key is not None:
-            self.highlight(key)
 
     def _widths(self) -> tuple[int, ...]:
         """Fixed widths as wanted; the others as their texts need, the longest giving way where room is short."""
@@ -107,29 +91,32 @@ class Table(DataTable[Text]):
         return tuple(column.width or widths[column] for column in columns)
 
     def _show(self) -> None:
-        """Draw what changed."""
+        """Draw what changed: all columns where a width has, all rows where others are there, else single cells."""
+        before = list(self._drawn)
+        key = before[self.cursor_row] if self.cursor_row < len(before) else None
+        if (widths := self._widths()) != self._fitted:
+            self.clear(columns=True)
+            self._drawn, self._fitted = {}, widths
+            for number, (column, width) in enumerate(zip(self._columns_wanted, widths, strict=True)):
+                self.add_column(Text(column.title, justify=_side(column)), width=width, key=str(number))
         drawn = {key: list(map(self._draw, cells, self._columns_wanted, self._fitted)) for key, cells in self._rows}
         if list(drawn) == list(self._drawn):
-            for key, cells in drawn.items():
-                for number, (new, old) in enumerate(zip(cells, self._drawn[key], strict=True)):
+            for row, cells in drawn.items():
+                for number, (new, old) in enumerate(zip(cells, self._drawn[row], strict=True)):
                     if new != old or new.style != old.style:
-                        self.update_cell(key, str(number), new)
+                        self.update_cell(row, str(number), new)
         else:
-            self._fill(drawn)
+            self.clear()
+            for row, cells in drawn.items():
+                self.add_row(*cells, key=row)
+            if key is not None:
+                self.highlight(key)
         self._drawn = drawn
 
     def _draw(self, cell: Cell, column: Column, width: int) -> Text:
         text, variable = cell if isinstance(cell, tuple) else (cell, None)
         colour = "" if variable is None else self.app.theme_variables.get(variable, "")
         return Text(shortened(text, width), style=colour, justify=_side(column), no_wrap=True)
-
-    def _fill(self, drawn: dict[str, list[Text]]) -> None:
-        key = list(self._drawn)[self.cursor_row] if self.cursor_row < len(self._drawn) else None
-        self.clear()
-        for row, cells in drawn.items():
-            self.add_row(*cells, key=row)
-        if key is not None:
-            self.highlight(key)
 
 
 def _side(column: Column) -> Literal["left", "right"]:
