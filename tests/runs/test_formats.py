@@ -10,7 +10,7 @@ import torch
 from ups_engine.formats import FormatError
 from ups_engine.runs.checkpoints import list_results, load_result, result_hash, save_result
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import read_events, recent_events
+from ups_engine.runs.event_file import EventReader, recent_events
 from ups_engine.runs.events import EventWriter
 from ups_engine.runs.resume import ResumeStore
 from ups_engine.runs.state import StateReader, summarise
@@ -67,13 +67,13 @@ def test_a_record(run):
 @pytest.mark.parametrize("kind", ["run_started", "run_resumed"])
 def test_a_history_states_its_version_whenever_a_process_begins(run, kind):
     tell(run, kind)
-    assert read_events(run.events)[0][0].data["format"] == 1
+    assert next(EventReader(run.events).events()).data["format"] == 1
 
 
 def test_a_newer_history_is_refused_by_every_reader_and_at_every_look_until_it_is_another(run):
     newer_history(run)
     with pytest.raises(FormatError, match=BOTH):
-        read_events(run.events)
+        list(EventReader(run.events).events())
     with pytest.raises(FormatError, match=BOTH):
         recent_events(run.events, 5)
     reader = StateReader(run)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ups_engine.errors import RunError
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import Event, read_events
+from ups_engine.runs.event_file import Event, EventReader
 from ups_engine.runs.events import KINDS, EventWriter
 from ups_engine.runs.lease import Lease
 from ups_engine.runs.owner import Owner
@@ -263,7 +263,7 @@ def test_jumping_over_lines_and_reading_in_pieces_changes_nothing(tmp_path_facto
         lines += json.dumps({**value, "data": data}, separators=(",", ":")).encode() + b"\n"
     (folder / "all.jsonl").write_bytes(lines)
     plain = RunProjection()
-    for event in read_events(folder / "all.jsonl")[0]:
+    for event in EventReader(folder / "all.jsonl", steps=True).events():
         plain.add(event)
 
     run = RunDirectory.create(folder, "one", settings_toml="", origins={}, argv=[], task="t")

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 from ups_engine.errors import RunError
 from ups_engine.runs.atomic import explaining_disk_errors, write_json, write_text
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import rare_events
+from ups_engine.runs.event_file import EventReader
 from ups_engine.runs.ulid import is_ulid, new_ulid
 
 CommandKind = Literal["pause", "resume", "skip_stage", "finish_stage", "start_stage", "park", "stop"]
@@ -114,7 +114,7 @@ class Inbox:
             self._move(f"{command.id}.json", _DONE)
 
     def _put_away_acknowledged(self, passed_over: set[str]) -> None:
-        for event in rare_events(self._run.events):
+        for event in EventReader(self._run.events).events():
             if event.kind == "command" and is_ulid(identity := str(event.data.get("id"))):
                 name = f"{identity}.json"
                 passed_over.add(name)

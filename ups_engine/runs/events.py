@@ -98,7 +98,7 @@ class EventWriter:
         with explaining_disk_errors(path):
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
             try:
-                last, self._end = find_last(self._file, path)
+                last, self._end = find_last(path)
                 os.ftruncate(self._file, self._end)
                 fsync(path.parent)
             except BaseException:

@@ -13,7 +13,7 @@ from typing import Self
 from ups_engine.errors import RunError
 from ups_engine.runs.atomic import explaining_disk_errors, remove_temporaries
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import last_event
+from ups_engine.runs.event_file import find_last
 from ups_engine.runs.locks import LockFile, is_locked, without_locks
 from ups_engine.runs.owner import Owner
 
@@ -123,7 +123,7 @@ def _alive(owner: Owner, run: RunDirectory, *, locked: bool | None, silence: flo
     if locked is False and owner.on_this_kernel():
         return False
     if silence is None:
-        last = last_event(run.events)
+        last, _ = find_last(run.events)
         silence = time.time() - last.time if last else HEARTBEAT_LIMIT
     return silence < HEARTBEAT_LIMIT
 

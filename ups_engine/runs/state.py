@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ups_engine.formats import FormatError
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import Event, require_known_format
+from ups_engine.runs.event_file import Event, EventReader
 from ups_engine.runs.lease import HEARTBEAT_LIMIT, owner_of
 from ups_engine.runs.owner import Owner
 from ups_engine.runs.projection import RunOutcome, RunProjection, StageState
-from ups_engine.runs.tail import Tail
 
 RunStatus = RunOutcome | Literal["waiting", "lost"]
 """`waiting`: made, not begun. `lost`: was running when its process went away; it can be resumed."""
@@ -91,7 +89,7 @@ class StateReader:
 
     Args:
         run: the run.
-        listener: gets every event that is read; with one, steps are read too (see `Tail`).
+        listener: gets every event that is read; with one, steps are read too (see `EventReader`).
         clock: UNIX time.
     """
 
@@ -102,12 +100,10 @@ class StateReader:
         self._listener = listener
         self._clock = clock
         self._projection = RunProjection()
-        self._tail = Tail(run.events, steps=listener is not None)
+        self._events = EventReader(run.events, steps=listener is not None)
         self._heard = time.monotonic()
         """When this reader last saw the events grow, by its own clock: the writer's may be another machine's."""
         self._saw_growth = False
-        self._refusal: FormatError | None = None
-        """Stands until the history changes from its start: what follows a newer format is not to be understood."""
 
     def poll(self) -> RunState:
         """Read what is new and give the state.
@@ -161,23 +157,16 @@ class StateReader:
         return unheard if self._saw_growth else max(unheard, self._clock() - self._projection.last_time)
 
     def _read(self) -> None:
-        if self._tail.begins_anew():
-            self._projection, self._refusal = RunProjection(), None
+        if self._events.begins_anew():
+            self._projection = RunProjection()
             if self._listener is not None:
                 self._listener.clear()
-        if self._refusal is not None:
-            raise self._refusal
-        offset = self._tail.offset
-        for event in self._tail.events():
-            try:
-                require_known_format(event, self.run.events)
-            except FormatError as refusal:
-                self._refusal = refusal
-                raise
+        offset = self._events.offset
+        for event in self._events.events():
             # An event whose data are not what the page says is passed over, as a line is that is no event.
             with suppress(TypeError, ValueError, KeyError, AttributeError):
                 self._projection.add(event)
                 if self._listener is not None:
                     self._listener.add(event)
-        if self._tail.offset > offset:
+        if self._events.offset > offset:
             self._heard, self._saw_growth = time.monotonic(), offset > 0

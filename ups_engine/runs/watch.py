@@ -65,7 +65,7 @@ class _Poller(ABC):
 class Watcher(_Poller):
     """Follows one run. It holds the latest view and nothing else: what nobody took is gone.
 
-    It only reads, and takes any size of history: far behind it, it takes a sample of the steps (see `Tail`). A run
+    It only reads, and takes any size of history: far behind it, it takes a sample of the steps (see `EventReader`). A run
     that cannot be read is a `problem` until it can be again.
 
     Args:
