@@ -39,7 +39,6 @@ class RunState:
     """UNIX time."""
     silence: float | None
     """Seconds since the last event."""
-    last_step: Event | None
     last_heartbeat: Event | None
     error: tuple[str, str | None] | None
     """Message and hint of a failed run."""
@@ -51,17 +50,7 @@ class RunState:
             "directory": str(self.directory),
             "state": self.state,
             "stage": self.stage,
-            "stages": [
-                {
-                    "name": stage.name,
-                    "state": stage.state,
-                    "epoch": stage.epoch,
-                    "epochs": stage.epochs,
-                    "best": stage.best,
-                    "seconds": round(stage.seconds, 3),
-                }
-                for stage in self.stages
-            ],
+            "stages": [{**vars(stage), "seconds": round(stage.seconds, 3)} for stage in self.stages],
             "last_event_seq": self.last_event_seq,
             "lease": None if self.lease is None else {**self.lease.to_json(), "alive": self.lease.alive},
         }
@@ -132,7 +121,6 @@ class StateReader:
             lease=owner,
             created=record.created,
             silence=silence,
-            last_step=projection.last_step,
             last_heartbeat=projection.last_heartbeat,
             error=projection.error,
         )
