@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ups_engine.errors import RunError
 from ups_engine.runs.event_file import EventReader, find_last, recent_events
-from ups_engine.runs.events import KINDS, EventWriter, Heartbeat
+from ups_engine.runs.events import KINDS, EventWriter, heartbeat
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON = st.recursive(
@@ -276,7 +276,7 @@ def test_the_heart_beats_at_once_regularly_and_through_failures(tmp_path):
             raise OSError("sensor gone")
         return {"ram_bytes": len(calls)}
 
-    with EventWriter(tmp_path / "e") as writer, Heartbeat(writer, sample, interval=0.05):
+    with EventWriter(tmp_path / "e") as writer, heartbeat(writer, sample, interval=0.05):
         time.sleep(0.33)
     events = read(tmp_path / "e")
     assert 3 <= len(events) <= 7

@@ -163,10 +163,10 @@ def test_a_killed_run_is_lost_and_its_stage_waits(run, python):
         import sys, time
         from pathlib import Path
         from ups_engine.runs.directory import RunDirectory
-        from ups_engine.runs.events import EventWriter, Heartbeat
+        from ups_engine.runs.events import EventWriter, heartbeat
         from ups_engine.runs.lease import Lease
         run = RunDirectory(Path(sys.argv[1]))
-        with Lease.acquire(run), EventWriter(run.events) as writer, Heartbeat(writer, dict, 0.1):
+        with Lease.acquire(run), EventWriter(run.events) as writer, heartbeat(writer, dict, 0.1):
             writer.emit("run_started", data={"stages": [{"name": "operator", "epochs": 3}]})
             writer.emit("stage_started", stage="operator", data={"epochs": 3})
             print("up", flush=True)

@@ -12,7 +12,7 @@ from ups_engine.latents.residency import gpu_kept, ram_kept
 from ups_engine.preflight.verdict import Check
 from ups_engine.telemetry.cgroups import CGROUP_FILE, CGROUP_ROOT, control_groups
 from ups_engine.telemetry.gpu import GpuDevice
-from ups_engine.telemetry.memory import MemoryBudget
+from ups_engine.telemetry.memory import MemoryBudget, available_memory
 from ups_engine.telemetry.units import human_bytes
 
 _LEAST_RAM = 1 << 30
@@ -57,7 +57,7 @@ def check_cpu(cgroup_file: Path = CGROUP_FILE, cgroup_root: Path = CGROUP_ROOT) 
 
 def check_ram(budgets: Sequence[MemoryBudget]) -> Check:
     """What is free under the tightest limit."""
-    tightest = min(budgets, key=lambda budget: budget.available_bytes)
+    tightest = available_memory(budgets)
     room = max(tightest.available_bytes - ram_kept(tightest), 0)
     sentence = (
         f"{human_bytes(tightest.available_bytes)} of {human_bytes(tightest.total_bytes)} free under"

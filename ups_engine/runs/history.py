@@ -44,7 +44,7 @@ class RunView:
 
 
 class History:
-    """The sum of a run's events as far as it is no state; a `Listener` of a `StateReader`."""
+    """The sum of a run's events as far as it is no state; a `StateReader` feeds it."""
 
     def __init__(self) -> None:
         self.changes = 0
@@ -59,6 +59,13 @@ class History:
         self._recent: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self._evaluation: Event | None = None
         self._forget_stages()
+
+    def _forget_stages(self) -> None:
+        self._recorders: defaultdict[str, StageRecorder] = defaultdict(StageRecorder)
+        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
+        self._under_way: set[str] = set()
+        self._last_epoch: Event | None = None
+        self._last_step: Event | None = None
 
     def add(self, event: Event) -> None:
         """Take in the next event."""
@@ -93,13 +100,6 @@ class History:
             last_epoch=self._last_epoch,
             last_step=self._last_step,
         )
-
-    def _forget_stages(self) -> None:
-        self._recorders: defaultdict[str, StageRecorder] = defaultdict(StageRecorder)
-        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
-        self._under_way: set[str] = set()
-        self._last_epoch: Event | None = None
-        self._last_step: Event | None = None
 
     def _rare(self, event: Event) -> None:
         if event.kind == "warning":

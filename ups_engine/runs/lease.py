@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import Self
 
-from ups_engine.errors import RunError
+from ups_engine.errors import RunError, UpsError
 from ups_engine.runs.atomic import explaining_disk_errors, remove_temporaries
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.event_file import find_last
@@ -64,14 +64,19 @@ class Lease:
         """Let go of the run; does nothing in a forked child, or the second time."""
         if not self._file.open:
             return
-        with suppress(RunError):  # on a full disk the entry stays; readers see that the lock is free
+        with suppress(UpsError):  # on a full disk the entry stays; readers see that the lock is free
             self.run.write_owner(None)
         self._file.close()
 
 
 def _enter(run: RunDirectory, file: LockFile, ranks: int) -> Owner:
     """Lock a run and enter this process as its owner."""
-    got = _lock(file)
+    try:
+        got: bool | None = file.lock()
+    except OSError as error:
+        if not without_locks(error):
+            raise
+        got = None
     recorded = run.record.owner
     if got is False:
         raise _refusal(run, recorded, file.locker())
@@ -137,13 +142,3 @@ def _refusal(run: RunDirectory, recorded: Owner | None, pid: int | None) -> RunE
         f"run {run.name} is owned by a live process: {who}",
         f"end it first with `ups runs stop {run.name}`; a machine that went down is given up after 15 seconds",
     )
-
-
-def _lock(file: LockFile) -> bool | None:
-    """Take the lock; False when another process has it, None when the file system has no locks."""
-    try:
-        return file.lock()
-    except OSError as error:
-        if without_locks(error):
-            return None
-        raise

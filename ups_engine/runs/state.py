@@ -5,13 +5,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.event_file import Event, EventReader
 from ups_engine.runs.lease import HEARTBEAT_LIMIT, owner_of
 from ups_engine.runs.owner import Owner
 from ups_engine.runs.projection import RunOutcome, RunProjection, StageState
+
+if TYPE_CHECKING:
+    from ups_engine.runs.history import History
 
 RunStatus = RunOutcome | Literal["waiting", "lost"]
 """`waiting`: made, not begun. `lost`: was running when its process went away; it can be resumed."""
@@ -61,16 +64,6 @@ def summarise(run: RunDirectory) -> RunState:
     return StateReader(run).poll()
 
 
-class Listener(Protocol):
-    """Takes in the events that a `StateReader` reads."""
-
-    def add(self, event: Event) -> None:
-        """Take in the next event."""
-
-    def clear(self) -> None:
-        """Forget everything: the history is read anew from its start."""
-
-
 class StateReader:
     """Follows a run. It keeps what it knows and reads only what is new, and of that parses only what matters.
 
@@ -78,18 +71,18 @@ class StateReader:
 
     Args:
         run: the run.
-        listener: gets every event that is read; with one, steps are read too (see `EventReader`).
+        history: takes in every event that is read; with one, steps are read too (see `EventReader`).
         clock: UNIX time.
     """
 
     def __init__(
-        self, run: RunDirectory, listener: Listener | None = None, clock: Callable[[], float] = time.time
+        self, run: RunDirectory, history: "History | None" = None, clock: Callable[[], float] = time.time
     ) -> None:
         self.run = run
-        self._listener = listener
+        self._history = history
         self._clock = clock
         self._projection = RunProjection()
-        self._events = EventReader(run.events, steps=listener is not None)
+        self._events = EventReader(run.events, steps=history is not None)
         self._heard = time.monotonic()
         """When this reader last saw the events grow, by its own clock: the writer's may be another machine's."""
         self._saw_growth = False
@@ -147,14 +140,14 @@ class StateReader:
     def _read(self) -> None:
         if self._events.begins_anew():
             self._projection = RunProjection()
-            if self._listener is not None:
-                self._listener.clear()
+            if self._history is not None:
+                self._history.clear()
         offset = self._events.offset
         for event in self._events.events():
             # An event whose data are not what the page says is passed over, as a line is that is no event.
             with suppress(TypeError, ValueError, KeyError, AttributeError):
                 self._projection.add(event)
-                if self._listener is not None:
-                    self._listener.add(event)
+                if self._history is not None:
+                    self._history.add(event)
         if self._events.offset > offset:
             self._heard, self._saw_growth = time.monotonic(), offset > 0

@@ -11,7 +11,7 @@ from typing import Self
 
 from ups_engine.errors import RunError
 from ups_engine.formats import FormatError
-from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.directory import RECORD, RunDirectory
 from ups_engine.runs.history import Curve, Eta, History, RunView, StageCurves
 from ups_engine.runs.state import RunState, StateReader
 
@@ -156,7 +156,7 @@ class RunsWatcher(_Poller):
         except OSError as error:
             self.problem = f"cannot read {self.root}: {error.strerror}"
             return
-        stamps = {path.name: (_stamp(path / "run.json"), _stamp(path / "events.jsonl")) for path in paths}
+        stamps = {path.name: (_stamp(path / RECORD), _stamp(path / "events.jsonl")) for path in paths}
         self._known = {
             name: self._known.get(name) or _Known(StateReader(RunDirectory(self.root / name), clock=self._clock))
             for name, (record, _) in stamps.items()

@@ -6,7 +6,7 @@ the host's, that of each ancestor control group (version 1 or 2), and the reques
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,15 +34,9 @@ class MemoryBudget:
     total_bytes: int
 
 
-def available_memory(
-    *,
-    cgroup_file: Path = CGROUP_FILE,
-    cgroup_root: Path = CGROUP_ROOT,
-    environment: Mapping[str, str] | None = None,
-) -> MemoryBudget:
-    """The memory that this process may still take: the budget of `memory_budgets` with the least left."""
-    budgets = memory_budgets(cgroup_file=cgroup_file, cgroup_root=cgroup_root, environment=environment)
-    return min(budgets, key=lambda budget: budget.available_bytes)
+def available_memory(budgets: Sequence[MemoryBudget] | None = None) -> MemoryBudget:
+    """The memory that this process may still take: of `memory_budgets`, or those given, the one with the least left."""
+    return min(memory_budgets() if budgets is None else budgets, key=lambda budget: budget.available_bytes)
 
 
 def memory_budgets(
