@@ -201,7 +201,7 @@ def test_a_run_that_ends_while_it_is_looked_at_is_not_lost(run, writer, monkeypa
 
     def owner_that_ends(*_, **__):
         writer.emit("run_failed", data={"error": "the disk is full"})
-        return Owner.this_process().with_alive(alive=False)
+        return replace(Owner.this_process(), alive=False)
 
     monkeypatch.setattr("ups_engine.runs.state.owner_of", owner_that_ends)
     assert summarise(run).state == "failed"

@@ -109,7 +109,7 @@ class RunDirectory:
         """
         from ups_engine.runs import creation
 
-        path = creation.given_folder(path)
+        path, folder = creation.given_folder(path), Path.cwd()
         record = {
             "format": _FORMAT,
             "id": new_ulid(),
@@ -118,7 +118,7 @@ class RunDirectory:
             "commit": creation.source_commit(),
             "argv": list(argv),
             # From the run's own folder, so that a project that is moved or copied stays whole.
-            "folder": _way_to(Path.cwd(), path),
+            "folder": os.path.relpath(folder, path) if path.is_relative_to(folder) else str(folder),
             "task": task,
             "owner": None,
         }
@@ -207,10 +207,6 @@ class RunDirectory:
         value = _read_json(self.path / RECORD)
         require_known("run record", value.get("format"), _FORMAT, str(self.path / RECORD))
         return value
-
-
-def _way_to(folder: Path, run: Path) -> str:
-    return os.path.relpath(folder, run) if run.is_relative_to(folder) else str(folder)
 
 
 def _others(name: str, root: Path) -> str:

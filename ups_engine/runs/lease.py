@@ -8,6 +8,7 @@ enters itself in run.json as (pid, start time, boot id, host).
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Self
 
 from ups_engine.errors import RunError, UpsError
@@ -107,7 +108,7 @@ def owner_of(run: RunDirectory, *, silence: float | None = None) -> Owner | None
     owner = run.record.owner
     if owner is None:
         return None
-    return owner.with_alive(_alive(owner, run, locked=is_locked(run.path / _LOCK_FILE), silence=silence))
+    return replace(owner, alive=_alive(owner, run, locked=is_locked(run.path / _LOCK_FILE), silence=silence))
 
 
 def refuse_owned(run: RunDirectory) -> None:

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -48,10 +48,6 @@ class Owner:
     def to_json(self) -> dict[str, int | float | str]:
         """Give the fields under their names, without `alive`, which is no lasting truth."""
         return {name: value for name, value in vars(self).items() if name != "alive"}
-
-    def with_alive(self, alive: bool) -> Self:
-        """Give the same owner with the verdict on its life."""
-        return replace(self, alive=alive)
 
     def on_this_kernel(self) -> bool:
         """Tell whether the process ran under the kernel that runs now, so that its end can be seen from here."""

@@ -97,14 +97,12 @@ class Watcher(_Poller):
 
     def _look(self) -> None:
         state, view = self._reader.poll(), self.view
-        changes = self._history.changes
-        if view is None:
-            self.view = self._history.view(1, state)
-        elif changes != self._seen or replace(state, silence=view.state.silence) != view.state:
-            self.view = self._history.view(view.version + 1, state)
-        else:
+        known = self._history.changes == self._seen
+        if view is not None and known and replace(state, silence=view.state.silence) == view.state:
             self.view = replace(view, state=state)
-        self._seen = changes
+        else:
+            self.view = self._history.view(1 if view is None else view.version + 1, state)
+        self._seen = self._history.changes
 
 
 @dataclass(frozen=True)
