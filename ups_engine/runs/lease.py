@@ -26,10 +26,8 @@ _LOCK_FILE = "owner.lock"
 class Lease:
     """The right to write a run, held until released or until the process ends. Also a context manager."""
 
-    def __init__(self, run: RunDirectory, file: LockFile, owner: Owner) -> None:
-        self.run = run
-        self.owner = owner
-        self._file = file
+    def __init__(self, run: RunDirectory, file: LockFile) -> None:
+        self._run, self._file = run, file
 
     @classmethod
     def acquire(cls, run: RunDirectory, ranks: int = 1) -> Self:
@@ -49,11 +47,11 @@ class Lease:
             except BlockingIOError:
                 raise _refusal(run, run.record.owner, os.getpid()) from None
             try:
-                owner = _enter(run, file, ranks)
+                _enter(run, file, ranks)
             except BaseException:
                 file.close()
                 raise
-        return cls(run, file, owner)
+        return cls(run, file)
 
     def __enter__(self) -> Self:
         return self
@@ -66,11 +64,11 @@ class Lease:
         if not self._file.open:
             return
         with suppress(UpsError):  # on a full disk the entry stays; readers see that the lock is free
-            self.run.write_owner(None)
+            self._run.write_owner(None)
         self._file.close()
 
 
-def _enter(run: RunDirectory, file: LockFile, ranks: int) -> Owner:
+def _enter(run: RunDirectory, file: LockFile, ranks: int) -> None:
     """Lock a run and enter this process as its owner."""
     try:
         got: bool | None = file.lock()
@@ -84,11 +82,9 @@ def _enter(run: RunDirectory, file: LockFile, ranks: int) -> Owner:
     # Ours, but where locks do not work, or do not reach other machines, another owner may live.
     if recorded and _alive(recorded, run, locked=False if got else None):
         raise _refusal(run, recorded, recorded.pid)
-    owner = Owner.this_process(ranks)
     remove_temporaries(run.path)
     remove_temporaries(run.checkpoints)
-    run.write_owner(owner)
-    return owner
+    run.write_owner(Owner.this_process(ranks))
 
 
 def owner_of(run: RunDirectory, *, silence: float | None = None) -> Owner | None:
