@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tui"))
 from terminals import PseudoTerminal
 
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import Event, read_events
+from ups_engine.runs.event_file import Event, EventReader
 from ups_engine.runs.requests import await_answer, request
 
 WINDOW = 10.0
@@ -55,8 +55,9 @@ def answers(run: RunDirectory) -> None:
             begin = time.time()
             asked = request(run, kind)
             await_answer(run, asked, 60)
-            events, _offset = read_events(run.events, asked.since)
-            told = next(event for event in events if event.data.get("id") == asked.id)
+            told = next(
+                event for event in EventReader(run.events, asked.since).events() if event.data.get("id") == asked.id
+            )
             delays.append(told.time - begin)
     rate = _rate(run, WINDOW)
     print(f"a step takes {1e3 / rate:.1f} ms")
@@ -116,8 +117,12 @@ def _start(folder: Path) -> RunDirectory:
 
 
 def _wait_for_steps(run: RunDirectory) -> None:
-    while not any(event.kind == "step" and event.stage == "operator" for event in read_events(run.events)[0]):
+    while not any(event.kind == "step" and event.stage == "operator" for event in _events(run)):
         time.sleep(1)
+
+
+def _events(run: RunDirectory) -> list[Event]:
+    return list(EventReader(run.events, steps=True).events())
 
 
 def _rate(run: RunDirectory, seconds: float) -> float:
@@ -128,7 +133,7 @@ def _rate(run: RunDirectory, seconds: float) -> float:
 
 def _between(run: RunDirectory, since: float, until: float) -> float:
     """Steps per second, validations left out: the median over stretches between neighbouring step events."""
-    steps: list[Event] = [e for e in read_events(run.events)[0] if e.kind == "step" and since <= e.time <= until]
+    steps: list[Event] = [e for e in _events(run) if e.kind == "step" and since <= e.time <= until]
     spans = [(b.step - a.step) / (b.time - a.time) for a, b in pairwise(steps) if a.epoch == b.epoch]
     return statistics.median(spans)
 

@@ -37,9 +37,9 @@ EPOCH = (
 BUSY_RUN = """
 import sys, time
 from pathlib import Path
-from ups_engine.runs.events import EventWriter, Heartbeat
+from ups_engine.runs.events import EventWriter, heartbeat
 data = {"loss": 0.1, "grad_norm": 0.1, "components": {f"L_{n}": 0.1 for n in range(5)}, "throughput": 1e3, "lr": 1e-4}
-with EventWriter(Path(sys.argv[1])) as writer, Heartbeat(writer, lambda: {"ram_bytes": 1, "gpu": []}):
+with EventWriter(Path(sys.argv[1])) as writer, heartbeat(writer, lambda: {"ram_bytes": 1, "gpu": []}):
     writer.emit("run_started", data={"stages": [{"name": "operator", "epochs": 1000}]})
     writer.emit("stage_started", stage="operator", data={"epochs": 1000})
     for step in range(1, 10**9):

@@ -147,7 +147,7 @@ def test_another_seed_and_another_autoencoder_use_other_stores(copied, train_sto
 
 
 def test_an_encoder_that_gives_nonsense_is_one_clear_message(ups, copied):
-    tensors, sidecar = load_result(copied.path, "encoder")
+    tensors, sidecar = load_result(copied.directory, "encoder")
     del sidecar["sha256"], sidecar["bytes"], sidecar["format"]
     broken = {name: torch.full_like(tensor, torch.nan) for name, tensor in tensors.items()}
     save_result(copied.directory, "encoder", broken, sidecar)

@@ -16,7 +16,7 @@ from toy_cache import POINTS, toy_target
 from ups_engine.latents.building.completion import build_target
 from ups_engine.latents.checking.report import check_targets
 from ups_engine.latents.target import CacheContext, CacheTarget
-from ups_engine.telemetry.memory import available_memory
+from ups_engine.telemetry.memory import available_memory, memory_budgets
 
 MIB = 1 << 20
 SCRIPT = Path(__file__).with_name("limited_reader.py")
@@ -96,7 +96,7 @@ def test_in_a_recorded_tree_the_check_says_insufficient_and_names_the_limit(tmp_
     for file, text in {**files, "membership": membership}.items():
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).write_text(text + "\n")
-    memory = available_memory(cgroup_file=root / "membership", cgroup_root=root, environment={})
+    memory = available_memory(memory_budgets(cgroup_file=root / "membership", cgroup_root=root, environment={}))
     assert (memory.limit_source, memory.available_bytes) == (source, available)
     context = CacheContext((large(tmp_path),), "a test", "cpu", "auto")
     report = check_targets(context, memory=memory, gpus=[])

@@ -113,7 +113,7 @@ def test_encoders_of_different_weights_never_share_a_cache(copied, finished, mon
 
     monkeypatch.chdir(copied.terminal.folder)
     before = {target.split: target for target in open_context(copied.directory).caches.targets()}
-    tensors, sidecar = load_result(copied.path, "encoder")
+    tensors, sidecar = load_result(copied.directory, "encoder")
     name = next(name for name, tensor in tensors.items() if tensor.numel() > 1)
     tensors[name].view(-1)[0] = np.nextafter(tensors[name].view(-1)[0].item(), np.float32(9), dtype=np.float32).item()
     del sidecar["sha256"], sidecar["bytes"], sidecar["format"]

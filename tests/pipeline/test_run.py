@@ -47,7 +47,7 @@ def test_every_result_has_a_sidecar_that_says_what_it_is(finished):
     stems |= {stem + ema for stem in ("operator", "diffusion_residual", "consistency") for ema in ("", "_ema")}
     assert set(finished.checkpoints()) == {f"{stem}.safetensors" for stem in stems}
     for stem in stems:
-        tensors, sidecar = load_result(finished.path, stem)
+        tensors, sidecar = load_result(finished.directory, stem)
         assert tensors and all(torch.isfinite(tensor).all() for tensor in tensors.values())
         assert len(sidecar["settings_fingerprint"]) == 64 and sidecar["settings"]["latent.dim"] == 4
         assert sidecar["metrics"]["score"] > 0 and set(sidecar["normalisation"]) == {"mean", "std"}
@@ -171,7 +171,7 @@ def test_an_evaluation_that_was_killed_is_made_again_and_a_finished_one_is_not(c
 
 
 def test_an_evaluation_that_fails_fails_the_run(copied):
-    tensors, sidecar = load_result(copied.path, "operator_ema")
+    tensors, sidecar = load_result(copied.directory, "operator_ema")
     for entry in ("sha256", "bytes", "format"):
         del sidecar[entry]
     save_result(copied.directory, "operator_ema", {k: t * torch.nan for k, t in tensors.items()}, sidecar)
@@ -183,7 +183,7 @@ def test_an_evaluation_that_fails_fails_the_run(copied):
 
 
 def test_an_evaluation_that_selects_persistence_warns(copied):
-    tensors, sidecar = load_result(copied.path, "operator_ema")
+    tensors, sidecar = load_result(copied.directory, "operator_ema")
     for entry in ("sha256", "bytes", "format"):
         del sidecar[entry]
     draw = torch.Generator().manual_seed(0)

@@ -80,12 +80,11 @@ def test_equal_results_are_equal_files(run, make_run):
         assert (run.checkpoints / name).read_bytes() == (other.checkpoints / name).read_bytes()
 
 
-def test_a_result_is_found_from_the_run_its_folder_and_its_checkpoints(run):
+def test_a_result_is_a_pair_of_files_that_is_found_by_its_name(run):
     save_result(run, "operator_ema", {"w": torch.ones(2)}, {})
-    for source in (run, run.path, run.checkpoints):
-        assert has_result(source, "operator_ema") and not has_result(source, "operator")
-        assert list_results(source) == ["operator_ema"]
-        assert torch.equal(load_result(source, "operator_ema")[0]["w"], torch.ones(2))
+    assert has_result(run, "operator_ema") and not has_result(run, "operator")
+    assert list_results(run) == ["operator_ema"]
+    assert torch.equal(load_result(run, "operator_ema")[0]["w"], torch.ones(2))
     assert sorted(path.name for path in run.checkpoints.iterdir()) == [
         "operator_ema.json",
         "operator_ema.safetensors",

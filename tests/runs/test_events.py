@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ups_engine.errors import RunError
-from ups_engine.runs.event_file import last_event, read_events, recent_events
-from ups_engine.runs.events import KINDS, EventWriter, Heartbeat
+from ups_engine.runs.event_file import EventReader, find_last, recent_events
+from ups_engine.runs.events import KINDS, EventWriter, heartbeat
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON = st.recursive(
@@ -36,6 +36,10 @@ def write(path, events):
     with EventWriter(path) as writer:
         for kind, stage, epoch, data in events:
             writer.emit(kind, stage=stage, epoch=epoch, step=epoch, data=data)
+
+
+def read(path):
+    return list(EventReader(path, steps=True).events())
 
 
 def seqs(path):
@@ -73,13 +77,14 @@ def test_what_was_written_is_read_back_from_any_torn_prefix(tmp_path_factory, ev
     cut = data.draw(st.integers(0, len(whole)))
     path.write_bytes(whole[:cut])
     count = whole[:cut].count(b"\n")
-    found, offset = read_events(path)
+    reader = EventReader(path, steps=True)
+    found = list(reader.events())
     assert [(e.kind, e.stage, e.epoch, e.data) for e in found] == events[:count]
     assert [e.seq for e in found] == list(range(1, count + 1))
     path.write_bytes(whole)  # the writer gets on
-    rest, end = read_events(path, offset)
+    rest = list(reader.events())
     assert [(e.kind, e.stage, e.epoch, e.data) for e in rest] == events[count:]
-    assert end == len(whole) and read_events(path, end) == ([], end)
+    assert reader.offset == len(whole) and list(reader.events()) == []
 
 
 @settings(max_examples=60, deadline=None)
@@ -93,7 +98,7 @@ def test_a_resumed_history_has_no_gap_and_no_torn_line(tmp_path_factory, before,
     write(path, after)
     kept = whole[:cut].count(b"\n")
     assert seqs(path) == list(range(1, kept + len(after) + 1))
-    assert [e.kind for e in read_events(path)[0]] == [e[0] for e in before[:kept] + after]
+    assert [e.kind for e in read(path)] == [e[0] for e in before[:kept] + after]
 
 
 @given(st.lists(st.binary(max_size=80) | st.sampled_from([b'{"seq":1}', b"[]", b"null", b"\0" * 9]), max_size=4))
@@ -104,7 +109,7 @@ def test_lines_that_are_no_events_are_passed_over(tmp_path_factory, junk):
     lines = [line.replace(b"\n", b"") for line in junk]
     path.write_bytes(path.read_bytes() + b"".join(line + b"\n" for line in lines))
     write(path, [("warning", "s", None, {})])
-    assert [e.seq for e in read_events(path)[0]] == [1, 2]
+    assert [e.seq for e in read(path)] == [1, 2]
     assert path.read_bytes().count(b"\n") == 2 + len(junk)  # whole lines are never taken away
 
 
@@ -123,7 +128,7 @@ def test_the_last_event_is_found_behind_a_very_long_torn_line(tmp_path):
     path = tmp_path / "e"
     write(path, [("warning", None, None, {"message": "x" * 200_000})] * 3)
     path.write_bytes(path.read_bytes() + b'{"seq":4,' + b"y" * 300_000)
-    assert last_event(path).seq == 3
+    assert find_last(path)[0].seq == 3
     write(path, [("warning", None, None, {})])
     assert seqs(path) == [1, 2, 3, 4]
 
@@ -166,7 +171,7 @@ def test_steps_come_at_most_ten_a_second_and_the_last_is_kept(tmp_path):
         for step_after in range(step + 1, step + 4):
             writer.emit("step", stage="operator", epoch=1, step=step_after)
         writer.emit("heartbeat")
-    events, _ = read_events(tmp_path / "e")
+    events = read(tmp_path / "e")
     steps = [e for e in events if e.kind == "step"]
     assert 13 <= len(steps) <= 17
     for first, eleventh in zip(steps, steps[10:], strict=False):
@@ -189,7 +194,7 @@ def test_threads_share_a_writer_without_tearing_lines(tmp_path):
             thread.start()
         for thread in threads:
             thread.join()
-    events, _ = read_events(tmp_path / "e")
+    events = read(tmp_path / "e")
     assert [e.seq for e in events] == list(range(1, 241))
     for n in range(6):
         assert [e.data["i"] for e in events if e.data["thread"] == n] == list(range(40))
@@ -215,7 +220,7 @@ def test_a_full_disk_leaves_the_history_whole_and_the_writer_usable(tmp_path):
     path = tmp_path / "events.jsonl"
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(path)], capture_output=True, text=True)
     assert "events.jsonl" in done.stdout and str(tmp_path) in done.stdout, done.stderr
-    assert [(e.seq, e.data["message"]) for e in read_events(path)[0]] == [(1, "first"), (2, "third")]
+    assert [(e.seq, e.data["message"]) for e in read(path)] == [(1, "first"), (2, "third")]
 
 
 def test_killed_writers_leave_a_history_without_a_gap(tmp_path, python):
@@ -243,7 +248,7 @@ def test_killed_writers_leave_a_history_without_a_gap(tmp_path, python):
     EventWriter(path).close()
     found = seqs(path)
     assert found == list(range(1, len(found) + 1))
-    assert sum(e.kind == "run_resumed" for e in read_events(path)[0]) == 6
+    assert sum(e.kind == "run_resumed" for e in read(path)) == 6
 
 
 def test_recent_events_are_the_last_without_steps_and_heartbeats(tmp_path):
@@ -257,8 +262,8 @@ def test_recent_events_are_the_last_without_steps_and_heartbeats(tmp_path):
 
 
 def test_an_absent_history_is_empty_and_nothing_is_made(tmp_path):
-    assert read_events(tmp_path / "e") == ([], 0)
-    assert last_event(tmp_path / "e") is None
+    assert read(tmp_path / "e") == []
+    assert find_last(tmp_path / "e") == (None, 0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -271,9 +276,9 @@ def test_the_heart_beats_at_once_regularly_and_through_failures(tmp_path):
             raise OSError("sensor gone")
         return {"ram_bytes": len(calls)}
 
-    with EventWriter(tmp_path / "e") as writer, Heartbeat(writer, sample, interval=0.05):
+    with EventWriter(tmp_path / "e") as writer, heartbeat(writer, sample, interval=0.05):
         time.sleep(0.33)
-    events, _ = read_events(tmp_path / "e")
+    events = read(tmp_path / "e")
     assert 3 <= len(events) <= 7
     assert all(e.kind == "heartbeat" and e.stage is None for e in events)
     assert events[0].data == {"ram_bytes": 1} and events[1].data == {"error": "OSError: sensor gone"}

@@ -10,8 +10,9 @@ import torch
 from ups_engine.formats import FormatError
 from ups_engine.runs.checkpoints import list_results, load_result, result_hash, save_result
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import read_events, recent_events
+from ups_engine.runs.event_file import EventReader, recent_events
 from ups_engine.runs.events import EventWriter
+from ups_engine.runs.history import History
 from ups_engine.runs.resume import ResumeStore
 from ups_engine.runs.state import StateReader, summarise
 from ups_engine.runs.watch import Damaged, RunsWatcher
@@ -67,13 +68,13 @@ def test_a_record(run):
 @pytest.mark.parametrize("kind", ["run_started", "run_resumed"])
 def test_a_history_states_its_version_whenever_a_process_begins(run, kind):
     tell(run, kind)
-    assert read_events(run.events)[0][0].data["format"] == 1
+    assert next(EventReader(run.events).events()).data["format"] == 1
 
 
 def test_a_newer_history_is_refused_by_every_reader_and_at_every_look_until_it_is_another(run):
     newer_history(run)
     with pytest.raises(FormatError, match=BOTH):
-        read_events(run.events)
+        list(EventReader(run.events).events())
     with pytest.raises(FormatError, match=BOTH):
         recent_events(run.events, 5)
     reader = StateReader(run)
@@ -83,6 +84,22 @@ def test_a_newer_history_is_refused_by_every_reader_and_at_every_look_until_it_i
     run.events.unlink()
     tell(run)
     assert reader.poll().planned == {"operator"}
+
+
+def test_what_came_before_a_newer_part_is_taken_in_once(run):
+    tell(run)
+    known = run.events.read_bytes()
+    tell(run, "run_resumed")
+    newer = run.events.read_bytes().removeprefix(known).replace(b'"format":1', b'"format":2')
+    run.events.write_bytes(known + newer)
+    history = History()
+    reader = StateReader(run, history)
+    for _ in range(3):
+        with pytest.raises(FormatError, match=BOTH):
+            reader.poll()
+    run.events.write_bytes(known)  # the newer part is taken away
+    view = history.view(1, reader.poll())
+    assert [event.seq for event in view.recent] == [1]
 
 
 def test_among_all_runs_a_newer_one_is_damaged_and_says_why(make_run, tmp_path):

@@ -56,8 +56,7 @@ class Story:
                 lease=None,
                 created=0.0,
                 silence=0.0,
-                last_step=None,
-                last_heartbeat=None,
+                last_heartbeat=p.last_heartbeat,
                 error=None,
             ),
         )

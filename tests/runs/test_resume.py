@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ups_engine.errors import CheckpointError
-from ups_engine.runs.checkpoints import ResumeStore
+from ups_engine.runs.resume import ResumeStore
 
 SAVE = """
     import sys
     from pathlib import Path
     import torch
-    from ups_engine.runs.checkpoints import ResumeStore
+    from ups_engine.runs.resume import ResumeStore
     store = ResumeStore(Path(sys.argv[1]))
     found = store.load()
     step = found[1]["step"] if found else 0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ups_engine.errors import RunError
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import Event, read_events
+from ups_engine.runs.event_file import Event, EventReader
 from ups_engine.runs.events import KINDS, EventWriter
 from ups_engine.runs.lease import Lease
 from ups_engine.runs.owner import Owner
@@ -54,7 +54,6 @@ def test_a_run_from_its_beginning_to_its_end(owned, writer):
     state = summarise(owned)
     assert state.stage == "autoencoder"
     assert stages(state)[0] == ("autoencoder", "running", 1, 2, 0.4)
-    assert state.last_step.step == 9
     epoch(writer, "autoencoder", 1, None)
     writer.emit("stage_finished", stage="autoencoder", data={"best": 0.3, "seconds": 1.0})
     writer.emit("stage_skipped", stage="operator", data={"reason": "asked to"})
@@ -106,7 +105,7 @@ def test_a_pause_changes_the_state_and_keeps_what_there_is(owned, writer):
     assert (state.state, state.stages[0].state) == ("paused", "running")
     writer.emit("run_resumed", data={"after": "pause", "stage": "autoencoder", "epoch": 1, "step": 10})
     state = summarise(owned)
-    assert (state.state, state.last_step.step) == ("running", 9)
+    assert state.state == "running"
     assert stages(state)[0] == ("autoencoder", "running", 1, 2, 0.5)
 
 
@@ -141,7 +140,6 @@ def test_what_lies_beyond_the_checkpoint_is_taken_back_on_resume(owned, writer):
     writer.emit("run_resumed", data={"after": "restart", "stage": "operator", "epoch": 1, "step": 14})
     state = summarise(owned)
     assert stages(state) == [("autoencoder", "done", 0, 2, 0.1), ("operator", "running", 1, 3, 0.9)]
-    assert state.last_step is None
     writer.emit("run_resumed", data={"after": "restart", "stage": None, "epoch": None, "step": None})
     state = summarise(owned)
     assert stages(state)[1] == ("operator", "waiting", 0, 3, None) and state.stage is None
@@ -165,10 +163,10 @@ def test_a_killed_run_is_lost_and_its_stage_waits(run, python):
         import sys, time
         from pathlib import Path
         from ups_engine.runs.directory import RunDirectory
-        from ups_engine.runs.events import EventWriter, Heartbeat
+        from ups_engine.runs.events import EventWriter, heartbeat
         from ups_engine.runs.lease import Lease
         run = RunDirectory(Path(sys.argv[1]))
-        with Lease.acquire(run), EventWriter(run.events) as writer, Heartbeat(writer, dict, 0.1):
+        with Lease.acquire(run), EventWriter(run.events) as writer, heartbeat(writer, dict, 0.1):
             writer.emit("run_started", data={"stages": [{"name": "operator", "epochs": 3}]})
             writer.emit("stage_started", stage="operator", data={"epochs": 3})
             print("up", flush=True)
@@ -203,7 +201,7 @@ def test_a_run_that_ends_while_it_is_looked_at_is_not_lost(run, writer, monkeypa
 
     def owner_that_ends(*_, **__):
         writer.emit("run_failed", data={"error": "the disk is full"})
-        return Owner.this_process().with_alive(alive=False)
+        return replace(Owner.this_process(), alive=False)
 
     monkeypatch.setattr("ups_engine.runs.state.owner_of", owner_that_ends)
     assert summarise(run).state == "failed"
@@ -263,7 +261,7 @@ def test_jumping_over_lines_and_reading_in_pieces_changes_nothing(tmp_path_facto
         lines += json.dumps({**value, "data": data}, separators=(",", ":")).encode() + b"\n"
     (folder / "all.jsonl").write_bytes(lines)
     plain = RunProjection()
-    for event in read_events(folder / "all.jsonl")[0]:
+    for event in EventReader(folder / "all.jsonl", steps=True).events():
         plain.add(event)
 
     run = RunDirectory.create(folder, "one", settings_toml="", origins={}, argv=[], task="t")
@@ -276,11 +274,7 @@ def test_jumping_over_lines_and_reading_in_pieces_changes_nothing(tmp_path_facto
         assert state.state == plain.outcome
     assert state.stages == plain.stages(in_progress=state.state in ("running", "paused"))
     assert (state.stage, state.planned, state.error) == (plain.current_stage, plain.planned, plain.error)
-    assert (state.last_event_seq, state.last_step, state.last_heartbeat) == (
-        plain.last_seq,
-        plain.last_step,
-        plain.last_heartbeat,
-    )
+    assert (state.last_event_seq, state.last_heartbeat) == (plain.last_seq, plain.last_heartbeat)
 
 
 def test_a_history_that_lost_its_end_is_read_anew(owned, writer):
@@ -309,7 +303,7 @@ def test_a_hundred_megabytes_of_events_give_the_state_at_their_end(owned):
     assert owned.events.stat().st_size > 95e6
     reader = StateReader(owned)
     state = reader.poll()
-    assert (state.last_event_seq, state.stages[0].epoch, state.last_step.step) == (seq, 1000, seq - 1)
+    assert (state.last_event_seq, state.stages[0].epoch) == (seq, 1000)
     before = psutil.Process().io_counters().read_chars
     reader.poll()
     assert psutil.Process().io_counters().read_chars - before < 1 << 20  # what is known is not read again

@@ -1,10 +1,10 @@
 """GPU figures come through NVML where there is one, slices included, and are absent quietly elsewhere."""
 
+import sys
 from types import SimpleNamespace
 
 import pytest
 
-from ups_engine.telemetry import gpu as gpu_module
 from ups_engine.telemetry.gpu import GpuDevice, gpu_devices, select_visible
 
 GIB = 1 << 30
@@ -22,6 +22,14 @@ class RecordedNvml:
 
     class NVMLError(Exception):
         pass
+
+    def nvmlInit(self):  # noqa: N802
+        pass
+
+    nvmlShutdown = nvmlInit  # noqa: N815
+
+    def nvmlDeviceGetCount(self):  # noqa: N802
+        return 3
 
     def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802
         if index == 2:
@@ -64,31 +72,39 @@ class RecordedNvml:
         return [SimpleNamespace(pid=pid, usedGpuMemory=None if used is None else used * GIB) for pid, used in taken]
 
     def nvmlDeviceGetName(self, handle):  # noqa: N802
-        return b"NVIDIA A100" if handle == "GPU-0" else f"NVIDIA A100 {handle} 1g.5gb"
+        return "NVIDIA A100" if handle == "GPU-0" else f"NVIDIA A100 {handle} 1g.5gb"
 
     def nvmlDeviceGetUUID(self, handle):  # noqa: N802
         return f"{handle}-uuid"
 
 
-def test_a_whole_gpu_has_all_figures():
-    (whole,) = gpu_module._slices(RecordedNvml(), 0, {11, 12})
+@pytest.fixture
+def devices(monkeypatch):
+    """Finds the devices of the recorded library for a run of some processes."""
+    monkeypatch.setitem(sys.modules, "pynvml", RecordedNvml())
+
+    def find(*pids):
+        monkeypatch.setattr("ups_engine.telemetry.gpu.family", lambda: frozenset(pids))
+        return gpu_devices({})
+
+    return find
+
+
+def test_a_whole_gpu_has_all_figures(devices):
+    whole = devices(11, 12)[0]
     assert whole == GpuDevice(0, "NVIDIA A100", "GPU-0-uuid", 30 * GIB, 40 * GIB, 37.0, 41.0, 91.5, 5 * GIB)
 
 
-def test_memory_of_a_run_is_that_of_its_processes_and_unknown_where_nobody_says():
-    assert next(gpu_module._slices(RecordedNvml(), 0, {99})).run_bytes == 4 * GIB
-    assert next(gpu_module._slices(RecordedNvml(), 0, {13, 100})).run_bytes == 0
-    assert [slice_.run_bytes for slice_ in gpu_module._slices(RecordedNvml(), 1, {11})] == [GIB, None]
+def test_memory_of_a_run_is_that_of_its_processes_and_unknown_where_nobody_says(devices):
+    assert devices(99)[0].run_bytes == 4 * GIB
+    assert devices(13, 100)[0].run_bytes == 0
+    assert [device.run_bytes for device in devices(11)[1:]] == [GIB, None]
 
 
-def test_a_gpu_under_mig_is_its_slices():
-    slices = list(gpu_module._slices(RecordedNvml(), 1, ()))
+def test_a_gpu_under_mig_is_its_slices_and_a_lost_one_is_left_out(devices):
+    _, *slices = devices()
     assert [s.uuid for s in slices] == ["MIG-0-uuid", "MIG-1-uuid"]
     assert {(s.index, s.free_bytes, s.utilisation, s.temperature) for s in slices} == {(1, 4 * GIB, None, 41.0)}
-
-
-def test_a_lost_gpu_is_left_out():
-    assert list(gpu_module._slices(RecordedNvml(), 2, ())) == []
 
 
 @pytest.mark.parametrize(

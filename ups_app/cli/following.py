@@ -32,9 +32,7 @@ class EventLines:
         self._offset = 0
 
     def __enter__(self) -> Self:
-        if self._path.exists():
-            with self._path.open("rb") as file:
-                _, self._offset = find_last(file.fileno(), self._path)
+        _, self._offset = find_last(self._path)
         self._thread.start()
         return self
 

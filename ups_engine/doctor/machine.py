@@ -1,16 +1,18 @@
 """Devices and memory, and what limits them."""
 
+import math
 import os
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
 from ups_engine.latents.residency import gpu_kept, ram_kept
 from ups_engine.preflight.verdict import Check
+from ups_engine.telemetry.cgroups import CGROUP_FILE, CGROUP_ROOT, control_groups
 from ups_engine.telemetry.gpu import GpuDevice
-from ups_engine.telemetry.memory import MemoryBudget
+from ups_engine.telemetry.memory import MemoryBudget, available_memory
 from ups_engine.telemetry.units import human_bytes
 
 _LEAST_RAM = 1 << 30
@@ -36,13 +38,13 @@ def check_gpus(gpus: Sequence[GpuDevice]) -> Check:
     return Check("gpu", "good", "; ".join(parts))
 
 
-def check_cpu(cgroup_file: Path = Path("/proc/self/cgroup"), cgroup_root: Path = Path("/sys/fs/cgroup")) -> Check:
+def check_cpu(cgroup_file: Path = CGROUP_FILE, cgroup_root: Path = CGROUP_ROOT) -> Check:
     """Cores, and how many of them this process may use."""
     logical = psutil.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else logical
     sentence = f"{logical} logical cores, {usable} of them for this process"
-    quota = _cpu_quota(cgroup_file, cgroup_root)
-    if quota is not None and quota < usable - 0.5:
+    quota = min(_cpu_quotas(cgroup_file, cgroup_root), default=math.inf)
+    if quota < usable - 0.5:
         threads = max(1, round(quota))
         return Check(
             "cpu",
@@ -55,7 +57,7 @@ def check_cpu(cgroup_file: Path = Path("/proc/self/cgroup"), cgroup_root: Path =
 
 def check_ram(budgets: Sequence[MemoryBudget]) -> Check:
     """What is free under the tightest limit."""
-    tightest = min(budgets, key=lambda budget: budget.available_bytes)
+    tightest = available_memory(budgets)
     room = max(tightest.available_bytes - ram_kept(tightest), 0)
     sentence = (
         f"{human_bytes(tightest.available_bytes)} of {human_bytes(tightest.total_bytes)} free under"
@@ -109,31 +111,12 @@ def check_slurm(budgets: Sequence[MemoryBudget], environment: Mapping[str, str] 
     )
 
 
-def _cpu_quota(cgroup_file: Path, root: Path) -> float | None:
-    """Cores' worth of time that the tightest control group allows; None without a limit."""
-    try:
-        lines = cgroup_file.read_text().splitlines()
-    except OSError:
-        return None
-    quotas: list[float] = []
-    for line in lines:
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        base = root / "cpu" if "cpu" in controllers.split(",") else root
-        parts = [part for part in path.split("/") if part not in ("", "..")]
-        for depth in range(len(parts) + 1):
-            group = base.joinpath(*parts[:depth])
-            pair = _numbers(group / "cpu.max") or [
-                *_numbers(group / "cpu.cfs_quota_us"),
-                *_numbers(group / "cpu.cfs_period_us"),
-            ]
-            if len(pair) == 2 and pair[0] > 0 and pair[1] > 0:
-                quotas.append(pair[0] / pair[1])
-    return min(quotas, default=None)
-
-
-def _numbers(path: Path) -> list[int]:
-    """The numbers of a control file; none where it says `max`, or is not there."""
-    try:
-        return [int(word) for word in path.read_text().split()]
-    except (OSError, ValueError):
-        return []
+def _cpu_quotas(cgroup_file: Path, root: Path) -> Iterator[float]:
+    """Cores' worth of time that each control group allows, where it sets a limit."""
+    for group in control_groups("cpu", cgroup_file, root):
+        if group.version == 2:
+            pair = group.numbers("cpu.max")
+        else:
+            pair = [*group.numbers("cpu.cfs_quota_us"), *group.numbers("cpu.cfs_period_us")]
+        if len(pair) == 2 and pair[0] > 0 and pair[1] > 0:
+            yield pair[0] / pair[1]

@@ -73,18 +73,19 @@ def check_wandb(environment: Mapping[str, str] | None = None, netrc: Path | None
     except PackageNotFoundError:
         return Check("wandb", "good", "wandb is not installed, and runs keep their own record")
     mode = env.get("WANDB_MODE", "")
+    key = env.get("WANDB_API_KEY") or env.get("UPS_SECRETS__WANDB_API_KEY")
     if env.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes") or mode == "disabled":
-        return Check("wandb", "good", f"{installed} is switched off by the environment")
-    if mode in ("offline", "dryrun"):
-        return Check("wandb", "good", f"{installed} would work offline (WANDB_MODE={mode})")
-    if env.get("WANDB_API_KEY") or env.get("UPS_SECRETS__WANDB_API_KEY") or _logged_in(netrc or Path.home() / ".netrc"):
-        return Check("wandb", "good", f"{installed} would work online, with the key that was found")
-    return Check(
-        "wandb",
-        "good",
-        f"{installed} has no key here: `wandb login` gives it one, WANDB_MODE=offline does without; runs keep their own"
-        " record in any case",
-    )
+        how = "is switched off by the environment"
+    elif mode in ("offline", "dryrun"):
+        how = f"would work offline (WANDB_MODE={mode})"
+    elif key or _logged_in(netrc or Path.home() / ".netrc"):
+        how = "would work online, with the key that was found"
+    else:
+        how = (
+            "has no key here: `wandb login` gives it one, WANDB_MODE=offline does without; runs keep their own record"
+            " in any case"
+        )
+    return Check("wandb", "good", f"{installed} {how}")
 
 
 def _logged_in(netrc: Path) -> bool:

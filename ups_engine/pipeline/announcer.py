@@ -12,7 +12,7 @@ from ups_engine.evaluation.report import EvaluationReport
 from ups_engine.pipeline.observer import Observer
 from ups_engine.runs.events import EventWriter, Kind
 from ups_engine.telemetry.gpu import gpu_devices
-from ups_engine.telemetry.memory import available_memory, process_memory
+from ups_engine.telemetry.memory import available_memory, resident_bytes
 from ups_engine.telemetry.process import CpuMeter
 
 _CPU = CpuMeter()
@@ -114,7 +114,7 @@ def vital_signs(throughput: float | None) -> dict[str, object]:
     """
     memory = available_memory()
     return {
-        "ram_bytes": process_memory().resident_bytes,
+        "ram_bytes": resident_bytes(),
         "ram_available_bytes": memory.available_bytes,
         "ram_total_bytes": memory.total_bytes,
         "ram_limit": memory.limit_source,

@@ -24,7 +24,7 @@ from ups_engine.pipeline.plan import EVALUATION, Past, PlannedStage, check_needs
 from ups_engine.pipeline.stage_work import Saved, StageWork
 from ups_engine.runs.checkpoints import read_sidecar, settle_results
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.events import EventWriter, Heartbeat
+from ups_engine.runs.events import EventWriter, heartbeat
 from ups_engine.runs.lease import Lease
 from ups_engine.runs.resume import ResumeStore
 from ups_engine.runs.signals import StopRequest
@@ -157,7 +157,7 @@ class _Pipeline:
             device = pick_device(self._settings.runtime)
             set_precision(self._settings.training, device)
             saved = self._announce(device)
-            stack.enter_context(Heartbeat(self._events, say.heartbeat))
+            stack.enter_context(heartbeat(self._events, say.heartbeat))
             outcome = self._stages(self._prepare(device), saved, asked)
         except LeaveError:
             outcome = self._desk.leaving or Outcome.STOPPED

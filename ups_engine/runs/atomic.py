@@ -81,18 +81,14 @@ def explaining_disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise disk_error(error, path) from error
-
-
-def disk_error(error: OSError, path: Path) -> RunError:
-    """Say in words why writing `path` failed."""
-    if error.errno in _FULL:
-        return RunError(
-            f"cannot write {path.name}: {_FULL[error.errno]} in {path.parent}",
-            f"free some space there ({_free(path.parent)} left) and start again; what was stored before is intact",
-        )
-    reason = error.strerror or str(error)
-    return RunError(f"cannot write {path}: {reason}", f"make sure that {path.parent} exists and can be written to")
+        if error.errno in _FULL:
+            raise RunError(
+                f"cannot write {path.name}: {_FULL[error.errno]} in {path.parent}",
+                f"free some space there ({_free(path.parent)} left) and start again; what was stored before is intact",
+            ) from error
+        reason = error.strerror or str(error)
+        hint = f"make sure that {path.parent} exists and can be written to"
+        raise RunError(f"cannot write {path}: {reason}", hint) from error
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -19,10 +19,7 @@ from ups_engine.errors import CheckpointError
 from ups_engine.formats import require_known
 from ups_engine.runs.atomic import explaining_disk_errors, fsync, write_bytes, write_json
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.resume import ResumeStore
 from ups_engine.runs.tensor_file import checksum, pack, unpack
-
-__all__ = ["ResumeStore", "has_result", "list_results", "load_result", "result_hash", "save_result", "settle_results"]
 
 _RETRIES = 3
 _FORMAT = 1  # of a sidecar
@@ -46,7 +43,7 @@ def save_result(run: RunDirectory, name: str, tensors: Mapping[str, Tensor], sid
         raise ValueError(f"the sidecar's keys {sorted(taken)} are set here")
     data = pack(tensors)
     described = {"format": _FORMAT, **sidecar, "sha256": checksum(data), "bytes": len(data)}
-    tensor_path, sidecar_path, next_path = _paths(run.checkpoints, name)
+    tensor_path, sidecar_path, next_path = _paths(run, name)
     write_json(next_path, described)
     write_bytes(tensor_path, data)
     with explaining_disk_errors(sidecar_path):
@@ -54,11 +51,11 @@ def save_result(run: RunDirectory, name: str, tensors: Mapping[str, Tensor], sid
         fsync(sidecar_path.parent)
 
 
-def load_result(source: RunDirectory | Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_result(run: RunDirectory, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Load the result of a stage and make sure that it is what was stored.
 
     Args:
-        source: a run, its folder, or a folder of checkpoints.
+        run: any run.
         name: such as `operator_ema`.
 
     Returns:
@@ -68,13 +65,12 @@ def load_result(source: RunDirectory | Path, name: str) -> tuple[dict[str, Tenso
         CheckpointError: there is no such result, or its files are damaged or do not belong together.
         FormatError: a newer UPS wrote it.
     """
-    folder = _folder(source)
-    tensor_path, sidecar_path, next_path = _paths(folder, name)
+    tensor_path, sidecar_path, next_path = _paths(run, name)
     for _ in range(_RETRIES):  # a run that replaces its result right now shows a mixed pair for a moment
         sidecars = [found for path in (sidecar_path, next_path) if (found := _read_sidecar(path)) is not None]
         data = _read_tensors(tensor_path)
         if data is None or not sidecars:
-            raise _missing(folder, name, tensor_path if data is None else sidecar_path)
+            raise _missing(run, name, tensor_path if data is None else sidecar_path)
         digest = checksum(data)
         for sidecar in sidecars:
             if sidecar["sha256"] == digest:
@@ -85,40 +81,38 @@ def load_result(source: RunDirectory | Path, name: str) -> tuple[dict[str, Tenso
     )
 
 
-def has_result(source: RunDirectory | Path, name: str) -> bool:
+def has_result(run: RunDirectory, name: str) -> bool:
     """Tell whether a result was stored; only `load_result` finds out whether it is sound."""
-    tensor_path, sidecar_path, next_path = _paths(_folder(source), name)
+    tensor_path, sidecar_path, next_path = _paths(run, name)
     return tensor_path.is_file() and (sidecar_path.is_file() or next_path.is_file())
 
 
-def read_sidecar(source: RunDirectory | Path, name: str) -> dict[str, Any]:
+def read_sidecar(run: RunDirectory, name: str) -> dict[str, Any]:
     """Give what is known of a result; its tensors are not read.
 
     Args:
-        source: a run, its folder, or a folder of checkpoints; settled, if a killed owner left it (`settle_results`).
+        run: settled, if a killed owner left it (`settle_results`).
         name: such as `operator_ema`.
 
     Raises:
         CheckpointError: there is no such result, or its sidecar is damaged.
         FormatError: a newer UPS wrote it.
     """
-    folder = _folder(source)
-    tensor_path, sidecar_path, _ = _paths(folder, name)
+    tensor_path, sidecar_path, _ = _paths(run, name)
     sidecar = _read_sidecar(sidecar_path)
     if sidecar is None or not tensor_path.is_file():
-        raise _missing(folder, name, sidecar_path if sidecar is None else tensor_path)
+        raise _missing(run, name, sidecar_path if sidecar is None else tensor_path)
     return sidecar
 
 
-def result_hash(source: RunDirectory | Path, name: str) -> str:
+def result_hash(run: RunDirectory, name: str) -> str:
     """Give the SHA-256 of a result's tensors as its sidecar states it; arguments and errors as of `read_sidecar`."""
-    return str(read_sidecar(source, name)["sha256"])
+    return str(read_sidecar(run, name)["sha256"])
 
 
-def list_results(source: RunDirectory | Path) -> list[str]:
+def list_results(run: RunDirectory) -> list[str]:
     """Give the names of the results stored, sorted."""
-    folder = _folder(source)
-    return sorted(path.stem for path in folder.glob("[!.]*.safetensors") if has_result(folder, path.stem))
+    return sorted(path.stem for path in run.checkpoints.glob("[!.]*.safetensors") if has_result(run, path.stem))
 
 
 def settle_results(run: RunDirectory) -> None:
@@ -133,7 +127,7 @@ def settle_results(run: RunDirectory) -> None:
     """
     for next_path in run.checkpoints.glob(".*.next.json"):
         name = next_path.name.removeprefix(".").removesuffix(".next.json")
-        tensor_path, sidecar_path, _ = _paths(run.checkpoints, name)
+        tensor_path, sidecar_path, _ = _paths(run, name)
         data, sidecar = _read_tensors(tensor_path), _read_sidecar(next_path)
         with explaining_disk_errors(sidecar_path):
             if data is not None and sidecar is not None and sidecar["sha256"] == checksum(data):
@@ -143,14 +137,8 @@ def settle_results(run: RunDirectory) -> None:
             fsync(run.checkpoints)
 
 
-def _folder(source: RunDirectory | Path) -> Path:
-    if isinstance(source, RunDirectory):
-        return source.checkpoints
-    inner = source / "checkpoints"
-    return inner if inner.is_dir() else source
-
-
-def _paths(folder: Path, name: str) -> tuple[Path, Path, Path]:
+def _paths(run: RunDirectory, name: str) -> tuple[Path, Path, Path]:
+    folder = run.checkpoints
     return folder / f"{name}.safetensors", folder / f"{name}.json", folder / f".{name}.next.json"
 
 
@@ -177,9 +165,9 @@ def _read_sidecar(path: Path) -> dict[str, Any] | None:
     return value
 
 
-def _missing(folder: Path, name: str, path: Path) -> CheckpointError:
-    present = ", ".join(list_results(folder)) or "none"
+def _missing(run: RunDirectory, name: str, path: Path) -> CheckpointError:
+    present = ", ".join(list_results(run)) or "none"
     return CheckpointError(
-        f"there is no checkpoint {name} in {folder}: {path.name} is missing",
+        f"there is no checkpoint {name} in {run.checkpoints}: {path.name} is missing",
         f"checkpoints there: {present}; run the stage that makes {name} first",
     )

@@ -9,6 +9,7 @@ their ids, acknowledges each by a `command` event, and moves its file to `comman
 import json
 import stat
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -18,7 +19,7 @@ from typing import Literal, get_args
 from ups_engine.errors import RunError
 from ups_engine.runs.atomic import explaining_disk_errors, write_json, write_text
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import rare_events
+from ups_engine.runs.event_file import EventReader
 from ups_engine.runs.ulid import is_ulid, new_ulid
 
 CommandKind = Literal["pause", "resume", "skip_stage", "finish_stage", "start_stage", "park", "stop"]
@@ -59,10 +60,9 @@ def send(run: RunDirectory, kind: CommandKind, *, stage: str | None = None) -> s
     command = Command(new_ulid(), kind, stage, time.time())
     if problem := _problem(command.kind, command.stage):
         raise ValueError(problem)
-    content = {"id": command.id, "kind": kind, "stage": stage, "time": command.time}
     with explaining_disk_errors(run.commands / command.id):
         run.commands.mkdir(exist_ok=True)
-    write_json(run.commands / f"{command.id}.json", content)
+    write_json(run.commands / f"{command.id}.json", vars(command))
     return command.id
 
 
@@ -70,8 +70,7 @@ class Inbox:
     """The owner's end of a run's commands. A poll reads one folder: call it a few times a second, not every step."""
 
     def __init__(self, run: RunDirectory) -> None:
-        self._run = run
-        self._folder = run.commands
+        self._events, self._folder = run.events, run.commands
         self._passed_over: set[str] | None = None  # file names; None before the first poll
 
     def poll(self) -> list[Command]:
@@ -86,9 +85,7 @@ class Inbox:
             except FileNotFoundError:
                 return []
         if self._passed_over is None:
-            self._passed_over = set()
-            if names:
-                self._put_away_acknowledged(self._passed_over)
+            self._passed_over = set(self._put_away_acknowledged() if names else ())
         commands = []
         for name in names:
             if name in self._passed_over:
@@ -99,7 +96,9 @@ class Inbox:
                 continue
             except ValueError as problem:
                 self._passed_over.add(name)  # should it be immovable, it must not stop the run nor be read again
-                self._reject(name, str(problem))
+                with suppress(OSError, RunError):
+                    self._move(name, _REJECTED)
+                    write_text(self._folder / _REJECTED / f"{name}.reason.txt", f"{problem}\n")
         return commands
 
     def done(self, command: Command) -> None:
@@ -113,18 +112,12 @@ class Inbox:
         with explaining_disk_errors(self._folder / _DONE / command.id):
             self._move(f"{command.id}.json", _DONE)
 
-    def _put_away_acknowledged(self, passed_over: set[str]) -> None:
-        for event in rare_events(self._run.events):
+    def _put_away_acknowledged(self) -> Iterator[str]:
+        for event in EventReader(self._events).events():
             if event.kind == "command" and is_ulid(identity := str(event.data.get("id"))):
-                name = f"{identity}.json"
-                passed_over.add(name)
                 with suppress(OSError):
-                    self._move(name, _DONE)
-
-    def _reject(self, name: str, reason: str) -> None:
-        with suppress(OSError, RunError):
-            self._move(name, _REJECTED)
-            write_text(self._folder / _REJECTED / f"{name}.reason.txt", reason + "\n")
+                    self._move(f"{identity}.json", _DONE)
+                yield f"{identity}.json"
 
     def _move(self, name: str, where: str) -> None:
         (self._folder / where).mkdir(exist_ok=True)

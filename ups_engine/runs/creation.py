@@ -1,14 +1,17 @@
-"""Making the folder of a new run, without ever touching what is there already."""
+"""Making the folder of a new run, without ever touching what is there already, and which UPS made it."""
 
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
 from ups_engine.errors import RunError, UsageError
 from ups_engine.runs.atomic import explaining_disk_errors, fsync, write_text
+from ups_engine.runs.directory import RECORD
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -26,25 +29,26 @@ def check_name(name: str) -> None:
         )
 
 
-def named_folder(root: Path, name: str) -> Path:
-    """Make the folder `name` under `root`.
+def new_folder(root: Path, name: str | None, task: str) -> Path:
+    """Make the folder of a new run under `root`.
+
+    Args:
+        root: made when absent.
+        name: of the folder; None names it `<task>-<YYYYmmdd-HHMMSS>`, with a number behind it when that is taken.
+        task: its name.
 
     Raises:
         UsageError: the name cannot be a folder's.
         RunError: it exists, or the disk refuses.
     """
-    check_name(name)
-    path = root / name
-    if not _made(path):
-        raise RunError(
-            f"{path} exists already; nothing was changed",
-            f"choose another name, or go on with that run: ups train --resume {name}",
-        )
-    return path
-
-
-def dated_folder(root: Path, task: str) -> Path:
-    """Make the folder `<task>-<YYYYmmdd-HHMMSS>` under `root`, with a number behind it when that is taken."""
+    if name is not None:
+        check_name(name)
+        if not _made(root / name):
+            raise RunError(
+                f"{root / name} exists already; nothing was changed",
+                f"choose another name, or go on with that run: ups train --resume {name}",
+            )
+        return root / name
     plain_task = re.sub(r"[^A-Za-z0-9._]+", "-", task).strip("-.") or "run"
     path = stem = root / f"{plain_task}-{time.strftime('%Y%m%d-%H%M%S')}"
     number = 1
@@ -54,12 +58,11 @@ def dated_folder(root: Path, task: str) -> Path:
     return path
 
 
-def given_folder(path: Path, record: str) -> Path:
+def given_folder(path: Path) -> Path:
     """Make the folder that a user chose, or take it when it is empty.
 
-    Args:
-        path: the folder.
-        record: name of the file that makes a folder a run.
+    Returns:
+        Its absolute path.
 
     Raises:
         RunError: something is there already, or the disk refuses.
@@ -69,7 +72,7 @@ def given_folder(path: Path, record: str) -> Path:
     with explaining_disk_errors(path):
         if _made(path):
             return path
-        if (path / record).is_file():
+        if (path / RECORD).is_file():
             raise RunError(f"{path} already holds a run", f"go on with it by --resume {path}, or {hint}")
         if not path.is_dir() or any(path.iterdir()):
             raise RunError(f"{path} is not an empty folder", hint)
@@ -103,6 +106,28 @@ def fill(path: Path, folders: Sequence[str], files: Mapping[str, str]) -> None:
             with suppress(OSError):
                 (path / name).unlink(missing_ok=True)
         raise
+
+
+def version() -> str:
+    """Give the version of the installed distribution."""
+    return metadata.version("universal-physics-stack")
+
+
+def source_commit() -> str | None:
+    """Name the git commit of UPS's own source tree, with `-dirty` behind it when files were changed.
+
+    Returns:
+        None for an installed UPS, even where its virtual environment lies inside somebody's repository.
+    """
+    source = Path(__file__).parents[2]
+    if not (source / ".git").exists():
+        return None
+    command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
 
 
 def _made(path: Path) -> bool:

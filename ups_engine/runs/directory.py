@@ -13,13 +13,12 @@ from ups_engine.errors import RunError
 from ups_engine.formats import FormatError, require_known
 from ups_engine.runs import strict_json
 from ups_engine.runs.atomic import write_json, write_text
-from ups_engine.runs.creation import dated_folder, fill, given_folder, named_folder
 from ups_engine.runs.owner import Owner
 from ups_engine.runs.ulid import new_ulid
 
-_RECORD = "run.json"
-_FORMAT = 1  # of run.json
-_COMMANDS = "commands"
+RECORD = "run.json"
+"""Name of the file that makes a folder a run."""
+_FORMAT = 1  # of that file
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,23 @@ class RunRecord:
 
 
 class RunDirectory:
-    """A run, by its folder. Everything is read when asked for, so an object never grows stale."""
+    """A run, by its folder. What the files say is read when asked for, so an object never grows stale."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
+        self.name = self.path.name
+        self.events = self.path / "events.jsonl"
+        """The append-only history of the run."""
+        self.commands = self.path / "commands"
+        """The inbox."""
+        self.log = self.path / "log.txt"
+        """Standard output and error of a detached run."""
+        self.checkpoints = self.path / "checkpoints"
+        """The folder of stage results."""
+        self.resume = self.checkpoints / "resume"
+        """The folder of the running stage's resumable states."""
+        self.reports = self.path / "reports"
+        """The folder of evaluation results."""
 
     def __repr__(self) -> str:
         return f"RunDirectory({str(self.path)!r})"
@@ -76,9 +88,11 @@ class RunDirectory:
             UsageError: the name cannot be a folder's.
             RunError: a run of that name exists, or the disk refuses.
         """
-        path = named_folder(root, name) if name is not None else dated_folder(root, task)
+        from ups_engine.runs import creation  # only a new run needs it
+
+        path = creation.new_folder(root, name, task)
         try:
-            return cls._fill(path, settings_toml, origins, argv, task)
+            return cls.create_at(path.absolute(), settings_toml=settings_toml, origins=origins, argv=argv, task=task)
         except BaseException:
             with suppress(OSError):
                 path.rmdir()
@@ -93,30 +107,27 @@ class RunDirectory:
         Raises:
             RunError: something is there already, or the disk refuses.
         """
-        return cls._fill(given_folder(path, _RECORD), settings_toml, origins, argv, task)
+        from ups_engine.runs import creation
 
-    @classmethod
-    def _fill(cls, path: Path, settings_toml: str, origins: Mapping[str, str], argv: Sequence[str], task: str) -> Self:
-        from ups_engine.runs.provenance import source_commit, version  # only a new run needs to ask
-
+        path, folder = creation.given_folder(path), Path.cwd()
         record = {
             "format": _FORMAT,
             "id": new_ulid(),
             "created": time.time(),
-            "version": version(),
-            "commit": source_commit(),
+            "version": creation.version(),
+            "commit": creation.source_commit(),
             "argv": list(argv),
             # From the run's own folder, so that a project that is moved or copied stays whole.
-            "folder": _way_to(Path.cwd(), path.absolute()),
+            "folder": os.path.relpath(folder, path) if path.is_relative_to(folder) else str(folder),
             "task": task,
             "owner": None,
         }
         files = {
             "settings.toml": settings_toml,
             "origins.json": strict_json.dumps(dict(origins), indent=2) + "\n",
-            _RECORD: strict_json.dumps(record, indent=2) + "\n",  # last: without it the folder is no run
+            RECORD: strict_json.dumps(record, indent=2) + "\n",  # last: without it the folder is no run
         }
-        fill(path, (_COMMANDS, "checkpoints/resume", "reports"), files)
+        creation.fill(path, ("commands", "checkpoints/resume", "reports"), files)
         return cls(path)
 
     @classmethod
@@ -124,7 +135,7 @@ class RunDirectory:
         """Give the runs under a folder, newest first; folders that hold no run are left out."""
         if not root.is_dir():
             return []
-        runs = [cls(path) for path in root.iterdir() if (path / _RECORD).is_file()]
+        runs = [cls(path) for path in root.iterdir() if (path / RECORD).is_file()]
         return sorted(runs, key=lambda run: (_created(run), run.name), reverse=True)
 
     @classmethod
@@ -136,46 +147,11 @@ class RunDirectory:
         """
         by_name, by_folder = root / reference, Path(reference).expanduser()
         for path in (by_name, by_folder):
-            if (path / _RECORD).is_file():
+            if (path / RECORD).is_file():
                 return cls(path)
         if by_folder.is_dir():
-            raise RunError(f"{reference} holds no run: there is no {_RECORD} in that folder", _others("", root))
+            raise RunError(f"{reference} holds no run: there is no {RECORD} in that folder", _others("", root))
         raise RunError(f"there is no run {reference!s}", _others(by_folder.name, root))
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.path.name
-
-    @property
-    def events(self) -> Path:
-        """The append-only history of the run."""
-        return self.path / "events.jsonl"
-
-    @property
-    def commands(self) -> Path:
-        """The inbox."""
-        return self.path / _COMMANDS
-
-    @property
-    def log(self) -> Path:
-        """Standard output and error of a detached run."""
-        return self.path / "log.txt"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of stage results."""
-        return self.path / "checkpoints"
-
-    @property
-    def resume(self) -> Path:
-        """The folder of the running stage's resumable states."""
-        return self.checkpoints / "resume"
-
-    @property
-    def reports(self) -> Path:
-        """The folder of evaluation results."""
-        return self.path / "reports"
 
     @property
     def record(self) -> RunRecord:
@@ -198,11 +174,11 @@ class RunDirectory:
                 owner=None if value["owner"] is None else Owner.from_json(value["owner"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise _damaged(self.path / _RECORD, f"{type(error).__name__} {error}") from None
+            raise _damaged(self.path / RECORD, f"{type(error).__name__} {error}") from None
 
     def write_owner(self, owner: Owner | None) -> None:
         """Enter the owner in run.json. For the holder of the lease only."""
-        write_json(self.path / _RECORD, {**self._record(), "owner": None if owner is None else owner.to_json()})
+        write_json(self.path / RECORD, {**self._record(), "owner": None if owner is None else owner.to_json()})
 
     @property
     def settings_toml(self) -> str:
@@ -228,13 +204,9 @@ class RunDirectory:
         return _read_json(path) if path.exists() else None
 
     def _record(self) -> dict[str, Any]:
-        value = _read_json(self.path / _RECORD)
-        require_known("run record", value.get("format"), _FORMAT, str(self.path / _RECORD))
+        value = _read_json(self.path / RECORD)
+        require_known("run record", value.get("format"), _FORMAT, str(self.path / RECORD))
         return value
-
-
-def _way_to(folder: Path, run: Path) -> str:
-    return os.path.relpath(folder, run) if run.is_relative_to(folder) else str(folder)
 
 
 def _others(name: str, root: Path) -> str:

@@ -42,8 +42,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Self, get_args
 
@@ -98,7 +98,7 @@ class EventWriter:
         with explaining_disk_errors(path):
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
             try:
-                last, self._end = find_last(self._file, path)
+                last, self._end = find_last(path)
                 os.ftruncate(self._file, self._end)
                 fsync(path.parent)
             except BaseException:
@@ -197,8 +197,9 @@ class EventWriter:
         return self._seq
 
 
-class Heartbeat:
-    """A thread that emits a heartbeat at once and then regularly, as long as the block lasts, pauses included.
+@contextmanager
+def heartbeat(writer: EventWriter, sample: Callable[[], Mapping[str, object]], interval: float = 2.0) -> Iterator[None]:
+    """Emit a heartbeat at once and then regularly from a thread, as long as the block lasts, pauses included.
 
     Args:
         writer: of the run.
@@ -206,29 +207,23 @@ class Heartbeat:
             that a failing sensor never makes a live run look lost.
         interval: seconds.
     """
+    ended = threading.Event()
 
-    def __init__(self, writer: EventWriter, sample: Callable[[], Mapping[str, object]], interval: float = 2.0) -> None:
-        self._writer = writer
-        self._sample = sample
-        self._interval = interval
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
+    def beat() -> None:
         due = time.monotonic()
-        while not self._stop.wait(max(0.0, due - time.monotonic())):
+        while not ended.wait(max(0.0, due - time.monotonic())):
             try:
-                data = self._sample()
+                data = sample()
             except Exception as error:
                 data = {"error": f"{type(error).__name__}: {error}"}
             with suppress(RunError):  # a full disk is the training's to report; the next beat may get through
-                self._writer.emit("heartbeat", data=data)
-            due = max(due + self._interval, time.monotonic())
+                writer.emit("heartbeat", data=data)
+            due = max(due + interval, time.monotonic())
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

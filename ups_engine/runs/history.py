@@ -16,7 +16,6 @@ __all__ = ["Curve", "Eta", "History", "RunView", "StageCurves"]
 KEPT = 50
 """Warnings, and acknowledged commands, that a view holds."""
 KEPT_EVENTS = 200
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +44,7 @@ class RunView:
 
 
 class History:
-    """The sum of a run's events as far as it is no state; a `Listener` of a `StateReader`."""
+    """The sum of a run's events as far as it is no state; a `StateReader` feeds it."""
 
     def __init__(self) -> None:
         self.changes = 0
@@ -59,17 +58,24 @@ class History:
         self._commands: deque[Event] = deque(maxlen=KEPT)
         self._recent: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self._evaluation: Event | None = None
-        self._vitals = _NOTHING
         self._forget_stages()
+
+    def _forget_stages(self) -> None:
+        self._recorders: defaultdict[str, StageRecorder] = defaultdict(StageRecorder)
+        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
+        self._under_way: set[str] = set()
+        self._last_epoch: Event | None = None
+        self._last_step: Event | None = None
 
     def add(self, event: Event) -> None:
         """Take in the next event."""
         self.changes += 1
         if event.kind == "step":
-            self._step(event)
-        elif event.kind == "heartbeat":
-            self._vitals = event.data
-        else:
+            self._last_step = event
+            if event.stage is not None:
+                self._recorders[event.stage].step(event)
+                self._paces[event.stage].step(event)
+        elif event.kind != "heartbeat":
             self._recent.append(event)
             self._rare(event)
 
@@ -90,23 +96,10 @@ class History:
             commands=tuple(self._commands),
             recent=tuple(self._recent),
             evaluation=self._evaluation,
-            vitals=self._vitals,
+            vitals={} if state.last_heartbeat is None else state.last_heartbeat.data,
             last_epoch=self._last_epoch,
             last_step=self._last_step,
         )
-
-    def _forget_stages(self) -> None:
-        self._recorders: defaultdict[str, StageRecorder] = defaultdict(StageRecorder)
-        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
-        self._under_way: set[str] = set()
-        self._last_epoch: Event | None = None
-        self._last_step: Event | None = None
-
-    def _step(self, event: Event) -> None:
-        self._last_step = event
-        if event.stage is not None:
-            self._recorders[event.stage].step(event)
-            self._paces[event.stage].step(event)
 
     def _rare(self, event: Event) -> None:
         if event.kind == "warning":

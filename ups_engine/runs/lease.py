@@ -8,12 +8,13 @@ enters itself in run.json as (pid, start time, boot id, host).
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Self
 
-from ups_engine.errors import RunError
+from ups_engine.errors import RunError, UpsError
 from ups_engine.runs.atomic import explaining_disk_errors, remove_temporaries
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import last_event
+from ups_engine.runs.event_file import find_last
 from ups_engine.runs.locks import LockFile, is_locked, without_locks
 from ups_engine.runs.owner import Owner
 
@@ -25,10 +26,8 @@ _LOCK_FILE = "owner.lock"
 class Lease:
     """The right to write a run, held until released or until the process ends. Also a context manager."""
 
-    def __init__(self, run: RunDirectory, file: LockFile, owner: Owner) -> None:
-        self.run = run
-        self.owner = owner
-        self._file = file
+    def __init__(self, run: RunDirectory, file: LockFile) -> None:
+        self._run, self._file = run, file
 
     @classmethod
     def acquire(cls, run: RunDirectory, ranks: int = 1) -> Self:
@@ -48,11 +47,11 @@ class Lease:
             except BlockingIOError:
                 raise _refusal(run, run.record.owner, os.getpid()) from None
             try:
-                owner = _enter(run, file, ranks)
+                _enter(run, file, ranks)
             except BaseException:
                 file.close()
                 raise
-        return cls(run, file, owner)
+        return cls(run, file)
 
     def __enter__(self) -> Self:
         return self
@@ -64,25 +63,28 @@ class Lease:
         """Let go of the run; does nothing in a forked child, or the second time."""
         if not self._file.open:
             return
-        with suppress(RunError):  # on a full disk the entry stays; readers see that the lock is free
-            self.run.write_owner(None)
+        with suppress(UpsError):  # on a full disk the entry stays; readers see that the lock is free
+            self._run.write_owner(None)
         self._file.close()
 
 
-def _enter(run: RunDirectory, file: LockFile, ranks: int) -> Owner:
+def _enter(run: RunDirectory, file: LockFile, ranks: int) -> None:
     """Lock a run and enter this process as its owner."""
-    got = _lock(file)
+    try:
+        got: bool | None = file.lock()
+    except OSError as error:
+        if not without_locks(error):
+            raise
+        got = None
     recorded = run.record.owner
     if got is False:
         raise _refusal(run, recorded, file.locker())
     # Ours, but where locks do not work, or do not reach other machines, another owner may live.
     if recorded and _alive(recorded, run, locked=False if got else None):
         raise _refusal(run, recorded, recorded.pid)
-    owner = Owner.this_process(ranks)
     remove_temporaries(run.path)
     remove_temporaries(run.checkpoints)
-    run.write_owner(owner)
-    return owner
+    run.write_owner(Owner.this_process(ranks))
 
 
 def owner_of(run: RunDirectory, *, silence: float | None = None) -> Owner | None:
@@ -102,7 +104,7 @@ def owner_of(run: RunDirectory, *, silence: float | None = None) -> Owner | None
     owner = run.record.owner
     if owner is None:
         return None
-    return owner.with_alive(_alive(owner, run, locked=is_locked(run.path / _LOCK_FILE), silence=silence))
+    return replace(owner, alive=_alive(owner, run, locked=is_locked(run.path / _LOCK_FILE), silence=silence))
 
 
 def refuse_owned(run: RunDirectory) -> None:
@@ -123,7 +125,7 @@ def _alive(owner: Owner, run: RunDirectory, *, locked: bool | None, silence: flo
     if locked is False and owner.on_this_kernel():
         return False
     if silence is None:
-        last = last_event(run.events)
+        last, _ = find_last(run.events)
         silence = time.time() - last.time if last else HEARTBEAT_LIMIT
     return silence < HEARTBEAT_LIMIT
 
@@ -137,13 +139,3 @@ def _refusal(run: RunDirectory, recorded: Owner | None, pid: int | None) -> RunE
         f"run {run.name} is owned by a live process: {who}",
         f"end it first with `ups runs stop {run.name}`; a machine that went down is given up after 15 seconds",
     )
-
-
-def _lock(file: LockFile) -> bool | None:
-    """Take the lock; False when another process has it, None when the file system has no locks."""
-    try:
-        return file.lock()
-    except OSError as error:
-        if without_locks(error):
-            return None
-        raise

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -42,27 +42,12 @@ class Owner:
         Raises:
             KeyError, TypeError, ValueError: the value is something else.
         """
-        return cls(
-            pid=int(value["pid"]),
-            start_time=float(value["start_time"]),
-            boot_id=str(value["boot_id"]),
-            host=str(value["host"]),
-            ranks=int(value["ranks"]),
-        )
+        pid, start, boot, host, ranks = (value[name] for name in ("pid", "start_time", "boot_id", "host", "ranks"))
+        return cls(int(pid), float(start), str(boot), str(host), int(ranks))
 
     def to_json(self) -> dict[str, int | float | str]:
         """Give the fields under their names, without `alive`, which is no lasting truth."""
-        return {
-            "pid": self.pid,
-            "start_time": self.start_time,
-            "boot_id": self.boot_id,
-            "host": self.host,
-            "ranks": self.ranks,
-        }
-
-    def with_alive(self, alive: bool) -> Self:
-        """Give the same owner with the verdict on its life."""
-        return replace(self, alive=alive)
+        return {name: value for name, value in vars(self).items() if name != "alive"}
 
     def on_this_kernel(self) -> bool:
         """Tell whether the process ran under the kernel that runs now, so that its end can be seen from here."""

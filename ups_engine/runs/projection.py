@@ -9,6 +9,11 @@ from ups_engine.runs.event_file import Event
 StageStatus = Literal["waiting", "running", "done", "skipped", "failed"]
 RunOutcome = Literal["running", "paused", "parked", "stopped", "failed", "finished"]
 _OF_A_STAGE = frozenset({"stage_started", "epoch", "validation", "evaluation", "stage_finished", "stage_skipped"})
+_STATUS_AFTER: dict[str, StageStatus] = {
+    "stage_started": "running",
+    "stage_finished": "done",
+    "stage_skipped": "skipped",
+}
 _ENDS: dict[str, RunOutcome] = {"finished": "finished", "stopped": "stopped", "parked": "parked"}
 
 
@@ -59,14 +64,13 @@ class _Stage:
 class RunProjection:
     """The sum of a run's events, taken in one by one in their order.
 
-    Steps and heartbeats change nothing but `last_step`, `last_heartbeat` and the clock, so that a reader may leave
-    out all but the last of them before another event.
+    Steps and heartbeats change nothing but `last_heartbeat` and the clock, so that a reader may leave out all but the
+    last of them before another event.
     """
 
     def __init__(self) -> None:
         self.last_seq = 0
         self.last_time: float | None = None
-        self.last_step: Event | None = None
         self.last_heartbeat: Event | None = None
         self.outcome: RunOutcome | None = None
         """What the run came to by its events alone; None before it has started."""
@@ -78,9 +82,7 @@ class RunProjection:
 
     def add(self, event: Event) -> None:
         """Take in the next event; a kind that is not known changes nothing."""
-        if event.kind == "step":
-            self.last_step = event
-        elif event.kind == "heartbeat":
+        if event.kind == "heartbeat":
             self.last_heartbeat = event
         elif event.kind.startswith("run_"):
             self._run_event(event)
@@ -126,22 +128,26 @@ class RunProjection:
             self.planned = self.planned | {name} if command == "start_stage" else self.planned - {name}
 
     def _run_event(self, event: Event) -> None:
-        if event.kind == "run_started":
-            self._stages.clear()
-            self._plan(event.data)
-            self.outcome, self.error, self.last_step = "running", None, None
-        elif event.kind == "run_resumed":
-            self._resume(event)
+        if event.kind in ("run_started", "run_resumed"):
+            if event.kind == "run_resumed":
+                self._resume(event)
+            else:
+                self._stages.clear()
+                self._plan(event.data)
             self.outcome, self.error = "running", None
-        else:
-            for stage in self._stages.values():
-                stage.stop_clock(event.time)
-            if event.kind == "run_paused":
-                self.outcome = "paused"
-            elif event.kind == "run_finished":
-                self.outcome = _ENDS.get(str(event.data.get("outcome")), "finished")
-            elif event.kind == "run_failed":
-                self._fail(event.data)
+            return
+        for stage in self._stages.values():
+            stage.stop_clock(event.time)
+            if event.kind == "run_failed" and stage.status == "running":
+                stage.status = "failed"
+        if event.kind == "run_paused":
+            self.outcome = "paused"
+        elif event.kind == "run_finished":
+            self.outcome = _ENDS.get(str(event.data.get("outcome")), "finished")
+        elif event.kind == "run_failed":
+            hint = event.data.get("hint")
+            self.outcome = "failed"
+            self.error = (str(event.data.get("error")), None if hint is None else str(hint))
 
     def _plan(self, data: Mapping[str, Any]) -> None:
         planned = {}
@@ -168,38 +174,21 @@ class RunProjection:
             elif stage.status in ("running", "failed"):
                 stage.status = "waiting"
                 stage.roll_back(0)
-        if event.data.get("after") != "pause":
-            self.last_step = None
-
-    def _fail(self, data: Mapping[str, Any]) -> None:
-        hint = data.get("hint")
-        self.outcome = "failed"
-        self.error = (str(data.get("error")), None if hint is None else str(hint))
-        for stage in self._stages.values():
-            if stage.status == "running":
-                stage.status = "failed"
 
     def _stage_event(self, event: Event, stage: _Stage) -> None:
-        if event.kind == "stage_started":
+        if event.kind in _STATUS_AFTER:
             stage.stop_clock(event.time)
-            stage.status = "running"
+            stage.status = _STATUS_AFTER[event.kind]
+        if event.kind == "stage_started":
             stage.since = event.time
             stage.epochs = _count(event.data.get("epochs"), stage.epochs)
             stage.roll_back(event.epoch or 0)
-        elif event.kind == "epoch":
-            stage.epoch = stage.epoch if event.epoch is None else event.epoch + 1
-            stage.score(event.epoch, event.data.get("best"))
         elif event.kind == "evaluation":
             stage.epoch = stage.epochs
-        elif event.kind == "validation":
-            stage.score(event.epoch, event.data.get("best"))
-        elif event.kind == "stage_finished":
-            stage.stop_clock(event.time)
-            stage.status = "done"
-            stage.score(None, event.data.get("best"))
-        elif event.kind == "stage_skipped":
-            stage.stop_clock(event.time)
-            stage.status = "skipped"
+        elif event.kind == "epoch" and event.epoch is not None:
+            stage.epoch = event.epoch + 1
+        if event.kind in ("epoch", "validation", "stage_finished"):
+            stage.score(None if event.kind == "stage_finished" else event.epoch, event.data.get("best"))
 
 
 def _count(value: object, otherwise: int) -> int:

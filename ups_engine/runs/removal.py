@@ -9,16 +9,11 @@ from pathlib import Path
 
 from ups_engine.errors import RunError
 from ups_engine.runs.atomic import explaining_disk_errors
-from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.directory import RECORD, RunDirectory
 from ups_engine.runs.lease import Lease
 
-_RECORD = "run.json"
-_OWN = frozenset(
-    {
-        *("settings.toml", "origins.json", "data.json", "events.jsonl", "log.txt", "owner.lock"),
-        *("commands", "checkpoints", "reports"),
-    }
-)
+_FILES = ("settings.toml", "origins.json", "data.json", "events.jsonl", "log.txt", "owner.lock")
+_OWN = frozenset({RECORD, *_FILES, "commands", "checkpoints", "reports"})
 
 
 @dataclass(frozen=True)
@@ -57,19 +52,19 @@ def remove(run: RunDirectory) -> Contents:
     with Lease.acquire(run):  # nobody begins to train while the files go
         held = contents(run)
         with explaining_disk_errors(run.path):
-            for path in [path for path in run.path.iterdir() if _is_own(path) and path.name != _RECORD]:
+            for path in [path for path in run.path.iterdir() if _is_own(path) and path.name != RECORD]:
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
-            (run.path / _RECORD).unlink()  # last: a removal that was broken off can be taken up again
+            (run.path / RECORD).unlink()  # last: a removal that was broken off can be taken up again
     with suppress(OSError):  # what is not the run's keeps its folder
         run.path.rmdir()
     return held
 
 
 def _is_own(path: Path) -> bool:
-    return path.name in _OWN or path.name == _RECORD or (path.name.startswith(".") and path.name.endswith(".tmp"))
+    return path.name in _OWN or (path.name.startswith(".") and path.name.endswith(".tmp"))
 
 
 def _size(path: Path) -> int:

@@ -10,7 +10,7 @@ from typing import Literal
 from ups_engine.errors import RunError
 from ups_engine.runs.commands import CommandKind, send
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import read_events
+from ups_engine.runs.event_file import EventReader
 from ups_engine.runs.state import StateReader, summarise
 
 LIVE = frozenset({"waiting", "running", "paused"})
@@ -77,12 +77,11 @@ def await_answer(run: RunDirectory, answer: Answer, timeout: float | None = None
     if answer.outcome != "sent":
         return answer
     end = None if timeout is None else time.monotonic() + timeout
-    offset, reader = answer.since, StateReader(run)
+    answers, reader = EventReader(run.events, answer.since), StateReader(run)
     later = f"{answer.command} is kept in {run.commands} and answered when the run goes on"
     while True:
         state = reader.poll().state  # before the events: its last word may come between the two looks
-        events, offset = read_events(run.events, offset)
-        for event in events:
+        for event in answers.events():
             if event.kind == "command" and event.data.get("id") == answer.id:
                 outcome: Literal["done", "refused"] = "done" if event.data.get("outcome") == "done" else "refused"
                 return replace(answer, stage=event.data.get("stage"), outcome=outcome, reason=event.data.get("reason"))

@@ -5,15 +5,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
-from ups_engine.formats import FormatError
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.event_file import Event, require_known_format
+from ups_engine.runs.event_file import Event, EventReader
 from ups_engine.runs.lease import HEARTBEAT_LIMIT, owner_of
 from ups_engine.runs.owner import Owner
 from ups_engine.runs.projection import RunOutcome, RunProjection, StageState
-from ups_engine.runs.tail import Tail
+
+if TYPE_CHECKING:
+    from ups_engine.runs.history import History
 
 RunStatus = RunOutcome | Literal["waiting", "lost"]
 """`waiting`: made, not begun. `lost`: was running when its process went away; it can be resumed."""
@@ -41,7 +42,6 @@ class RunState:
     """UNIX time."""
     silence: float | None
     """Seconds since the last event."""
-    last_step: Event | None
     last_heartbeat: Event | None
     error: tuple[str, str | None] | None
     """Message and hint of a failed run."""
@@ -53,17 +53,7 @@ class RunState:
             "directory": str(self.directory),
             "state": self.state,
             "stage": self.stage,
-            "stages": [
-                {
-                    "name": stage.name,
-                    "state": stage.state,
-                    "epoch": stage.epoch,
-                    "epochs": stage.epochs,
-                    "best": stage.best,
-                    "seconds": round(stage.seconds, 3),
-                }
-                for stage in self.stages
-            ],
+            "stages": [{**vars(stage), "seconds": round(stage.seconds, 3)} for stage in self.stages],
             "last_event_seq": self.last_event_seq,
             "lease": None if self.lease is None else {**self.lease.to_json(), "alive": self.lease.alive},
         }
@@ -74,16 +64,6 @@ def summarise(run: RunDirectory) -> RunState:
     return StateReader(run).poll()
 
 
-class Listener(Protocol):
-    """Takes in the events that a `StateReader` reads."""
-
-    def add(self, event: Event) -> None:
-        """Take in the next event."""
-
-    def clear(self) -> None:
-        """Forget everything: the history is read anew from its start."""
-
-
 class StateReader:
     """Follows a run. It keeps what it knows and reads only what is new, and of that parses only what matters.
 
@@ -91,23 +71,21 @@ class StateReader:
 
     Args:
         run: the run.
-        listener: gets every event that is read; with one, steps are read too (see `Tail`).
+        history: takes in every event that is read; with one, steps are read too (see `EventReader`).
         clock: UNIX time.
     """
 
     def __init__(
-        self, run: RunDirectory, listener: Listener | None = None, clock: Callable[[], float] = time.time
+        self, run: RunDirectory, history: "History | None" = None, clock: Callable[[], float] = time.time
     ) -> None:
         self.run = run
-        self._listener = listener
+        self._history = history
         self._clock = clock
         self._projection = RunProjection()
-        self._tail = Tail(run.events, steps=listener is not None)
+        self._events = EventReader(run.events, steps=history is not None)
         self._heard = time.monotonic()
         """When this reader last saw the events grow, by its own clock: the writer's may be another machine's."""
         self._saw_growth = False
-        self._refusal: FormatError | None = None
-        """Stands until the history changes from its start: what follows a newer format is not to be understood."""
 
     def poll(self) -> RunState:
         """Read what is new and give the state.
@@ -136,7 +114,6 @@ class StateReader:
             lease=owner,
             created=record.created,
             silence=silence,
-            last_step=projection.last_step,
             last_heartbeat=projection.last_heartbeat,
             error=projection.error,
         )
@@ -161,23 +138,16 @@ class StateReader:
         return unheard if self._saw_growth else max(unheard, self._clock() - self._projection.last_time)
 
     def _read(self) -> None:
-        if self._tail.begins_anew():
-            self._projection, self._refusal = RunProjection(), None
-            if self._listener is not None:
-                self._listener.clear()
-        if self._refusal is not None:
-            raise self._refusal
-        offset = self._tail.offset
-        for event in self._tail.events():
-            try:
-                require_known_format(event, self.run.events)
-            except FormatError as refusal:
-                self._refusal = refusal
-                raise
+        if self._events.begins_anew():
+            self._projection = RunProjection()
+            if self._history is not None:
+                self._history.clear()
+        offset = self._events.offset
+        for event in self._events.events():
             # An event whose data are not what the page says is passed over, as a line is that is no event.
             with suppress(TypeError, ValueError, KeyError, AttributeError):
                 self._projection.add(event)
-                if self._listener is not None:
-                    self._listener.add(event)
-        if self._tail.offset > offset:
+                if self._history is not None:
+                    self._history.add(event)
+        if self._events.offset > offset:
             self._heard, self._saw_growth = time.monotonic(), offset > 0

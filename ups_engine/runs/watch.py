@@ -11,7 +11,7 @@ from typing import Self
 
 from ups_engine.errors import RunError
 from ups_engine.formats import FormatError
-from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.directory import RECORD, RunDirectory
 from ups_engine.runs.history import Curve, Eta, History, RunView, StageCurves
 from ups_engine.runs.state import RunState, StateReader
 
@@ -65,8 +65,8 @@ class _Poller(ABC):
 class Watcher(_Poller):
     """Follows one run. It holds the latest view and nothing else: what nobody took is gone.
 
-    It only reads, and takes any size of history: far behind it, it takes a sample of the steps (see `Tail`). A run
-    that cannot be read is a `problem` until it can be again.
+    It only reads, and takes any size of history: far behind it, it takes a sample of the steps (see `EventReader`). A
+    run that cannot be read is a `problem` until it can be again.
 
     Args:
         run: the run.
@@ -97,14 +97,12 @@ class Watcher(_Poller):
 
     def _look(self) -> None:
         state, view = self._reader.poll(), self.view
-        changes = self._history.changes
-        if view is None:
-            self.view = self._history.view(1, state)
-        elif changes != self._seen or replace(state, silence=view.state.silence) != view.state:
-            self.view = self._history.view(view.version + 1, state)
-        else:
+        known = self._history.changes == self._seen
+        if view is not None and known and replace(state, silence=view.state.silence) == view.state:
             self.view = replace(view, state=state)
-        self._seen = changes
+        else:
+            self.view = self._history.view(1 if view is None else view.version + 1, state)
+        self._seen = self._history.changes
 
 
 @dataclass(frozen=True)
@@ -115,15 +113,8 @@ class Damaged:
     message: str
 
 
-_Looks = tuple[int, int, int] | None
-
-
-@dataclass(frozen=True)
-class _Files:
-    """What a run's files look like from outside: inode, size and time of change; None when absent."""
-
-    record: _Looks
-    events: _Looks
+_Stamp = tuple[int, int, int] | None
+"""What a file looks like from outside: inode, size and time of change; None when absent."""
 
 
 @dataclass
@@ -131,8 +122,8 @@ class _Known:
     """A run among all runs."""
 
     reader: StateReader
-    files: _Files | None = None
-    """As they were when the run was read."""
+    stamps: tuple[_Stamp, _Stamp] | None = None
+    """Of run.json and the events when the run was read."""
     state: RunState | Damaged | None = None
 
 
@@ -158,16 +149,20 @@ class RunsWatcher(_Poller):
     def poll(self) -> None:
         """Look once; what the thread does."""
         try:
-            found = {path.name: _files(path) for path in self.root.iterdir()} if self.root.is_dir() else {}
+            paths = list(self.root.iterdir()) if self.root.is_dir() else []
             self.problem = None
         except OSError as error:
             self.problem = f"cannot read {self.root}: {error.strerror}"
             return
-        runs = {name: files for name, files in found.items() if files.record is not None}
-        self._known = {name: self._known.get(name) or self._meet(name) for name in runs}
+        stamps = {path.name: (_stamp(path / RECORD), _stamp(path / "events.jsonl")) for path in paths}
+        self._known = {
+            name: self._known.get(name) or _Known(StateReader(RunDirectory(self.root / name), clock=self._clock))
+            for name, (record, _) in stamps.items()
+            if record is not None
+        }
         published = time.monotonic()
         for name, known in self._known.items():
-            self._look(known, runs[name])
+            self._look(known, stamps[name])
             if self._closed.is_set():
                 return
             if time.monotonic() - published > _PUBLISH_WITHIN:
@@ -175,14 +170,11 @@ class RunsWatcher(_Poller):
                 published = time.monotonic()
         self._publish()
 
-    def _meet(self, name: str) -> _Known:
-        return _Known(StateReader(RunDirectory(self.root / name), clock=self._clock))
-
-    def _look(self, known: _Known, files: _Files) -> None:
+    def _look(self, known: _Known, stamps: tuple[_Stamp, _Stamp]) -> None:
         run, state = known.reader.run, known.state
-        if files == known.files and isinstance(state, RunState) and _at_rest(state):
+        if stamps == known.stamps and isinstance(state, RunState) and _at_rest(state):
             return
-        known.files = files
+        known.stamps = stamps
         try:
             known.state = known.reader.poll()
         except (RunError, FormatError) as error:
@@ -203,11 +195,7 @@ def _at_rest(state: RunState) -> bool:
     return state.state in _AT_REST and (state.lease is None or not state.lease.alive)
 
 
-def _files(run: Path) -> _Files:
-    return _Files(_looks(run / "run.json"), _looks(run / "events.jsonl"))
-
-
-def _looks(path: Path) -> _Looks:
+def _stamp(path: Path) -> _Stamp:
     with suppress(OSError):
         status = path.stat()
         return status.st_ino, status.st_size, status.st_mtime_ns

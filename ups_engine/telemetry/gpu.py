@@ -23,7 +23,7 @@ class GpuDevice:
         utilisation: share of the last second in which a kernel ran, percent; None where NVML does not say (MIG).
         temperature: degrees Celsius.
         power: watts.
-        run_bytes: memory taken by this process and its children; None where nobody says.
+        run_bytes: memory taken by this process and its children, CUDA contexts included; None where nobody says.
     """
 
     index: int
@@ -56,8 +56,7 @@ def gpu_devices(environment: Mapping[str, str] | None = None) -> list[GpuDevice]
 def driver_version() -> str | None:
     """The NVIDIA driver's version; None without one."""
     with _nvml() as nvml:
-        answer = None if nvml is None else _ask(nvml, nvml.nvmlSystemGetDriverVersion)
-    return None if answer is None else _text(answer)
+        return None if nvml is None else _ask(nvml, nvml.nvmlSystemGetDriverVersion)
 
 
 def select_visible(devices: list[GpuDevice], visible: str) -> list[GpuDevice]:
@@ -103,34 +102,26 @@ def _slices(nvml: Any, index: int, pids: Collection[int]) -> Iterator[GpuDevice]
         numbers = range(nvml.nvmlDeviceGetMaxMigDeviceCount(gpu))
         found = (_ask(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu, n) for n in numbers)
         handles = [handle for handle in found if handle is not None]
-    for handle in handles:
-        memory = _ask(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
-        if memory is not None:
-            yield replace(_device(nvml, index, gpu, handle, memory), run_bytes=_taken(nvml, handle, pids))
-
-
-def _device(nvml: Any, index: int, gpu: Any, handle: Any, memory: Any) -> GpuDevice:
-    use = _ask(nvml, nvml.nvmlDeviceGetUtilizationRates, handle)
     temperature = _ask(nvml, nvml.nvmlDeviceGetTemperature, gpu, nvml.NVML_TEMPERATURE_GPU)
     milliwatts = _ask(nvml, nvml.nvmlDeviceGetPowerUsage, gpu)
-    return GpuDevice(
-        index=index,
-        name=_text(_ask(nvml, nvml.nvmlDeviceGetName, handle) or "GPU"),
-        uuid=_text(_ask(nvml, nvml.nvmlDeviceGetUUID, handle) or ""),
-        free_bytes=int(memory.free),
-        total_bytes=int(memory.total),
-        utilisation=None if use is None else float(use.gpu),
-        temperature=None if temperature is None else float(temperature),
-        power=None if milliwatts is None else milliwatts / 1000,
-    )
-
-
-def _taken(nvml: Any, handle: Any, pids: Collection[int]) -> int | None:
-    """Memory that some processes take on a device, their CUDA contexts included."""
-    processes = _ask(nvml, nvml.nvmlDeviceGetComputeRunningProcesses, handle)
-    if processes is None:
-        return None
-    return sum(process.usedGpuMemory or 0 for process in processes if process.pid in pids)
+    for handle in handles:
+        memory = _ask(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
+        if memory is None:
+            continue
+        use = _ask(nvml, nvml.nvmlDeviceGetUtilizationRates, handle)
+        processes = _ask(nvml, nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        own = None if processes is None else [process for process in processes if process.pid in pids]
+        yield GpuDevice(
+            index=index,
+            name=_ask(nvml, nvml.nvmlDeviceGetName, handle) or "GPU",
+            uuid=_ask(nvml, nvml.nvmlDeviceGetUUID, handle) or "",
+            free_bytes=int(memory.free),
+            total_bytes=int(memory.total),
+            utilisation=None if use is None else float(use.gpu),
+            temperature=None if temperature is None else float(temperature),
+            power=None if milliwatts is None else milliwatts / 1000,
+            run_bytes=None if own is None else sum(process.usedGpuMemory or 0 for process in own),
+        )
 
 
 def _reserved(device: GpuDevice) -> int | None:
@@ -148,12 +139,8 @@ def _reserved(device: GpuDevice) -> int | None:
 
 
 def _ask(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:
-    """An answer of NVML's, or None where this device has none."""
+    """An answer of NVML's; None where this device has none."""
     try:
         return question(*arguments)
     except nvml.NVMLError:
         return None
-
-
-def _text(name: str | bytes) -> str:
-    return name.decode(errors="replace") if isinstance(name, bytes) else name

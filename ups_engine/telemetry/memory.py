@@ -6,12 +6,13 @@ the host's, that of each ancestor control group (version 1 or 2), and the reques
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from ups_engine.telemetry.cgroups import CGROUP_FILE, CGROUP_ROOT, control_groups
 from ups_engine.telemetry.process import family
 
 _MEBIBYTE = 1 << 20
@@ -33,34 +34,15 @@ class MemoryBudget:
     total_bytes: int
 
 
-@dataclass(frozen=True)
-class ProcessMemory:
-    """Memory of this process.
-
-    Attributes:
-        resident_bytes: in RAM now, mapped files included.
-        peak_bytes: the most it ever was.
-    """
-
-    resident_bytes: int
-    peak_bytes: int
-
-
-def available_memory(
-    *,
-    cgroup_file: Path = Path("/proc/self/cgroup"),
-    cgroup_root: Path = Path("/sys/fs/cgroup"),
-    environment: Mapping[str, str] | None = None,
-) -> MemoryBudget:
-    """The memory that this process may still take: the budget of `memory_budgets` with the least left."""
-    budgets = memory_budgets(cgroup_file=cgroup_file, cgroup_root=cgroup_root, environment=environment)
-    return min(budgets, key=lambda budget: budget.available_bytes)
+def available_memory(budgets: Sequence[MemoryBudget] | None = None) -> MemoryBudget:
+    """The memory that this process may still take: of `memory_budgets`, or those given, the one with the least left."""
+    return min(memory_budgets() if budgets is None else budgets, key=lambda budget: budget.available_bytes)
 
 
 def memory_budgets(
     *,
-    cgroup_file: Path = Path("/proc/self/cgroup"),
-    cgroup_root: Path = Path("/sys/fs/cgroup"),
+    cgroup_file: Path = CGROUP_FILE,
+    cgroup_root: Path = CGROUP_ROOT,
     environment: Mapping[str, str] | None = None,
 ) -> list[MemoryBudget]:
     """Every limit that applies to this process's memory, and what it leaves; the host's first.
@@ -78,66 +60,25 @@ def memory_budgets(
     ]
 
 
-def process_memory() -> ProcessMemory:
-    """Resident memory of this process, now and at its peak."""
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return ProcessMemory(int(psutil.Process().memory_info().rss), peak)
+def resident_bytes() -> int:
+    """Memory of this process in RAM now, mapped files included."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def _cgroup_budgets(cgroup_file: Path, root: Path) -> Iterator[MemoryBudget]:
     """Budgets of every control group from this process's own up to the root."""
-    try:
-        lines = cgroup_file.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        number, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if number == "0" and not controllers:
-            # Where both versions are mounted, the second has a folder of its own.
-            for group, name in _ancestors(root / "unified" if (root / "unified").is_dir() else root, path):
-                for limit in ("memory.max", "memory.high"):
-                    yield from _budget(group, name, limit, "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            for group, name in _ancestors(root / "memory", path):
-                yield from _budget(group, name, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-
-
-def _ancestors(root: Path, path: str) -> Iterator[tuple[Path, str]]:
-    """The groups above and at a path, with their names. In a container the path may be the host's: what is not
-    there is passed over, and the root is the container's own group."""
-    names = [part for part in path.split("/") if part not in ("", "..")]
-    for depth in range(len(names), -1, -1):
-        group = root.joinpath(*names[:depth])
-        if group.is_dir():
-            yield group, "/" + "/".join(names[:depth])
-
-
-def _budget(group: Path, name: str, limit_file: str, usage_file: str, reclaimable: str) -> Iterator[MemoryBudget]:
-    limit, usage = _number(group / limit_file), _number(group / usage_file)
-    if limit is None or usage is None or limit >= _UNLIMITED:
-        return
-    # Clean file pages count as used but give way at once; shared memory and tmpfs do not and are not among them.
-    free = limit - usage + _statistic(group / "memory.stat", reclaimable)
-    yield MemoryBudget(min(max(free, 0), limit), f"cgroup {name} ({limit_file})", limit)
-
-
-def _number(path: Path) -> int | None:
-    """The number that a control file holds; None for `max`, or where there is no such file."""
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _statistic(path: Path, key: str) -> int:
-    try:
-        match = re.search(rf"^{key} (\d+)$", path.read_text(), re.MULTILINE)
-    except OSError:
-        return 0
-    return int(match[1]) if match else 0
+    for group in control_groups("memory", cgroup_file, root):
+        limits = ("memory.max", "memory.high") if group.version == 2 else ("memory.limit_in_bytes",)
+        usage = group.numbers("memory.current" if group.version == 2 else "memory.usage_in_bytes")
+        # Clean file pages count as used but give way at once; shared memory and tmpfs do not and are not among them.
+        reclaimable = re.search(
+            rf"^{'' if group.version == 2 else 'total_'}inactive_file (\d+)$", group.text("memory.stat"), re.MULTILINE
+        )
+        for name in limits:
+            limit = group.numbers(name)
+            if limit and usage and limit[0] < _UNLIMITED:
+                free = limit[0] - usage[0] + (int(reclaimable[1]) if reclaimable else 0)
+                yield MemoryBudget(min(max(free, 0), limit[0]), f"cgroup {group.name} ({name})", limit[0])
 
 
 def _slurm_budgets(environment: Mapping[str, str]) -> Iterator[MemoryBudget]:
