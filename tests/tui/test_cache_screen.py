@@ -63,7 +63,6 @@ async def test_what_is_lost_is_shown_encoded_again_and_what_was_altered_is_found
     (store / "latents/c.2.0.0.0").unlink()
     async with piloted(make_app(copied.terminal.folder, copied.directory)) as pilot:
         screen = await opened(pilot)
-        assert "esc cancel" in keys_of(pilot.app) and "build" not in keys_of(pilot.app)
         await until(pilot, lambda: "✗ Not ready" in page(screen), timeout=60)
         await until(pilot, lambda: "checked at" in work(screen))
         train = next(line.split() for line in page(screen).splitlines() if line.startswith("train "))
@@ -90,6 +89,7 @@ async def test_a_check_is_cancelled_with_its_process(copied, store, monkeypatch)
         screen = await opened(pilot)
         await until(pilot, lambda: process.under_way)
         (group,) = process.under_way
+        await until(pilot, lambda: "esc cancel" in keys_of(pilot.app) and "build" not in keys_of(pilot.app))
         await pilot.press("escape")
         await until(pilot, lambda: not running(group), "the end of the process")
         assert work(screen) == "cancelled checking the cache" and not process.under_way
