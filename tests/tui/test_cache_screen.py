@@ -38,7 +38,7 @@ def store(copied, monkeypatch):
 
 
 async def opened(pilot) -> CacheScreen:
-    pilot.app.go("cache")
+    pilot.app.switch_mode("cache")
     await until(pilot, lambda: is_there(pilot.app, "cache"))
     return pilot.app.screen
 

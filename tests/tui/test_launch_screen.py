@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
 
 
 async def launched(pilot) -> LaunchScreen:
-    pilot.app.go("launch")
+    pilot.app.switch_mode("launch")
     await until(pilot, lambda: is_there(pilot.app, "launch") and "looking at" not in status(pilot.app.screen))
     return pilot.app.screen
 

@@ -66,7 +66,7 @@ def test_the_interface_never_imports_torch(finished):
         "    app = UpsApp(load_settings(), RunDirectory(Path(sys.argv[1])))\n"
         "    async with app.run_test(size=(120, 40)) as pilot:\n"
         f"        for name in {SCREENS}:\n"
-        "            app.go(name)\n"
+        "            app.switch_mode(name)\n"
         "            while app.current_mode != name or app.view is None: await asyncio.sleep(0.01)\n"
         "            await pilot.pause()\n"
         "            app.export_screenshot()\n"

@@ -33,10 +33,10 @@ async def test_an_error_is_told_by_message_and_hint(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("err", "error"),
     [
-        ("", ("the command ended with exit code 9", None)),
-        ("Killed\n", ("Killed", None)),
-        ("a notice\nerror: it broke\n  mend it\n", ("it broke", "mend it")),
-        ("error: first\nerror: it broke\n", ("it broke", None)),
+        ("", ["the command ended with exit code 9"]),
+        ("Killed\n", ["Killed"]),
+        ("a notice\nerror: it broke\n  mend it\n", ["it broke", "mend it"]),
+        ("error: first\nerror: it broke\n", ["it broke"]),
     ],
 )
 def test_errors_are_found_among_what_was_said(err, error):

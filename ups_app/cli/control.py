@@ -171,7 +171,7 @@ def _await_end(run: "RunDirectory", kind: "CommandKind", deadline: float | None)
 
 
 def _launch(run: "RunDirectory", stage: str | None, as_json: bool) -> None:
-    from ups_app.cli.detached import start_detached
+    from ups_app.cli.train import start_detached
     from ups_engine.runs.requests import Answer
 
     _check_stage(stage)

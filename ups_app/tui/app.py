@@ -77,7 +77,7 @@ class UpsApp(Session):
         self._own_loop = asyncio.get_running_loop()
         if self._first_run is not None:
             self.follow(self._first_run)
-        self.go(self.first_screen)
+        self.switch_mode(self.first_screen)
         self.set_interval(LOOKS_APART, self.look)
 
     def deliver(self) -> None:
@@ -95,7 +95,7 @@ class UpsApp(Session):
 
     def action_go(self, name: str) -> None:
         """Bring a screen to the front."""
-        self.go(name)
+        self.switch_mode(name)
 
     def action_palette(self) -> None:
         """Open the command palette."""

@@ -22,15 +22,14 @@ class Done:
     err: str
 
     @property
-    def error(self) -> tuple[str, str | None]:
-        """Message and hint of its last error, as the command printed them."""
+    def error(self) -> list[str]:
+        """Message of its last error and, where there is one, the hint, as the command printed them."""
         lines = self.err.rstrip().splitlines()
         starts = [number for number, line in enumerate(lines) if line.startswith("error: ")]
         if not starts:
-            return (lines[-1] if lines else f"the command ended with exit code {self.code}"), None
-        start = starts[-1]
-        hint = lines[start + 1].strip() if len(lines) > start + 1 and lines[start + 1].startswith("  ") else None
-        return lines[start].removeprefix("error: "), hint
+            return lines[-1:] or [f"the command ended with exit code {self.code}"]
+        message, *after = lines[starts[-1] :]
+        return [message.removeprefix("error: "), *(line.strip() for line in after[:1] if line.startswith("  "))]
 
 
 async def ups(*arguments: str, on_line: Callable[[str], None] | None = None) -> Done:

@@ -94,10 +94,6 @@ class Session(App[None]):
             self._version = version
             self.deliver()
 
-    def go(self, name: str) -> None:
-        """Bring a screen to the front."""
-        self.switch_mode(name)
-
     def command(self, kind: CommandKind, stage: str | None = None, *, run: RunDirectory | None = None) -> None:
         """Send a command to a run, the followed one by default; toasts tell that it was sent and what became of it."""
         run = run or self.followed

@@ -111,10 +111,7 @@ class CacheScreen(UpsScreen):
 
     @property
     def _reference(self) -> tuple[str, ...]:
-        run = self._shown
-        if run is None:
-            return ()
-        return (short_reference(run, self.ups.root),)
+        return () if self._shown is None else (short_reference(self._shown, self.ups.root),)
 
     def _begin(self, doing: str, command: str, *options: str) -> None:
         self._doing = doing
@@ -131,7 +128,7 @@ class CacheScreen(UpsScreen):
                 return
             self._note = {"build": "built; ", "repair": "repaired; "}[command]
         done = await self.ups.ups(
-            "cache", "check", *self._reference, "--json", *_only_check(command, options), on_line=self._heard
+            "cache", "check", *self._reference, "--json", *(options if command == "check" else ()), on_line=self._heard
         )
         try:
             report = json.loads(done.out)
@@ -143,7 +140,7 @@ class CacheScreen(UpsScreen):
         self._end(f"{self._note}{'every checksum verified' if '--deep' in options else 'checked'} at {moment}")
 
     def _fail(self, done: Done) -> None:
-        self.query_one("#report", Rows).show(partial(wrapped, [text for text in done.error if text]))
+        self.query_one("#report", Rows).show(partial(wrapped, done.error))
         self._end("")
 
     def _end(self, text: str) -> None:
@@ -171,7 +168,3 @@ class CacheScreen(UpsScreen):
 
     def _tell(self, content: Content) -> None:
         self.query_one("#work", Line).put(content, layout=False)
-
-
-def _only_check(command: str, options: tuple[str, ...]) -> tuple[str, ...]:
-    return options if command == "check" else ()

@@ -121,8 +121,7 @@ class RunCommands(UpsScreen):
         self.ups.tell(f"resuming {run.name}")
         done = await self.ups.ups("runs", "resume", str(run.path), *(("--stage", stage) if stage else ()))
         if done.code:
-            message, hint = done.error
-            self.ups.tell("\n".join(filter(None, (message, hint))), problem=True)
+            self.ups.tell("\n".join(done.error), problem=True)
         else:
             self.ups.tell(f"run {run.name} goes on")
 

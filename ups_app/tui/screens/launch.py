@@ -254,13 +254,13 @@ class LaunchScreen(UpsScreen):
         done = await self.ups.ups("train", "--detach", "--json", *self.order.arguments)
         self._starting = False
         if done.code:
-            self.ups.tell("\n".join(filter(None, done.error)), problem=True)
+            self.ups.tell("\n".join(done.error), problem=True)
             self.action_check()
             return
         run = RunDirectory(Path(json.loads(done.out)["directory"]))
         self.ups.tell(f"started {run.name}")
         self.ups.follow(run)
-        self.ups.go("dashboard")
+        self.ups.switch_mode("dashboard")
         self._looked = 0.0  # the machine is no longer what it was
         self.put(replace(self.order, name=""))  # the next run needs another
         self._draw()

@@ -64,11 +64,14 @@ class RunsScreen(RunCommands):
 
     def on_screen_suspend(self) -> None:
         """Stop looking."""
-        self._close()
+        if self._watcher is not None and self._timer is not None:
+            self._timer.stop()
+            self._watcher.close()
+            self._watcher = None
 
     def on_unmount(self) -> None:
         """Stop looking."""
-        self._close()
+        self.on_screen_suspend()
 
     def on_resize(self, event: events.Resize) -> None:
         """Tell when a run began where there is room."""
@@ -106,7 +109,7 @@ class RunsScreen(RunCommands):
         target = self.target()
         if target is not None:
             self.ups.follow(target[0])
-            self.ups.go("dashboard")
+            self.ups.switch_mode("dashboard")
 
     def action_remove(self) -> None:
         """Delete the highlighted run after a question."""
@@ -118,15 +121,9 @@ class RunsScreen(RunCommands):
     async def _remove(self, name: str) -> None:
         done = await self.ups.ups("runs", "remove", str(self.ups.root.absolute() / name), "--yes")
         if done.code:
-            self.ups.tell("\n".join(filter(None, done.error)), problem=True)
+            self.ups.tell("\n".join(done.error), problem=True)
         else:
             self.ups.tell(f"run {name} is deleted")
-
-    def _close(self) -> None:
-        if self._watcher is not None and self._timer is not None:
-            self._timer.stop()
-            self._watcher.close()
-            self._watcher = None
 
     def _look(self) -> None:
         watcher = self._watcher

@@ -103,5 +103,4 @@ def verdicts_of(done: Done) -> tuple[Verdict, ...]:
         checks = json.loads(done.out)["checks"]
         return tuple(Verdict(check["name"], check["verdict"], check["sentence"]) for check in checks)
     except (ValueError, KeyError, TypeError):
-        message, hint = done.error
-        return (Verdict("preflight", "bad", "; ".join(filter(None, (message, hint)))),)
+        return (Verdict("preflight", "bad", "; ".join(done.error)),)
