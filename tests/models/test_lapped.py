@@ -1,25 +1,29 @@
-"""The lapped transform's waves tile a periodic grid without loss."""
+"""The lapped transform's waves tile a grid without loss, whether its axes wrap or end."""
 
 import pytest
 import torch
 
-from ups_engine.models.lapped import grid_waves, wave_order, waves
+from ups_engine.models.lapped import wave_order, waves, window_points
 
 
-def placed(patch, cells, family):
-    """Every wave of a family at every cell of a periodic grid: (cells * patch waves, cells * patch points)."""
-    table = grid_waves(patch)[:, family]  # (2p, p)
+def placed(patch, cells, family, periodic):
+    """Every wave of a family at every cell of a grid: (cells * patch waves, cells * patch points)."""
     rows = torch.zeros(cells, patch, cells * patch, dtype=torch.float64)
     for cell in range(cells):
-        points = (cell * patch + torch.arange(2 * patch)) % (cells * patch)
-        rows[cell].index_add_(1, points, table.T.contiguous())
+        ends = {"first": cell == 0, "last": cell == cells - 1} if not periodic else {}
+        table = waves(window_points(patch, periodic), patch, **ends)[:, family]  # (2p, p)
+        points = cell * patch - patch // 2 + torch.arange(2 * patch)
+        there = torch.ones_like(points, dtype=torch.bool) if periodic else (points >= 0) & (points < cells * patch)
+        assert table[~there].abs().sum() == 0
+        rows[cell].index_add_(1, points[there] % (cells * patch), table[there].T.contiguous())
     return rows.flatten(0, 1)
 
 
+@pytest.mark.parametrize("periodic", [True, False])
 @pytest.mark.parametrize("patch", [1, 2, 3, 4, 7, 8, 16])
 @pytest.mark.parametrize("family", ["cosines", "sines"])
-def test_either_family_alone_is_an_orthonormal_basis_of_a_periodic_grid(patch, family):
-    rows = placed(patch, 5, slice(0, patch) if family == "cosines" else slice(patch, None))
+def test_either_family_alone_is_an_orthonormal_basis_of_a_grid(patch, family, periodic):
+    rows = placed(patch, 5, slice(0, patch) if family == "cosines" else slice(patch, None), periodic)
     identity = torch.eye(5 * patch, dtype=torch.float64)
     assert (rows @ rows.T - identity).abs().max() < 1e-13
     assert (rows.T @ rows - identity).abs().max() < 1e-13

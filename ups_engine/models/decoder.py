@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ups_engine.config.models import ConvSettings
 from ups_engine.models.blocks import ConvBlock
-from ups_engine.models.lapped import grid_waves, wave_order, waves
+from ups_engine.models.lapped import LappedTransform, wave_order, waves, window_start
 from ups_engine.models.tokens import TokenGrid, pad
 
 
@@ -19,11 +19,11 @@ class GridDecoder(nn.Module):
 
     mean: Tensor
     std: Tensor
-    table: Tensor
 
     def __init__(self, grid: TokenGrid, channels: int, dim: int, settings: ConvSettings) -> None:
         super().__init__()
         self.grid, self.channels, self.dim = grid, channels, dim
+        self.transform = LappedTransform(grid)
         coefficients = (2 * grid.patch) ** grid.axes * channels
         self.linear = nn.Linear(dim, coefficients)
         self.stem = nn.Linear(dim, settings.hidden)
@@ -36,7 +36,6 @@ class GridDecoder(nn.Module):
             self.linear.weight.copy_(synthesis(grid, channels, dim))
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
-        self.register_buffer("table", grid_waves(grid.patch).float(), persistent=False)
 
     def forward(self, z: Tensor, points: Tensor | None = None) -> Tensor:
         """Decode.
@@ -65,41 +64,42 @@ class GridDecoder(nn.Module):
     def _on_grid(self, c: Tensor) -> Tensor:
         patch, left, axes = self.grid.patch, self.grid.patch // 2, self.grid.axes
         for axis in range(axes):
+            values = self.transform.synthesise(c.movedim(axes + 1, -1), axis)  # (.., waves of later axes, C, 2p)
             # The window of cell j covers grid points jp - left .. jp - left + 2p: sum its two halves with the
             # neighbours', then cut the half cell that hangs over at either end.
-            c = pad(c, axis + 1, 1, 1, self.grid.periodic[axis])
-            values = torch.tensordot(c, self.table, dims=([axes + 1], [1]))  # (.., waves of later axes, C, 2p)
-            first, second = (
-                values.narrow(axis + 1, 1, c.shape[axis + 1] - 1),
-                values.narrow(axis + 1, 0, c.shape[axis + 1] - 1),
-            )
+            values = pad(values, axis + 1, 1, 1, self.grid.periodic[axis])
+            cells = self.grid.cells[axis] + 1
+            first, second = values.narrow(axis + 1, 1, cells), values.narrow(axis + 1, 0, cells)
             block = first[..., :patch] + second[..., patch:]  # (B, .., J + 1, .., C, p)
             block = block.movedim(-1, axis + 2).flatten(axis + 1, axis + 2)
             c = block.narrow(axis + 1, left, self.grid.shape[axis])
         return c
 
     def _at(self, c: Tensor, points: Tensor) -> Tensor:
-        patch, left, axes = self.grid.patch, self.grid.patch // 2, self.grid.axes
+        patch, axes = self.grid.patch, self.grid.axes
         for axis in range(axes):
             c = pad(c, axis + 1, 1, 1, self.grid.periodic[axis])
         size = torch.tensor(self.grid.shape, dtype=points.dtype, device=points.device)
-        s = points * size + left  # window coordinate of cell 0's window
-        last = torch.div(s, patch, rounding_mode="floor").clamp(max=size // patch)
+        start = [patch // 2 + window_start(patch, periodic) for periodic in self.grid.periodic]
+        s = points * size + points.new_tensor(start)  # window coordinate of cell 0's window
+        later = torch.div(s, patch, rounding_mode="floor").clamp(max=size // patch)
         out = c.new_zeros(c.shape[0], points.shape[0], self.channels)
         for corner in range(2**axes):
             back = torch.tensor([corner >> axis & 1 for axis in range(axes)], dtype=points.dtype, device=points.device)
-            cell = last - back
+            cell = later - back
             index = (cell + 1).long().unbind(-1)  # + 1: the padding in front
             values = c.movedim(0, axes)[index].movedim(1, 0)  # (B, N, 2p, .., 2p, C)
             for axis in range(axes):
-                wave = waves(s[:, axis] - cell[:, axis] * patch, patch).to(values.dtype)  # (N, 2p)
+                at, ends = cell[:, axis], not self.grid.periodic[axis]
+                first, last = (at == 0) & ends, (at == self.grid.cells[axis] - 1) & ends
+                wave = waves(s[:, axis] - at * patch, patch, first, last).to(values.dtype)  # (N, 2p)
                 values = torch.einsum("nk,bnk...->bn...", wave, values)
             out = out + values
         return out
 
 
 def synthesis(grid: TokenGrid, channels: int, dim: int) -> Tensor:
-    """The inverse (window * C, dim) of `encoder.analysis`, exact on periodic grids where dim >= p^d * C.
+    """The inverse ((2p)^d * C, dim) of `encoder.analysis`, exact where dim >= p^d * C.
 
     Cosines alone are complete; where the latent holds all sines too, every product of families is, and they share.
     """

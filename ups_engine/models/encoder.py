@@ -5,16 +5,16 @@ from torch import Tensor, nn
 
 from ups_engine.config.models import ConvSettings
 from ups_engine.models.blocks import ConvBlock
-from ups_engine.models.lapped import grid_waves, wave_order
+from ups_engine.models.lapped import LappedTransform, wave_order
 from ups_engine.models.tokens import TokenGrid, pad
 
 
 class GridEncoder(nn.Module):
     """Overlapping windows of a field, each turned into one token.
 
-    z = standardise(A u + f(u)): A starts as the lapped transform of lapped.py (its `dim` lowest waves per channel),
-    f is a small convolutional network over tokens that starts at zero. Nothing knows where it is on a periodic grid,
-    so that shifting the field by a patch shifts the tokens.
+    z = standardise(A c + f(c)) of the coefficients c that the lapped transform of lapped.py gives each window: A starts
+    by taking the `dim` lowest waves per channel, f is a small convolutional network over tokens that starts at zero.
+    Nothing knows where it is on a periodic grid, so that shifting the field by a patch shifts the tokens.
 
     Args:
         grid: the arrangement of tokens.
@@ -28,9 +28,10 @@ class GridEncoder(nn.Module):
     def __init__(self, grid: TokenGrid, channels: int, dim: int, settings: ConvSettings) -> None:
         super().__init__()
         self.grid, self.channels, self.dim = grid, channels, dim
-        window = (2 * grid.patch) ** grid.axes * channels
-        self.linear = nn.Linear(window, dim)
-        self.stem = nn.Linear(window, settings.hidden)
+        self.transform = LappedTransform(grid)
+        coefficients = (2 * grid.patch) ** grid.axes * channels
+        self.linear = nn.Linear(coefficients, dim)
+        self.stem = nn.Linear(coefficients, settings.hidden)
         self.blocks = nn.ModuleList(ConvBlock(settings.hidden, grid) for _ in range(settings.depth))
         self.head = nn.Linear(settings.hidden, dim)
         nn.init.zeros_(self.head.weight)
@@ -50,39 +51,34 @@ class GridEncoder(nn.Module):
         Returns:
             Standardised latent tokens (B, tokens, dim).
         """
-        windows = self.windows(u)  # (B, tokens, window * C)
-        z = self.linear(windows)
+        coefficients = self.coefficients(u)
+        z = self.linear(coefficients)
         if len(self.blocks):
-            hidden = self.stem(windows)
+            hidden = self.stem(coefficients)
             for block in self.blocks:
                 hidden = block(hidden)
             z = z + self.head(hidden)
         return (z - self.mean) / self.std
 
-    def windows(self, u: Tensor) -> Tensor:
-        """Cut a field (B, *grid shape, C) into the overlapping windows of its tokens (B, tokens, (2p)^d * C)."""
+    def coefficients(self, u: Tensor) -> Tensor:
+        """Of a field (B, *grid shape, C): those of every token's window (B, tokens, (2p)^d * C)."""
         patch, left = self.grid.patch, self.grid.patch // 2
         for axis in range(self.grid.axes):
             u = pad(u, axis + 1, left, patch - left, self.grid.periodic[axis])
             u = u.unfold(axis + 1, 2 * patch, patch)  # the window's points move to the last axis
+            u = self.transform.analyse(u, axis)
         u = u.movedim(self.grid.axes + 1, -1)  # (B, *cells, 2p, .., 2p, C)
         return u.reshape(u.shape[0], self.grid.count, -1)
 
 
 def analysis(grid: TokenGrid, channels: int, dim: int, spare: Tensor) -> Tensor:
-    """Rows (dim, window * C) of the lapped transform, lowest frequencies first, channels in turn.
+    """Rows (dim, (2p)^d * C) that take the waves of lowest frequencies, channels in turn.
 
     Rows beyond the (2p)^d * C waves there are keep the values of `spare`, of the same shape.
     """
-    table = grid_waves(grid.patch)
     order = wave_order(grid.patch, grid.axes)
-    rows = spare.clone()
+    rows = spare.reshape(dim, *[2 * grid.patch] * grid.axes, channels).clone()
     for row in range(min(dim, len(order) * channels)):
-        wave, channel = order[row // channels], row % channels
-        values = table[:, wave[0]]
-        for k in wave[1:]:
-            values = torch.tensordot(values, table[:, k], dims=0)
-        weights = torch.zeros(*values.shape, channels, dtype=values.dtype)
-        weights[..., channel] = values
-        rows[row] = weights.flatten().to(rows.dtype)
-    return rows
+        rows[row] = 0.0
+        rows[(row, *order[row // channels], row % channels)] = 1.0
+    return rows.flatten(1)

@@ -67,7 +67,7 @@ class TokenGrid:
 
 
 def pad(x: Tensor, axis: int, before: int, after: int, periodic: bool) -> Tensor:
-    """Extend one axis across its ends: with the other end where periodic, else with the edge value repeated.
+    """Extend one axis across its ends: with the other end where periodic, else with zeros.
 
     Args:
         x: any shape; `axis` counts from the front and is at least `before` and `after` long.
@@ -76,6 +76,5 @@ def pad(x: Tensor, axis: int, before: int, after: int, periodic: bool) -> Tensor
     if periodic:
         left, right = x.narrow(axis, n - before, before), x.narrow(axis, 0, after)
     else:
-        left = x.narrow(axis, 0, 1).expand(*x.shape[:axis], before, *x.shape[axis + 1 :])
-        right = x.narrow(axis, n - 1, 1).expand(*x.shape[:axis], after, *x.shape[axis + 1 :])
+        left, right = (x.new_zeros(*x.shape[:axis], beyond, *x.shape[axis + 1 :]) for beyond in (before, after))
     return torch.cat([left, x, right], dim=axis)
