@@ -16,6 +16,7 @@ from ups_engine.telemetry.memory import available_memory, resident_bytes
 from ups_engine.telemetry.process import CpuMeter
 
 _CPU = CpuMeter()
+_GPU_FIGURES = ("index", "name", "total_bytes", "run_bytes", "utilisation", "temperature", "power")
 
 
 class Announcer:
@@ -120,16 +121,7 @@ def vital_signs(throughput: float | None) -> dict[str, object]:
         "ram_limit": memory.limit_source,
         "cpu_percent": round(_CPU.percent(), 1),
         "gpu": [
-            {
-                "index": gpu.index,
-                "name": gpu.name,
-                "used_bytes": gpu.total_bytes - gpu.free_bytes,
-                "total_bytes": gpu.total_bytes,
-                "run_bytes": gpu.run_bytes,
-                "utilisation": gpu.utilisation,
-                "temperature": gpu.temperature,
-                "power": gpu.power,
-            }
+            {name: getattr(gpu, name) for name in _GPU_FIGURES} | {"used_bytes": gpu.total_bytes - gpu.free_bytes}
             for gpu in gpu_devices()
         ],
         "throughput": throughput,
