@@ -1,8 +1,8 @@
 """How long it will still take, from how long it took."""
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from ups_engine.runs.event_file import Event
 from ups_engine.runs.projection import StageState
@@ -25,12 +25,9 @@ class Pace:
     """How fast a stage goes."""
 
     def __init__(self) -> None:
-        self.epochs = 0
-        """Epochs measured."""
-        self.seconds = 0.0
-        """What they took."""
+        self.epochs: list[float] = []
+        """What each complete epoch took, in seconds, where it was measured."""
         self.epoch_steps: float | None = None
-        self._recent: deque[float] = deque(maxlen=RECENT_EPOCHS)
         self._from: Event | None = None
         self._to: Event | None = None
 
@@ -49,9 +46,7 @@ class Pace:
         if seconds is None and (all_of_them := _positive(event.data.get("seconds"))):  # as earlier versions wrote it
             seconds = all_of_them / number
         if seconds is not None:
-            self.epochs += 1
-            self.seconds += seconds
-            self._recent.append(seconds)
+            self.epochs.append(seconds)
         if self.epoch_steps is None and event.step:
             self.epoch_steps = event.step / number
 
@@ -61,8 +56,8 @@ class Pace:
 
     def seconds_per_epoch(self) -> float | None:
         """Give what an epoch takes now; before one is complete, by the steps so far."""
-        if self._recent:
-            return sum(self._recent) / len(self._recent)
+        if self.epochs:
+            return fmean(self.epochs[-RECENT_EPOCHS:])
         if self.epoch_steps is None or self._from is None or self._to is None:
             return None
         steps = (self._to.step or 0) - (self._from.step or 0)
@@ -85,8 +80,8 @@ def estimate(stages: Sequence[StageState], current: str | None, paces: Mapping[s
         paces: by stage, of those that have begun.
     """
     of_stage: float | None = None
-    epochs = sum(pace.epochs for pace in paces.values())
-    mean = sum(pace.seconds for pace in paces.values()) / epochs if epochs else None
+    epochs = [seconds for pace in paces.values() for seconds in pace.epochs]
+    mean = fmean(epochs) if epochs else None
     left = 0.0
     for stage in stages:
         if stage.name == current:

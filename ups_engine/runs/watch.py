@@ -12,10 +12,10 @@ from typing import Self
 from ups_engine.errors import RunError
 from ups_engine.formats import FormatError
 from ups_engine.runs.directory import RECORD, RunDirectory
-from ups_engine.runs.history import Curve, Eta, History, RunView, StageCurves
+from ups_engine.runs.history import History, RunView
 from ups_engine.runs.state import RunState, StateReader
 
-__all__ = ["Curve", "Damaged", "Eta", "RunView", "RunsWatcher", "StageCurves", "Watcher"]
+__all__ = ["Damaged", "RunView", "RunsWatcher", "Watcher"]
 
 INTERVAL = 0.25
 """Seconds between two looks at a run."""

@@ -14,7 +14,7 @@ from ups_app.tui.widgets.words import count, short_figure
 from ups_engine.config.schema import STAGES, TRAINED_STAGES
 
 if TYPE_CHECKING:
-    from ups_engine.runs.watch import Curve, StageCurves
+    from ups_engine.runs.curves import Curve, StageCurves
 
 Kind = Literal["loss", "parts", "lr", "grad_norm", "throughput"]
 KINDS: Mapping[Kind, str] = {
