@@ -77,7 +77,7 @@ def test_names_that_are_no_folder_names_are_usage_errors(make_run, tmp_path, nam
 
 
 def create_at(path):
-    return RunDirectory.create_at(path, settings_toml="", origins={}, argv=["ups"], task="t")
+    return RunDirectory.create(path.parent, None, settings_toml="", origins={}, argv=["ups"], task="t", folder=path)
 
 
 def test_a_chosen_folder_may_be_absent_or_empty(tmp_path):
@@ -109,7 +109,7 @@ def test_a_run_that_cannot_be_written_leaves_no_traces(tmp_path):
         "root = Path(sys.argv[1])\n"
         "a = dict(settings_toml='x' * 200, origins={}, argv=[], task='t')\n"
         "for make in (lambda: RunDirectory.create(root / 'runs', 'n', **a),\n"
-        "             lambda: RunDirectory.create_at(root / 'here', **a)):\n"
+        "             lambda: RunDirectory.create(root, None, folder=root / 'here', **a)):\n"
         "    try: make()\n"
         "    except RunError as error: print(error.message)\n"
     )

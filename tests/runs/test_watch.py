@@ -2,6 +2,7 @@ import json
 import shutil
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_a_history_that_lost_its_end_and_grew_another_is_read_anew(shared, first
 
 
 def test_the_thread_hands_over_the_latest(run, writer, until):
-    with Watcher(run, interval=0.005) as watcher:
+    with closing(Watcher(run, interval=0.005).start()) as watcher:
         view = until(lambda: watcher.view)
         assert view.state.state == "waiting" and view.version == 1
         writer.emit("run_started", data=PLAN)
@@ -172,7 +173,7 @@ def test_the_end_of_a_process_is_a_change_although_nothing_is_written(run):
 
 def test_a_folder_that_is_gone_is_a_problem_until_it_is_back(run, writer, until):
     writer.emit("run_started", data=PLAN)
-    with Watcher(run, interval=0.005) as watcher:
+    with closing(Watcher(run, interval=0.005).start()) as watcher:
         view = until(lambda: watcher.view)
         assert watcher.problem is None
         elsewhere = run.path.with_name("elsewhere")

@@ -28,7 +28,7 @@ class Announcer:
     """
 
     def __init__(self, events: EventWriter, observers: Sequence[Observer]) -> None:
-        self._events, self._observers = events, tuple(observers)
+        self.events, self._observers = events, tuple(observers)
         self.stage: str | None = None
         """The stage that warnings and failures belong to."""
         self._cache: Mapping[str, object] | None = None
@@ -52,7 +52,7 @@ class Announcer:
             self._throughput = data.get("throughput")
         elif kind in ("stage_started", "run_paused"):
             self._throughput = None
-        self._events.emit(kind, stage=stage, epoch=epoch, step=step, data=data)
+        self.events.emit(kind, stage=stage, epoch=epoch, step=step, data=data)
         for observer in self._observers:
             observer.event(kind, stage, epoch, step, data)
 

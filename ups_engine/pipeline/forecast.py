@@ -32,19 +32,6 @@ _STATES = 3
 
 
 @dataclass(frozen=True)
-class WorkingMemory:
-    """Memory of the stage that wants the most.
-
-    Attributes:
-        bytes: on a GPU, beside the latents.
-        stage: its name; empty where no stage reads latents.
-    """
-
-    bytes: int
-    stage: str
-
-
-@dataclass(frozen=True)
 class Forecast:
     """A run that is to come.
 
@@ -100,22 +87,18 @@ class Forecast:
 
     def working_bytes(self, device: torch.device) -> int:
         """Bytes of GPU memory that the stages want beside the latents; 0 on the CPU."""
-        return working_memory(self.settings, self.plan).bytes if device.type == "cuda" else 0
+        return working_memory(self.settings, self.plan) if device.type == "cuda" else 0
 
     def _numbers(self, result: str) -> int:
         with torch.device("meta"):
             return sum(prod(t.shape) for t in build(result, self.settings, self.plan).state_dict().values())
 
 
-def working_memory(settings: Settings, plan: NetworkPlan) -> WorkingMemory:
-    """The most memory that a stage takes beside the latents, on a GPU; stages with `epochs = 0` do not count."""
+def working_memory(settings: Settings, plan: NetworkPlan) -> int:
+    """The most bytes that a stage takes beside the latents, on a GPU; stages with `epochs = 0` do not count."""
     probe = Probe(settings, plan)
-    wants = [
-        WorkingMemory(FIXED + stage.memory(probe), name)
-        for name, stage in TRAINING_STAGES.items()
-        if stage.memory is not None and stage_epochs(settings, name)
-    ]
-    return max(wants, key=lambda want: want.bytes, default=WorkingMemory(FIXED, ""))
+    stages = [stage for name, stage in TRAINING_STAGES.items() if stage_epochs(settings, name)]
+    return FIXED + max((stage.memory(probe) for stage in stages if stage.memory is not None), default=0)
 
 
 def cache_bytes(layouts: Collection[Layout]) -> int:

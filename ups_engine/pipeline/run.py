@@ -53,10 +53,15 @@ def start_run(
         DataError, SettingsError: the run could not come to its end; nothing was made (see `forecast.forecast`).
     """
     forecast(settings)
-    archived: dict[str, Any] = {"settings_toml": settings_to_toml(settings), "origins": origins, "argv": argv}
-    if folder is not None:
-        return RunDirectory.create_at(folder, task=settings.data.task, **archived)
-    return RunDirectory.create(Path(settings.runs.root), settings.runs.name, task=settings.data.task, **archived)
+    return RunDirectory.create(
+        Path(settings.runs.root),
+        settings.runs.name,
+        settings_toml=settings_to_toml(settings),
+        origins=origins,
+        argv=argv,
+        task=settings.data.task,
+        folder=folder,
+    )
 
 
 def run_settings(run: RunDirectory) -> Settings:
@@ -92,10 +97,7 @@ def run_pipeline(
                 observer.notice(f"run {run.name} is finished already; nothing is left to do")
             return Outcome.FINISHED
         events = stack.enter_context(EventWriter(run.events))
-        announcer = Announcer(events, observers)
-        agenda = Agenda(plan, run, past, settings)
-        desk = CommandDesk(run, agenda, stop, announcer, comeback=past.planned is not None)
-        return _Pipeline(run, settings, plan, past, agenda, desk, events, announcer).run(stack, asked=only)
+        return _Pipeline(run, settings, plan, past, Announcer(events, observers), stop).run(asked=only)
 
 
 class RunHost(Host):
@@ -141,24 +143,23 @@ class _Pipeline:
         settings: Settings,
         plan: Sequence[PlannedStage],
         past: Past,
-        agenda: Agenda,
-        desk: CommandDesk,
-        events: EventWriter,
         announcer: Announcer,
+        stop: StopRequest,
     ) -> None:
         self._run, self._settings, self._plan, self._past = run, settings, plan, past
-        self._agenda, self._desk, self._events, self._announcer = agenda, desk, events, announcer
-        self._resume = ResumeStore(run.resume)
+        self._announcer, self._resume = announcer, ResumeStore(run.resume)
+        self._agenda = Agenda(plan, run, past, settings)
+        self._desk = CommandDesk(run, self._agenda, stop, announcer, comeback=past.planned is not None)
 
-    def run(self, stack: ExitStack, *, asked: Collection[str]) -> Outcome:
+    def run(self, *, asked: Collection[str]) -> Outcome:
         """Work through the plan, `asked` being the stages named by the user, and mark how it ended."""
         say = self._announcer
         try:
             device = pick_device(self._settings.runtime)
             set_precision(self._settings.training, device)
             saved = self._announce(device)
-            stack.enter_context(heartbeat(self._events, say.heartbeat))
-            outcome = self._stages(self._prepare(device), saved, asked)
+            with heartbeat(say.events, say.heartbeat):
+                outcome = self._stages(self._prepare(device), saved, asked)
         except LeaveError:
             outcome = self._desk.leaving or Outcome.STOPPED
         except KeyboardInterrupt:

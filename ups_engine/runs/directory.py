@@ -73,8 +73,9 @@ class RunDirectory:
         origins: Mapping[str, str],
         argv: Sequence[str],
         task: str,
+        folder: Path | None = None,
     ) -> Self:
-        """Make the folder of a new run under `root`.
+        """Make the folder of a new run.
 
         Args:
             root: folder of all runs; made when absent.
@@ -83,33 +84,16 @@ class RunDirectory:
             origins: the layer that each settings value came from.
             argv: the command line, program included.
             task: the PDE task.
+            folder: of the user's choice, absent or empty; None makes one under `root`, by `name`.
 
         Raises:
             UsageError: the name cannot be a folder's.
-            RunError: a run of that name exists, or the disk refuses.
+            RunError: a run of that name exists, something is in the chosen folder already, or the disk refuses.
         """
         from ups_engine.runs import creation  # only a new run needs it
 
-        path = creation.new_folder(root, name, task)
-        try:
-            return cls.create_at(path.absolute(), settings_toml=settings_toml, origins=origins, argv=argv, task=task)
-        except BaseException:
-            with suppress(OSError):
-                path.rmdir()
-            raise
-
-    @classmethod
-    def create_at(
-        cls, path: Path, *, settings_toml: str, origins: Mapping[str, str], argv: Sequence[str], task: str
-    ) -> Self:
-        """Make a new run in a folder of the user's choice, absent or empty; arguments as for `create`.
-
-        Raises:
-            RunError: something is there already, or the disk refuses.
-        """
-        from ups_engine.runs import creation
-
-        path, folder = creation.given_folder(path), Path.cwd()
+        path = creation.given_folder(folder) if folder else creation.new_folder(root, name, task).absolute()
+        here = Path.cwd()
         record = {
             "format": _FORMAT,
             "id": new_ulid(),
@@ -118,7 +102,7 @@ class RunDirectory:
             "commit": creation.source_commit(),
             "argv": list(argv),
             # From the run's own folder, so that a project that is moved or copied stays whole.
-            "folder": os.path.relpath(folder, path) if path.is_relative_to(folder) else str(folder),
+            "folder": os.path.relpath(here, path) if path.is_relative_to(here) else str(here),
             "task": task,
             "owner": None,
         }
@@ -127,7 +111,13 @@ class RunDirectory:
             "origins.json": strict_json.dumps(dict(origins), indent=2) + "\n",
             RECORD: strict_json.dumps(record, indent=2) + "\n",  # last: without it the folder is no run
         }
-        creation.fill(path, ("commands", "checkpoints/resume", "reports"), files)
+        try:
+            creation.fill(path, ("commands", "checkpoints/resume", "reports"), files)
+        except BaseException:
+            if folder is None:
+                with suppress(OSError):
+                    path.rmdir()
+            raise
         return cls(path)
 
     @classmethod

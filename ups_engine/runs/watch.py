@@ -45,12 +45,6 @@ class _Poller(ABC):
         if self._thread.is_alive():
             self._thread.join(_PATIENCE)
 
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _go_on(self) -> None:
         while True:
             self.poll()
