@@ -58,7 +58,7 @@ def test_what_is_estimated_is_about_what_a_run_leaves(finished, monkeypatch):
 
     monkeypatch.chdir(finished.terminal.folder)
     own = run_settings(finished.directory)
-    forecast = Forecast.of(own, survey_data(own))
+    forecast = Forecast(own, survey_data(own))
     chunks = list((finished.terminal.folder / "data/latent_cache").glob("*/latents/c.*"))
     assert cache_bytes(forecast.layouts) == sum(path.stat().st_size for path in chunks)
     left = sum(path.stat().st_size for path in finished.path.glob("checkpoints/*.safetensors"))

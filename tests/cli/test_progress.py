@@ -2,9 +2,8 @@
 
 import pytest
 
-from ups_app.cli import lines as module
-from ups_app.cli.lines import Lines, Warnings
-from ups_app.cli.live import LiveBar, choose_observer
+from ups_app.cli import progress as module
+from ups_app.cli.progress import Lines, LiveBar, Warnings, choose_observer
 
 
 @pytest.fixture

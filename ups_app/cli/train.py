@@ -12,7 +12,7 @@ from ups_app.cli.output import notice, print_json, print_preflight
 from ups_app.wording import short_reference
 
 if TYPE_CHECKING:
-    from ups_app.cli.lines import Lines
+    from ups_app.cli.progress import Lines
     from ups_engine.config.layers import ResolvedSettings
     from ups_engine.config.schema import Settings
     from ups_engine.runs.directory import RunDirectory
@@ -57,7 +57,7 @@ def train(
     SIGTERM or Ctrl-C saves and leaves. Exit code 0: finished; 1: failed; 2: usage or settings; 3: stopped or parked,
     and resumable; 130: interrupted twice. With --detach, 0: it trains.
     """
-    from ups_app.cli.live import choose_observer
+    from ups_app.cli.progress import choose_observer
     from ups_engine.errors import UsageError
     from ups_engine.runs.directory import RunDirectory
 

@@ -4,7 +4,6 @@ Whoever looks ahead asks here: the start of a run, the preflight, the check of t
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from math import prod
 
 import torch
@@ -31,28 +30,21 @@ _STATES = 3
 """Two are kept while the next is written."""
 
 
-@dataclass(frozen=True)
 class Forecast:
     """A run that is to come.
 
-    Attributes:
+    Args:
         settings: of the run.
         members: of its collection, as surveyed or as prepared.
-        plan: what the networks' shapes follow from.
+
+    Raises:
+        SettingsError: the settings do not go with the data's grid or frames.
     """
 
-    settings: Settings
-    members: Sequence[Described]
-    plan: NetworkPlan
-
-    @classmethod
-    def of(cls, settings: Settings, members: Sequence[Described]) -> "Forecast":
-        """Look ahead.
-
-        Raises:
-            SettingsError: the settings do not go with the data's grid or frames.
-        """
-        plan = NetworkPlan.of(settings, members)
+    def __init__(self, settings: Settings, members: Sequence[Described]) -> None:
+        self.settings, self.members = settings, members
+        self.plan = NetworkPlan.of(settings, members)
+        """What the networks' shapes follow from."""
         for member in members:
             if settings.stages.operator.epochs and max_horizon(settings) >= member.frames:
                 raise SettingsError(
@@ -62,7 +54,6 @@ class Forecast:
                 )
             if settings.stages.evaluation.epochs:
                 require_frames(member.frames, settings.stages.evaluation.initial_steps)
-        return cls(settings, members, plan)
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
@@ -117,4 +108,4 @@ def forecast(settings: Settings) -> tuple[Forecast, tuple[MemberSurvey, ...]]:
     if settings.latent.residency == "gpu" and device.type != "cuda":
         choose(0, available_memory(), None, "gpu")
     surveys = survey_data(settings)
-    return Forecast.of(settings, surveys), surveys
+    return Forecast(settings, surveys), surveys

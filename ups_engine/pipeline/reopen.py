@@ -42,7 +42,7 @@ def open_context(run: RunDirectory, settings: Settings | None = None) -> StageCo
     device = pick_device(settings.runtime)
     set_precision(settings.training, device)
     collection = prepare_data(settings, record)
-    working = Forecast.of(settings, collection.members).working_bytes(device)
+    working = Forecast(settings, collection.members).working_bytes(device)
     return StageContext(settings, run, collection, device, working=working)
 
 

@@ -15,12 +15,11 @@ from ups_engine.config.archive import settings_from_toml, settings_to_toml
 from ups_engine.config.schema import Settings
 from ups_engine.data.prepare import prepare_data
 from ups_engine.errors import UpsError
-from ups_engine.pipeline.agenda import Agenda
 from ups_engine.pipeline.announcer import Announcer, data_sentence, device_sentence
 from ups_engine.pipeline.commands import SKIPPED, CommandDesk, LeaveError, Outcome, SkipError
 from ups_engine.pipeline.forecast import Forecast, forecast
 from ups_engine.pipeline.observer import Observer
-from ups_engine.pipeline.plan import EVALUATION, Past, PlannedStage, check_needs, make_plan
+from ups_engine.pipeline.plan import EVALUATION, Agenda, Past, PlannedStage, check_needs, make_plan
 from ups_engine.pipeline.stage_work import Saved, StageWork
 from ups_engine.runs.checkpoints import read_sidecar, settle_results
 from ups_engine.runs.directory import RunDirectory
@@ -209,7 +208,7 @@ class _Pipeline:
             self._run.write_data_record(collection.record())
         for member in collection.members:
             host.tell(data_sentence(member))
-        working = Forecast.of(self._settings, collection.members).working_bytes(device)
+        working = Forecast(self._settings, collection.members).working_bytes(device)
         return StageContext(self._settings, self._run, collection, device, host=host, working=working)
 
     def _stages(self, context: StageContext, saved: Saved | None, asked: Collection[str]) -> Outcome:

@@ -127,7 +127,7 @@ class _Looking:
 
     def fit(self) -> Check:
         """Whether the settings go with the data."""
-        self.forecast = Forecast.of(self._settings, self.surveys)
+        self.forecast = Forecast(self._settings, self.surveys)
         self._layouts = self.forecast.layouts
         dim, tokens = self._settings.latent.dim, self.forecast.plan.grid
         return Check("settings", "good", f"{size(tokens.shape)} points become {tokens.count} tokens of {dim} channels")

@@ -6,7 +6,6 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 
 from ups_engine.errors import RunError, UsageError
@@ -106,11 +105,6 @@ def fill(path: Path, folders: Sequence[str], files: Mapping[str, str]) -> None:
             with suppress(OSError):
                 (path / name).unlink(missing_ok=True)
         raise
-
-
-def version() -> str:
-    """Give the version of the installed distribution."""
-    return metadata.version("universal-physics-stack")
 
 
 def source_commit() -> str | None:

@@ -90,7 +90,9 @@ class RunDirectory:
             UsageError: the name cannot be a folder's.
             RunError: a run of that name exists, something is in the chosen folder already, or the disk refuses.
         """
-        from ups_engine.runs import creation  # only a new run needs it
+        from importlib import metadata  # only a new run needs these
+
+        from ups_engine.runs import creation
 
         path = creation.given_folder(folder) if folder else creation.new_folder(root, name, task).absolute()
         here = Path.cwd()
@@ -98,7 +100,7 @@ class RunDirectory:
             "format": _FORMAT,
             "id": new_ulid(),
             "created": time.time(),
-            "version": creation.version(),
+            "version": metadata.version("universal-physics-stack"),
             "commit": creation.source_commit(),
             "argv": list(argv),
             # From the run's own folder, so that a project that is moved or copied stays whole.
