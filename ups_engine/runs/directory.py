@@ -23,20 +23,12 @@ _FORMAT = 1  # of that file
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What run.json says."""
+    """What run.json says that UPS itself reads; the rest is where the run comes from, for its user to look up."""
 
-    id: str
-    """A ULID, which stays when the folder is moved or renamed."""
     created: float
     """UNIX time."""
-    version: str
-    """Of UPS."""
-    commit: str | None
-    """Git commit of the source tree that UPS ran from, with `-dirty` for local changes; None when installed."""
-    argv: tuple[str, ...]
     folder: Path
     """The working folder that the run was started in; relative paths of its settings begin there."""
-    task: str
     owner: Owner | None
     """The process that writes the run; None when it has let go."""
 
@@ -98,7 +90,7 @@ class RunDirectory:
         here = Path.cwd()
         record = {
             "format": _FORMAT,
-            "id": new_ulid(),
+            "id": new_ulid(),  # stays when the folder is moved or renamed
             "created": time.time(),
             "version": metadata.version("universal-physics-stack"),
             "commit": creation.source_commit(),
@@ -147,7 +139,7 @@ class RunDirectory:
 
     @property
     def record(self) -> RunRecord:
-        """What run.json says.
+        """What run.json says of the run's beginning and owner.
 
         Raises:
             RunError: it is missing or damaged.
@@ -156,13 +148,8 @@ class RunDirectory:
         value = self._record()
         try:
             return RunRecord(
-                id=str(value["id"]),
                 created=float(value["created"]),
-                version=str(value["version"]),
-                commit=None if value["commit"] is None else str(value["commit"]),
-                argv=tuple(map(str, value["argv"])),
                 folder=Path(os.path.normpath(self.path / value.get("folder", Path.cwd()))),
-                task=str(value["task"]),
                 owner=None if value["owner"] is None else Owner.from_json(value["owner"]),
             )
         except (KeyError, TypeError, ValueError) as error:
