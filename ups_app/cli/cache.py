@@ -260,9 +260,9 @@ def _chosen(
         return stores
     from ups_engine.pipeline.reopen import wanted_caches
 
-    wanted_by = wanted_caches(runs_root)
-    notice(f"stale is what belongs to none of the {wanted_by.runs} runs with an encoder in {runs_root.absolute()}")
-    return stale_stores(stores, wanted_by.fingerprints, wanted_by.encoders)
+    fingerprints, encoders, runs = wanted_caches(runs_root)
+    notice(f"stale is what belongs to none of the {runs} runs with an encoder in {runs_root.absolute()}")
+    return stale_stores(stores, fingerprints, encoders)
 
 
 def _agreed(stores: "tuple[FoundStore, ...]") -> bool:

@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from math import inf
 from typing import Any, Self
 
 from ups_app.cli.output import human_seconds
@@ -26,10 +27,11 @@ class Lines(Observer):
 
     Args:
         interval: seconds between lines of steps and of slow work; epochs and stages have lines of their own.
+        quiet: warnings only.
     """
 
-    def __init__(self, interval: float = 10.0) -> None:
-        self._interval = interval
+    def __init__(self, interval: float = 10.0, *, quiet: bool = False) -> None:
+        self._interval, self._quiet = inf if quiet else interval, quiet
         self._last = time.monotonic()
         self.epochs = 0
         """Of the stage."""
@@ -46,6 +48,8 @@ class Lines(Observer):
         self, kind: Kind, stage: str | None, epoch: int | None, step: int | None, data: Mapping[str, Any]
     ) -> None:
         """See `Observer.event`."""
+        if self._quiet and kind != "warning":
+            return
         match kind:
             case "stage_started":
                 self.epochs = data["epochs"]
@@ -87,7 +91,8 @@ class Lines(Observer):
 
     def notice(self, sentence: str) -> None:
         """See `Observer.notice`."""
-        self._print(sentence)
+        if not self._quiet:
+            self._print(sentence)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """See `Observer.progress`."""
@@ -119,26 +124,6 @@ class Lines(Observer):
         print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-class Warnings(Lines):
-    """Prints warnings and nothing else."""
-
-    def __init__(self) -> None:
-        super().__init__(interval=float("inf"))
-
-    def event(
-        self, kind: Kind, stage: str | None, epoch: int | None, step: int | None, data: Mapping[str, Any]
-    ) -> None:
-        """See `Observer.event`."""
-        if kind == "warning":
-            super().event(kind, stage, epoch, step, data)
-
-    def notice(self, sentence: str) -> None:
-        """See `Observer.notice`."""
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """See `Observer.progress`."""
-
-
 class LiveBar(Lines):
     """Lines for stages and warnings; below them a bar for the epochs and steps of the stage, with its latest figures.
 
@@ -159,24 +144,19 @@ class LiveBar(Lines):
         self, kind: Kind, stage: str | None, epoch: int | None, step: int | None, data: Mapping[str, Any]
     ) -> None:
         """See `Observer.event`."""
-        match kind:
-            case "stage_started":
-                self._began, self._step_data, self._drawn = (time.monotonic(), step or 0), {}, 0.0
-                self.score = None
-                super().event(kind, stage, epoch, step, data)
-            case "step":
-                self._step_data = data
-                self._bar(stage, epoch, step, self._share(epoch, step))
-            case "validation":
-                self.score = data["score"]
-            case "epoch":
-                self._step_data = {**self._step_data, **data}
-                self._bar(stage, epoch, step, ((epoch or 0) + 1) / max(self.epochs, 1))
-            case "run_paused":
-                super().event(kind, stage, epoch, step, data)
-                self._began = None
-            case _:
-                super().event(kind, stage, epoch, step, data)
+        if kind == "step":
+            self._step_data = data
+            self._bar(stage, epoch, step, self._share(epoch, step))
+        elif kind == "epoch":
+            self._step_data = {**self._step_data, **data}
+            self._bar(stage, epoch, step, ((epoch or 0) + 1) / max(self.epochs, 1))
+        else:
+            super().event(kind, stage, epoch, step, data)
+        if kind == "stage_started":
+            self._began, self._step_data, self._drawn = (time.monotonic(), step or 0), {}, 0.0
+            self.score = None
+        elif kind == "run_paused":
+            self._began = None
 
     def progress(self, what: str, done: int, total: int) -> None:
         """See `Observer.progress`."""
@@ -239,10 +219,8 @@ def choose_observer(*, plain: bool, quiet: bool, interval: float) -> Lines:
         quiet: warnings only.
         interval: seconds between lines inside epochs.
     """
-    if quiet:
-        return Warnings()
-    if plain or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        return Lines(interval)
+    if quiet or plain or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return Lines(interval, quiet=quiet)
     return LiveBar()
 
 

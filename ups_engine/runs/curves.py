@@ -65,7 +65,8 @@ class GrowingCurve:
         if self._last is not None and step <= self._last[0]:
             self.cut(step - 1)
         while step >= self._width * BUCKETS:
-            self._merge()
+            self._width *= 2
+            self._low, self._high = _halved(self._low, higher=False), _halved(self._high, higher=True)
         at = step // self._width
         if not self._low[1, at] <= number:
             self._low[:, at] = step, number
@@ -103,11 +104,6 @@ class GrowingCurve:
                 steps, values = np.append(steps, self._last[0]), np.append(values, self._last[1])
             self._curve = Curve(steps, values)
         return self._curve
-
-    def _merge(self) -> None:
-        self._width *= 2
-        self._low = _halved(self._low, higher=False)
-        self._high = _halved(self._high, higher=True)
 
 
 class StageRecorder:

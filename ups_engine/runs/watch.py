@@ -166,7 +166,8 @@ class RunsWatcher(_Poller):
 
     def _look(self, known: _Known, stamps: tuple[_Stamp, _Stamp]) -> None:
         run, state = known.reader.run, known.state
-        if stamps == known.stamps and isinstance(state, RunState) and _at_rest(state):
+        at_rest = isinstance(state, RunState) and state.state in _AT_REST and not (state.lease and state.lease.alive)
+        if at_rest and stamps == known.stamps:
             return
         known.stamps = stamps
         try:
@@ -183,10 +184,6 @@ class RunsWatcher(_Poller):
 
 def _age(state: RunState | Damaged) -> tuple[float, str]:
     return (-state.created, state.run) if isinstance(state, RunState) else (0.0, state.name)
-
-
-def _at_rest(state: RunState) -> bool:
-    return state.state in _AT_REST and (state.lease is None or not state.lease.alive)
 
 
 def _stamp(path: Path) -> _Stamp:
