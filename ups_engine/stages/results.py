@@ -13,7 +13,7 @@ from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Surrogate
-from ups_engine.runs.checkpoints import load_result, result_hash, save_result
+from ups_engine.runs.checkpoints import load_result, read_sidecar, save_result
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.stages.networks import NetworkPlan, build, dependencies, differences, network_of
 from ups_engine.stages.variant import Variant
@@ -79,7 +79,7 @@ class Results:
             "settings_fingerprint": settings_fingerprint(self._settings, declared.depends_on),
             "settings": dependencies(self._settings, result),
             "normalisation": self._normalisation,
-            "trained_on": {name: result_hash(self._run, name) for name in declared.trained_on},
+            "trained_on": {name: read_sidecar(self._run, name)["sha256"] for name in declared.trained_on},
             "metrics": dict(metrics),
         }
         save_result(self._run, result, network.state_dict(), sidecar)
