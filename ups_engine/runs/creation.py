@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,8 +9,9 @@ from pathlib import Path
 
 from ups_engine.errors import RunError, UsageError
 from ups_engine.runs.atomic import explaining_disk_errors, fsync, write_text
-from ups_engine.runs.directory import RECORD
 
+RECORD = "run.json"
+"""Name of the file that makes a folder a run."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -116,6 +116,8 @@ def source_commit() -> str | None:
     source = Path(__file__).parents[2]
     if not (source / ".git").exists():
         return None
+    import subprocess  # only a new run needs it
+
     command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL)

@@ -13,12 +13,11 @@ from ups_engine.errors import RunError
 from ups_engine.formats import FormatError, require_known
 from ups_engine.runs import strict_json
 from ups_engine.runs.atomic import write_json, write_text
+from ups_engine.runs.creation import RECORD, fill, given_folder, new_folder, source_commit
 from ups_engine.runs.owner import Owner
 from ups_engine.runs.ulid import new_ulid
 
-RECORD = "run.json"
-"""Name of the file that makes a folder a run."""
-_FORMAT = 1  # of that file
+_FORMAT = 1  # of run.json
 
 
 @dataclass(frozen=True)
@@ -82,18 +81,16 @@ class RunDirectory:
             UsageError: the name cannot be a folder's.
             RunError: a run of that name exists, something is in the chosen folder already, or the disk refuses.
         """
-        from importlib import metadata  # only a new run needs these
+        from importlib import metadata  # only a new run needs it
 
-        from ups_engine.runs import creation
-
-        path = creation.given_folder(folder) if folder else creation.new_folder(root, name, task).absolute()
+        path = given_folder(folder) if folder else new_folder(root, name, task).absolute()
         here = Path.cwd()
         record = {
             "format": _FORMAT,
             "id": new_ulid(),  # stays when the folder is moved or renamed
             "created": time.time(),
             "version": metadata.version("universal-physics-stack"),
-            "commit": creation.source_commit(),
+            "commit": source_commit(),
             "argv": list(argv),
             # From the run's own folder, so that a project that is moved or copied stays whole.
             "folder": os.path.relpath(here, path) if path.is_relative_to(here) else str(here),
@@ -106,7 +103,7 @@ class RunDirectory:
             RECORD: strict_json.dumps(record, indent=2) + "\n",  # last: without it the folder is no run
         }
         try:
-            creation.fill(path, ("commands", "checkpoints/resume", "reports"), files)
+            fill(path, ("commands", "checkpoints/resume", "reports"), files)
         except BaseException:
             if folder is None:
                 with suppress(OSError):

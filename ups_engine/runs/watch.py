@@ -11,7 +11,8 @@ from typing import Self
 
 from ups_engine.errors import RunError
 from ups_engine.formats import FormatError
-from ups_engine.runs.directory import RECORD, RunDirectory
+from ups_engine.runs.creation import RECORD
+from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.history import History, RunView
 from ups_engine.runs.state import RunState, StateReader
 
