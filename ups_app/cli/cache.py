@@ -100,13 +100,13 @@ def build(
         progress.end()
         bound = f", {result.times.sentence()}" if result.built else ""
         notice(
-            f"{target.split}: {result.complete} of {result.samples} trajectories complete,"
+            f"{target.split}: {result.complete} of {len(target.rows)} trajectories complete,"
             f" {result.built} encoded in {human_seconds(time.monotonic() - begin)}{bound}, {target.path}"
         )
         built.append(
             {
                 "name": target.split,
-                "samples": result.samples,
+                "samples": len(target.rows),
                 "complete": result.complete,
                 "built": result.built,
                 "time_shares": result.times.shares,
@@ -216,9 +216,9 @@ def _print_report(report: "CacheReport") -> None:
     headers = ("split", "samples", *(state.name.lower() for state in order), "on disk", "in RAM")
     rows: list[tuple[Cell, ...]] = []
     for split in report.splits:
-        found, in_ram = split.found, split.target.layout.memory_bytes
-        counts: list[Cell] = [len(found.states), *map(found.count, order)]
-        rows.append((split.target.split, *counts, human_bytes(found.bytes_on_disk), human_bytes(in_ram)))
+        in_ram = human_bytes(split.target.layout.memory_bytes)
+        counts = [len(split.states), *map(split.count, order)]
+        rows.append((split.target.split, *counts, human_bytes(split.bytes_on_disk), in_ram))
     print_table(headers, rows)
     print()
     print(f"RAM: {human_bytes(report.memory.available_bytes)} free under {report.memory.limit_source}")
