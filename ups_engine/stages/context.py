@@ -1,6 +1,7 @@
 """A run's workplace: what its stages share."""
 
 import gc
+from functools import partial
 
 import torch
 
@@ -14,7 +15,7 @@ from ups_engine.evaluation.rollout import Noise, frame_noise
 from ups_engine.latents.residency import gpu_free
 from ups_engine.models.surrogate import Surrogate
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.stages.caches import CollectionCaches
+from ups_engine.stages.caches import LatentCaches, collection_targets
 from ups_engine.stages.host import Host
 from ups_engine.stages.networks import NetworkPlan
 from ups_engine.stages.results import Results
@@ -50,7 +51,8 @@ class StageContext:
         self.host, self.working = host or Host(), working
         self.plan = NetworkPlan.of(settings, collection.members)
         self.results = Results(settings, run, self.plan, collection.normalisation(), device)
-        self.caches = CollectionCaches(settings, collection, self.results, self.plan, device, self.host, working)
+        targets = partial(collection_targets, settings, collection, self.results, self.plan, device)
+        self.caches = LatentCaches(targets, settings.latent.residency, device, self.host, working)
 
     def surrogate(self) -> Surrogate:
         """The trained surrogate, without a corrector; `results` has it with one."""
@@ -63,7 +65,7 @@ class StageContext:
     def pairs(self, split: SplitName, horizon: int) -> tuple[LatentPairs, ...]:
         """Training pairs of every member, from the split's caches, which are completed first."""
         return tuple(
-            LatentPairs(self.caches.reader(member, split), member, split, horizon, self.device)
+            LatentPairs(self.caches.reader(member.name, split), member, split, horizon, self.device)
             for member in self.collection.members
         )
 

@@ -34,7 +34,7 @@ class SteadyPriorTask(StageTask):
         self._encoder = context.results.frozen("encoder", GridEncoder)
         self._decoder = context.results.frozen("decoder", GridDecoder)
         self.network = context.results.fresh("steady_prior", LatentOperator)
-        self._latents = tuple(context.caches.reader(member, "train") for member in self._members)
+        self._latents = tuple(context.caches.reader(member.name, "train") for member in self._members)
         self._index = tuple(PairIndex(member.splits.train, member.frames, 1) for member in self._members)
         self._cond = tuple(
             torch.from_numpy(member.parameters(member.splits.train)).to(context.device) for member in self._members
