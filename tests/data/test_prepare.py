@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ups_engine.data.collection import Collection, recorded_members
+from ups_engine.data.collection import Collection
 from ups_engine.data.prepare import prepare_data
-from ups_engine.data.survey import survey_data
+from ups_engine.data.survey import recorded_members, survey_data
 from ups_engine.data.tasks import SOLVED
 from ups_engine.errors import DataError, SettingsError
 from ups_engine.formats import FormatError

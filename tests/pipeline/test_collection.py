@@ -27,8 +27,8 @@ def test_two_members_train_and_are_evaluated_apart_and_together(settings):
     assert run_pipeline(run) is Outcome.FINISHED
 
     context = open_context(run)
-    assert [member.name for member in context.collection] == ["burgers1d", "thick"]
-    thin, thick = context.collection
+    assert [member.name for member in context.collection.members] == ["burgers1d", "thick"]
+    thin, thick = context.collection.members
     assert (thin.dt, thick.dt) == pytest.approx((0.04, 0.1))
     assert thin.physical_parameters(thin.splits.test).tolist() == [[0.01]]
     assert thick.physical_parameters(thick.splits.test).tolist() == [[0.1]]

@@ -31,7 +31,7 @@ def make(
     """Solve a PDE for random initial states and write PDEBench's layout; sizes are the settings data.generate."""
     data = resolve_settings(preset, config, overrides).settings.data
     from ups_engine.data.generate import generated_name, generated_path, make_or_reuse
-    from ups_engine.data.sources.names import SUFFIXES
+    from ups_engine.data.sources.files import SUFFIXES
 
     if output is None:
         path = generated_path(task, data)

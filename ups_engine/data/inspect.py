@@ -10,10 +10,11 @@ import numpy as np
 
 from ups_engine.config.schema import Settings
 from ups_engine.data.normalisation import evenly
-from ups_engine.data.prepare import memory_for_fields, time_step, used_frames
+from ups_engine.data.prepare import memory_for_fields
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
 from ups_engine.data.splits import choose_splits
+from ups_engine.data.survey import time_step, used_frames
 from ups_engine.discretisation import Discretisation, discretisation_of
 from ups_engine.discretisation.arrays import Float64
 from ups_engine.errors import UpsError

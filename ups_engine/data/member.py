@@ -6,8 +6,7 @@ from typing import Any
 from ups_engine.data.normalisation import Normalisation
 from ups_engine.data.reader import StridedReader
 from ups_engine.data.scaling import ParameterScaling
-from ups_engine.data.splits import Splits
-from ups_engine.discretisation import Discretisation
+from ups_engine.data.survey import MemberSurvey
 from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.errors import DataError, SettingsError
 
@@ -16,12 +15,8 @@ class Member:
     """Trajectories of one task on one discretisation, in physical units, read lazily; made by `prepare_data`.
 
     Args:
-        reader: of the part that is used.
-        name: unique in its collection.
-        task: the PDE, as the files or the settings say.
-        discretisation: after striding.
-        dt: time between frames as read, striding included.
-        splits: trajectories by use.
+        survey: what is read, its layout and its splits.
+        reader: of that.
         normalisation: of the fields.
         scaling: of the PDE's parameters.
 
@@ -30,29 +25,17 @@ class Member:
     """
 
     def __init__(
-        self,
-        reader: StridedReader,
-        *,
-        name: str,
-        task: str,
-        discretisation: Discretisation,
-        dt: float,
-        splits: Splits,
-        normalisation: Normalisation,
-        scaling: ParameterScaling,
+        self, survey: MemberSurvey, reader: StridedReader, normalisation: Normalisation, scaling: ParameterScaling
     ) -> None:
         self._reader = reader
         self._identity: dict[str, Any] | None = None
         self.source = reader.source
-        self.name, self.task = name, task
-        self.discretisation, self.dt = discretisation, dt
-        self.splits = splits
+        self.name, self.task = survey.name, survey.task
+        self.discretisation, self.dt = survey.discretisation, survey.dt
+        self.frames, self.splits = survey.frames, survey.splits
         self.normalisation, self.scaling = normalisation, scaling
-        self.specs = self.source.info.field_specs(reader.fields)
+        self.specs, self.channels = survey.fields, survey.channels
         self.fields = tuple(spec.name for spec in self.specs)
-        self.channels = reader.channels
-        self.frames = reader.frames
-        self.trajectories = self.source.info.trajectories
         self.parameter_names = scaling.names
         known = self.source.info.parameters
         if missing := [name for name in scaling.names if name not in known]:

@@ -11,7 +11,7 @@ from ups_engine.config.layers import load_settings
 from ups_engine.data.generate import generated_name, make
 from ups_engine.data.prepare import prepare_data
 from ups_engine.data.sources import open_source
-from ups_engine.data.sources.names import PARAMETERS, parse_name
+from ups_engine.data.sources.files import PARAMETERS, parse_name
 from ups_engine.data.tasks import SOLVED, TASKS
 from ups_engine.data.tasks.base import Field, Parameter
 from ups_engine.discretisation.grid import cell_centres

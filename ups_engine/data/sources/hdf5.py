@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from ups_engine.data.sources.base import Source, SourceInfo
-from ups_engine.data.sources.names import PARAMETERS, FileName, parse_name
+from ups_engine.data.sources.files import PARAMETERS, FileName, parse_name
 from ups_engine.data.tasks.base import RESERVED
 from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.errors import DataError
