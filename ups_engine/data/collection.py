@@ -32,8 +32,3 @@ class Collection:
         if len(self.members) == 1:
             return dict(self.members[0].normalisation.to_json())
         return {member.name: member.normalisation.to_json() for member in self.members}
-
-    def close(self) -> None:
-        """Close file handles; the next read opens them again."""
-        for member in self.members:
-            member.close()

@@ -67,10 +67,13 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
         _read_early(reader, splits)
         normalisation = fit(reader.read, splits.train, survey.frames, reader.stored_frame_bytes)
         parameters = source.parameters(splits.all()), source.parameters(splits.train)
-        return Member(survey, reader, normalisation, ParameterScaling.fit(source.info.parameters, *parameters))
-    scaling = ParameterScaling.from_json(known["scaling"])
-    member = Member(survey, reader, Normalisation.from_json(known["normalisation"]), scaling)
-    member.check_read_as(known)
+        scaling = ParameterScaling.fit(survey.parameter_names, *parameters)
+    else:
+        normalisation = Normalisation.from_json(known["normalisation"])
+        scaling = ParameterScaling.from_json(known["scaling"])
+    member = Member(**vars(survey), reader=reader, normalisation=normalisation, scaling=scaling)
+    if known is not None:
+        member.check_read_as(known)
     return member
 
 

@@ -24,7 +24,7 @@ class StridedReader:
 
     def __init__(self, source: Source, survey: MemberSurvey, data: DataSettings, memory: int) -> None:
         self.source = source
-        self._fields = tuple(spec.name for spec in survey.fields)
+        self._fields = survey.field_names
         self.spatial_stride, self.time_stride = data.spatial_stride, data.time_stride
         self._frames, self._exclude = survey.frames, data.exclude
         rows, frame = survey.splits.all(), (*survey.discretisation.shape, survey.channels)
@@ -37,11 +37,6 @@ class StridedReader:
         self._place = np.full(source.info.trajectories, -1)
         self._place[rows] = np.arange(len(rows))
         self._present = np.zeros(len(rows), dtype=bool)
-
-    @property
-    def resident(self) -> bool:
-        """Whether rows are kept in RAM once they were read."""
-        return self._kept is not None
 
     def read(self, trajectories: Int64, frames: Int64 | None = None) -> Float32:
         """Physical values (n, T', *space, C) of frames (T',), or of (n, T') each trajectory's own; None for all.

@@ -54,6 +54,11 @@ class MemberSurvey:
     to_make: Path | None
 
     @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the fields."""
+        return tuple(spec.name for spec in self.fields)
+
+    @property
     def channels(self) -> int:
         """Channels of all fields together."""
         return sum(spec.channels for spec in self.fields)
@@ -111,6 +116,9 @@ def survey_member(settings: Settings, files: Sequence[Path], known: Mapping[str,
         splits = choose_splits(source, data, settings.seed)
     else:
         splits = foretell_splits(info.trajectories, data, settings.seed)
+    names = info.parameters if known is None else tuple(known["scaling"]["names"])
+    if missing := [name for name in names if name not in info.parameters]:
+        raise DataError(f"{info.files[0].name} does not say the parameter {missing[0]}")
     task = info.task or data.task
     return MemberSurvey(
         name=task if known is None else known["name"],
@@ -122,7 +130,7 @@ def survey_member(settings: Settings, files: Sequence[Path], known: Mapping[str,
         discretisation=discretisation,
         frames=frames,
         dt=dt,
-        parameter_names=info.parameters if known is None else tuple(known["scaling"]["names"]),
+        parameter_names=names,
         to_make=to_make,
     )
 

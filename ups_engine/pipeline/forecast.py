@@ -18,7 +18,7 @@ from ups_engine.latents.residency import choose
 from ups_engine.stages.base import stage_epochs
 from ups_engine.stages.evaluation import require_frames
 from ups_engine.stages.memory import FIXED, Probe
-from ups_engine.stages.networks import NETWORKS, Described, NetworkPlan, build
+from ups_engine.stages.networks import NETWORKS, NetworkPlan, build
 from ups_engine.stages.operator import max_horizon
 from ups_engine.stages.registry import TRAINING_STAGES
 from ups_engine.telemetry.memory import available_memory
@@ -55,11 +55,11 @@ class Forecast:
     """
 
     settings: Settings
-    members: Sequence[Described]
+    members: Sequence[MemberSurvey]
     plan: NetworkPlan
 
     @classmethod
-    def of(cls, settings: Settings, members: Sequence[Described]) -> "Forecast":
+    def of(cls, settings: Settings, members: Sequence[MemberSurvey]) -> "Forecast":
         """Look ahead.
 
         Raises:

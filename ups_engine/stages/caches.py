@@ -89,8 +89,8 @@ class CollectionCaches:
         settings, grid, rows = self._settings, self._plan.grid, member.splits.of(split)
         stamp = fingerprint(
             encoder=digest,
-            source=member.identity(),
-            fields=member.fields,
+            source=member.identity,
+            fields=member.field_names,
             split=split,
             rows=rows,
             normalisation=member.normalisation.to_json(),

@@ -152,7 +152,7 @@ def test_each_of_its_parameters_matters_is_read_back_and_conditions(task, tmp_pa
         assert (source.info.task, source.info.parameters) == (task.name, tuple(values))
         assert source.parameters([5])[0] == pytest.approx(list(values.values()))
         assert source.info.periodic == task.periodic
-    (member,) = prepare_data(settings_for(f"data.path={tmp_path / 'made'}"))
+    (member,) = prepare_data(settings_for(f"data.path={tmp_path / 'made'}")).members
     inputs = member.parameters(np.arange(12))
     assert inputs.shape == (12, len(task.parameters))
     assert (inputs[0] != inputs[-1]).all() and np.abs(inputs).max() > 0.5
@@ -164,9 +164,9 @@ def test_the_preset_of_its_name_makes_and_reads_it(task, tmp_path):
     small += ["data.generate.points=32", "data.generate.frames=3", "data.generate.t_end=0.1"]
     assert resolved.settings.data.task == task.name
     settings = load_settings(preset=task.name, overrides=small, folder=tmp_path, env={}, home=tmp_path).settings
-    (member,) = prepare_data(settings)
+    (member,) = prepare_data(settings).members
     assert (member.task, member.name) == (task.name, task.name)
-    assert member.fields == tuple(field.name for field in task.fields)
+    assert member.field_names == tuple(field.name for field in task.fields)
     extents = [axis.extent for axis in task.axes]
     assert member.discretisation.lengths == pytest.approx([last - first for first, last in extents], rel=1e-6)
     for axis, extent in zip(member.discretisation.coordinates, extents, strict=True):
