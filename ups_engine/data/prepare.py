@@ -13,7 +13,7 @@ import numpy as np
 from ups_engine.config.data import DataSettings
 from ups_engine.config.schema import Settings
 from ups_engine.data.collection import Collection
-from ups_engine.data.generate import generated_path, make_or_reuse
+from ups_engine.data.generate import generated_path, make
 from ups_engine.data.member import Member
 from ups_engine.data.normalisation import Normalisation, fit
 from ups_engine.data.reader import StridedReader
@@ -82,7 +82,7 @@ def _found_or_made(data: DataSettings, known: Mapping[str, Any] | None, notify: 
     found = find_files(data, known)
     if not found:
         path = generated_path(data.task, data)
-        return [make_or_reuse(data.task, data.generate, path, notify, advance, replace=True)]
+        return [make(data.task, data.generate, path, notify, advance, replace=True)]
     if data.path is None and (known is None or known["files"] != [str(path) for path in found]):
         others = f" and {len(found) - 1} more" if len(found) > 1 else ""
         notify(f"data of {data.task}: {found[0]}{others}")

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ups_engine.config.data import GenerateSettings
+from ups_engine.config.data import DataSettings, GenerateSettings
 from ups_engine.config.layers import load_settings
-from ups_engine.data.generate import generated_name, make
+from ups_engine.data.generate import generated_path, make
 from ups_engine.data.prepare import prepare_data
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.files import PARAMETERS, parse_name
@@ -140,19 +140,19 @@ def test_progress_counts_trajectories_and_frames(task):
 
 
 def test_each_of_its_parameters_matters_is_read_back_and_conditions(task, tmp_path, settings_for):
-    (tmp_path / "made").mkdir()
     for parameter in task.parameters:
         values = {parameter.name: parameter.default * 1.5}
         assert not np.allclose(solved(task, initial(task), **values), solved(task, initial(task)), atol=1e-6)
     for factor in (1.0, 1.5):
         values = {parameter.name: parameter.default * factor for parameter in task.parameters}
         settings = SMALL.model_copy(update={"parameters": values, "seed": int(2 * factor)})
-        path = make(task.name, settings, tmp_path / "made" / generated_name(task.name, settings))
+        data = DataSettings.model_construct(root=str(tmp_path), generate=settings)
+        path = make(task.name, settings, generated_path(task.name, data))
         source = open_source(path.rename(path.with_stem(f"renamed{factor}")))
         assert (source.info.task, source.info.parameters) == (task.name, tuple(values))
         assert source.parameters([5])[0] == pytest.approx(list(values.values()))
         assert source.info.periodic == task.periodic
-    (member,) = prepare_data(settings_for(f"data.path={tmp_path / 'made'}")).members
+    (member,) = prepare_data(settings_for(f"data.path={tmp_path / 'generated'}")).members
     inputs = member.parameters(np.arange(12))
     assert inputs.shape == (12, len(task.parameters))
     assert (inputs[0] != inputs[-1]).all() and np.abs(inputs).max() > 0.5
