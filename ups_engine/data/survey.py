@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ups_engine.config.data import DataSettings
 from ups_engine.config.schema import Settings
 from ups_engine.data.generate import generated_info, generated_path, is_made_with
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
 from ups_engine.data.sources.files import expand, find_task, of_task
-from ups_engine.data.splits import Splits, choose_splits, foretell_splits
+from ups_engine.data.splits import Splits, choose_splits, parameter_groups
 from ups_engine.data.tasks import SOLVED
 from ups_engine.discretisation import Discretisation, discretisation_of
 from ups_engine.errors import DataError, SettingsError
@@ -112,10 +114,10 @@ def survey_member(settings: Settings, files: Sequence[Path], known: Mapping[str,
     frames, dt = used_frames(info, data), time_step(info, data)
     if known is not None:
         splits = Splits.from_json(known["splits"])
-    elif source is not None:
-        splits = choose_splits(source, data, settings.seed)
+    elif source is None:
+        splits = choose_splits({(None, ()): np.arange(info.trajectories)}, data, settings.seed)
     else:
-        splits = foretell_splits(info.trajectories, data, settings.seed)
+        splits = choose_splits(parameter_groups(source), data, settings.seed)
     names = info.parameters if known is None else tuple(known["scaling"]["names"])
     if missing := [name for name in names if name not in info.parameters]:
         raise DataError(f"{info.files[0].name} does not say the parameter {missing[0]}")

@@ -48,10 +48,6 @@ class ConvertedSource(Hdf5Source):
             time=time,
             dt=dt,
             periodic=self._periodic(file, len(resolution), name.periodic),
-            parameters=(),
-            bytes=self.path.stat().st_size,
-            files=(self.path,),
-            split=name.split,
         )
         return info, {"u": "data"}
 

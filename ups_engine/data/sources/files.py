@@ -31,18 +31,13 @@ class FileName:
     periodic: bool | None = None
 
 
-def stem(path: Path) -> str:
-    """The name without its HDF5 suffix. `Path.stem` would take the decimals of `Nu0.01` for one."""
-    suffix = path.suffix.lower()
-    return path.name[: -len(suffix)] if suffix in SUFFIXES else path.name
-
-
 def parse_name(path: Path) -> FileName:
     """Read a file name of PDEBench (`1D_Burgers_Sols_Nu0.01.hdf5`) or of converted data (`burgers1d_train_0.h5`).
 
     PDEBench's own suffix `_Train` is no split: the file holds all there is.
     """
-    name = stem(path)
+    # without its HDF5 suffix; `Path.stem` would take the decimals of `Nu0.01` for one
+    name = path.stem if path.suffix.lower() in SUFFIXES else path.name
     parameters = {_SYMBOLS.get(m[1], m[1].lower()): float(m[2]) for m in _PARAMETER.finditer(name)}
     titled = [task for task in TASKS.values() if name.lower().startswith(task.title.lower())]
     if titled:

@@ -81,8 +81,10 @@ class Hdf5Source(Source):
         file = self._file()
         with readable(path):
             info, self._datasets = self.describe(file)
-            self._parameters = read_parameters(file, parse_name(path), info.trajectories)
-            self.info = replace(info, parameters=tuple(self._parameters))
+            name = parse_name(path)
+            self._parameters = read_parameters(file, name, info.trajectories)
+            parameters, size = tuple(self._parameters), path.stat().st_size
+            self.info = replace(info, parameters=parameters, bytes=size, files=(path,), split=name.split)
             self._gap = _gap(file[next(iter(self._datasets.values()))])
 
     @classmethod
@@ -92,7 +94,7 @@ class Hdf5Source(Source):
 
     @abstractmethod
     def describe(self, file: h5py.File) -> tuple[SourceInfo, dict[str, str]]:
-        """The description, without PDE parameters, and the HDF5 dataset of every field by the field's name."""
+        """The description, without PDE parameters, files and split, and the HDF5 dataset of every field by its name."""
 
     def read_span(self, trajectory: int, start: int, stop: int, fields: tuple[str, ...]) -> Float32:
         """See `Source.read_span`."""

@@ -74,10 +74,6 @@ class PdebenchSource(Hdf5Source):
             time=time,
             dt=dt,
             periodic=_periodic(name.periodic, task, len(resolution), scalar=datasets == SCALAR),
-            parameters=(),
-            bytes=self.path.stat().st_size,
-            files=(self.path,),
-            split=name.split,
         )
         return info, datasets
 
