@@ -59,6 +59,8 @@ def test_ram_and_disk_give_the_same_fields(data, burgers, settings_for):
     common = [f"data.path={path}", f"data.spatial_stride={space}", f"data.time_stride={time}"]
     kept = member(settings_for(*common))
     lazy = member(settings_for(*common, "latent.residency='disk'"))
+    read, from_disk = lazy.source.read, []
+    lazy.source.read = lambda *asked, **options: from_disk.append(asked) or read(*asked, **options)
     kept.source.read = None  # from here on, all comes from RAM
     rows = np.array(data.draw(st.lists(st.integers(0, 19), min_size=1, max_size=6)))
     frame = st.integers(0, kept.frames - 1)
@@ -69,6 +71,7 @@ def test_ram_and_disk_give_the_same_fields(data, burgers, settings_for):
         table = np.arange(kept.frames) if frames is None else frames
         expected = values[rows[:, None], np.broadcast_to(table, (len(rows), table.shape[-1])) * time]
         assert np.array_equal(got[..., 0], expected[..., ::space])
+    assert len(from_disk) == 3
     assert np.array_equal(kept.normalisation.mean, lazy.normalisation.mean)
 
 
