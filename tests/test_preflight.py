@@ -98,7 +98,7 @@ def test_stages_that_are_asked_for_without_what_they_need(settings):
 
 def test_files_that_are_there_are_described_and_a_torn_or_spoilt_one_is_found(settings):
     chosen = settings()
-    (path,) = prepare_data(chosen).members[0].source.info.files
+    (path,) = prepare_data(chosen).members[0].info.files
     good = found(preflight(chosen))["data"]
     assert good.verdict == "good" and "PDEBench single file, 1-D" in good.sentence
     assert "8 trajectories train, 1 validate, 1 test" in good.sentence

@@ -97,12 +97,12 @@ def device_sentence(device: torch.device) -> str:
 
 def data_sentence(member: Member) -> str:
     """What the run learns from a member of its collection."""
-    files = [path.name for path in member.source.info.files]
+    files = [path.name for path in member.info.files]
     more = f" and {len(files) - 1} more files" if len(files) > 1 else ""
     splits = member.splits
     return (
-        f"data {files[0]}{more}: {'/'.join(member.fields)} on {'x'.join(map(str, member.discretisation.shape))} points,"
-        f" {member.frames} frames, dt {member.dt:g};"
+        f"data {files[0]}{more}: {'/'.join(member.field_names)} on {'x'.join(map(str, member.discretisation.shape))}"
+        f" points, {member.frames} frames, dt {member.dt:g};"
         f" {len(splits.train)} trajectories train, {len(splits.val)} validate, {len(splits.test)} test"
     )
 

@@ -17,7 +17,7 @@ from ups_engine.latents.residency import choose
 from ups_engine.stages.base import stage_epochs
 from ups_engine.stages.evaluation import require_frames
 from ups_engine.stages.memory import FIXED, Probe
-from ups_engine.stages.networks import NETWORKS, Described, NetworkPlan, build
+from ups_engine.stages.networks import NETWORKS, NetworkPlan, build
 from ups_engine.stages.operator import max_horizon
 from ups_engine.stages.registry import TRAINING_STAGES
 from ups_engine.telemetry.memory import available_memory
@@ -41,7 +41,7 @@ class Forecast:
         SettingsError: the settings do not go with the data's grid or frames.
     """
 
-    def __init__(self, settings: Settings, members: Sequence[Described]) -> None:
+    def __init__(self, settings: Settings, members: Sequence[MemberSurvey]) -> None:
         self.settings, self.members = settings, members
         self.plan = NetworkPlan.of(settings, members)
         """What the networks' shapes follow from."""

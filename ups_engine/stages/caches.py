@@ -144,8 +144,8 @@ def collection_targets(
             rows,
             {
                 "encoder": digest,
-                "source": member.identity(),
-                "fields": list(member.fields),
+                "source": member.identity,
+                "fields": list(member.field_names),
                 "split": split,
                 "normalisation": member.normalisation.to_json(),
                 "strides": {"space": settings.data.spatial_stride, "time": settings.data.time_stride},

@@ -9,9 +9,9 @@ from ups_engine.config.schema import Settings
 from ups_engine.data.collection import Collection
 from ups_engine.data.fields import TrainingFields
 from ups_engine.data.member import Member
-from ups_engine.data.pairs import LatentPairs
 from ups_engine.data.splits import SplitName
 from ups_engine.evaluation.rollout import Noise, frame_noise
+from ups_engine.latents.pairs import LatentPairs
 from ups_engine.latents.residency import gpu_free
 from ups_engine.models.surrogate import Surrogate
 from ups_engine.runs.directory import RunDirectory

@@ -253,7 +253,7 @@ def _examples(
     frames = kept_frames(member.frames)
     points, coordinates = member.discretisation.thinned(kept_points(len(shown.rows), len(frames), member.channels))
     part = (slice(None), slice(None), *points)
-    start = float(member.source.info.time[0])
+    start = float(member.info.time[0])
     return Examples(
         truth=np.ascontiguousarray(batch.fields[:, frames].cpu().numpy()[part]),
         prediction=np.ascontiguousarray(prediction[:, frames].cpu().numpy()[part]),
@@ -263,10 +263,10 @@ def _examples(
         trajectories=shown.rows,
         fields=tuple(
             spec.name if spec.channels == 1 else f"{spec.name}[{channel}]"
-            for spec in member.specs
+            for spec in member.fields
             for channel in range(spec.channels)
         ),
-        units=tuple(spec.unit or "" for spec in member.specs for _ in range(spec.channels)),
+        units=tuple(spec.unit or "" for spec in member.fields for _ in range(spec.channels)),
         given=given,
         variant=variant,
         split=split,

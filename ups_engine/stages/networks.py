@@ -5,14 +5,13 @@ A network's result is saved under its name; of one that is `averaged`, the movin
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import Self
 
 import torch
 from torch import nn
 
 from ups_engine.config.archive import value_at
 from ups_engine.config.schema import Settings
-from ups_engine.data.member import Member
 from ups_engine.data.survey import MemberSurvey
 from ups_engine.discretisation.base import Discretisation
 from ups_engine.errors import SettingsError
@@ -24,10 +23,6 @@ from ups_engine.models.tokens import TokenGrid
 from ups_engine.training.randomness import seed_of
 
 _EMA = "_ema"
-
-
-Described: TypeAlias = Member | MemberSurvey
-"""A member of a collection, prepared or merely surveyed."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class NetworkPlan:
     frames: int
 
     @classmethod
-    def of(cls, settings: Settings, members: Sequence[Described]) -> Self:
+    def of(cls, settings: Settings, members: Sequence[MemberSurvey]) -> Self:
         """Fit the settings to the data.
 
         Raises:
@@ -74,7 +69,7 @@ class NetworkPlan:
         return cls(first.discretisation, tokens, first.channels, len(first.parameter_names), first.dt, first.frames)
 
 
-def _arrangement(settings: Settings, member: Described) -> TokenGrid:
+def _arrangement(settings: Settings, member: MemberSurvey) -> TokenGrid:
     return member.discretisation.tokens(settings.data.patch_size, settings.latent.tokens)
 
 
