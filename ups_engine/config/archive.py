@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from ups_engine.config.files import Document, parse_toml, read_document
-from ups_engine.config.layer import Findings, Layer, chosen_task, file_layer, merged, seal
+from ups_engine.config.layer import Findings, Layer, chosen_task, file_layer, seal
 from ups_engine.config.layers import DEFAULTS, builtin_folder, validated
 from ups_engine.config.migrations import SCHEMA, VERSION
 from ups_engine.config.notation import toml_value
 from ups_engine.config.paths import LATER, TABLES, setting
 from ups_engine.config.schema import Settings
+from ups_engine.config.section import merged
 
 _OF_THE_VIEWER = ("tui",)
 

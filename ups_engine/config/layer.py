@@ -164,15 +164,6 @@ def _plant(tree: Tree, key: str, sealed: Sealed) -> None:
     tree[name] = sealed
 
 
-def merged(below: Tree, above: Tree) -> Tree:
-    """Nested tables over others: tables merge, values replace."""
-    tree = dict(below)
-    for name, branch in above.items():
-        under = tree.get(name)
-        tree[name] = merged(under, branch) if isinstance(under, dict) and isinstance(branch, dict) else branch
-    return tree
-
-
 def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Sealed]]:
     """Every sealed value of nested tables by its dotted path."""
     for name, branch in tree.items():

@@ -7,7 +7,7 @@ from pydantic import PositiveInt, model_validator
 
 from ups_engine.config.data import DataSettings, LatentSettings
 from ups_engine.config.models import ModelSettings
-from ups_engine.config.section import Section
+from ups_engine.config.section import Section, merged
 from ups_engine.config.stages import OperatorSettings, StageSettings, StagesSettings
 from ups_engine.config.training import LossKind, TrainingSettings, loss_weights
 
@@ -29,12 +29,6 @@ TRAINED_STAGES: tuple[StageName, ...] = tuple(name for name in STAGES if issubcl
 def fallback_keys(stage: StageName) -> tuple[str, ...]:
     """Keys of a training stage that `training` holds too and that fall back to it."""
     return tuple(key for key in _settings_of(stage).model_fields if key in TrainingSettings.model_fields)
-
-
-def _merged(base: Any, override: Any) -> Any:
-    if isinstance(base, dict) and isinstance(override, dict):
-        return {**base, **{key: _merged(base.get(key), value) for key, value in override.items()}}
-    return base if override is None else override
 
 
 class RunsSettings(Section):
@@ -89,11 +83,8 @@ class Settings(Section):
         training, stages = values["training"], dict(values["stages"])
         for name in TRAINED_STAGES:
             if isinstance(stages.get(name), dict):
-                keys = [key for key in fallback_keys(name) if key in training]
-                stages[name] = {
-                    **stages[name],
-                    **{key: _merged(training[key], stages[name].get(key)) for key in keys},
-                }
+                shared = {key: training[key] for key in fallback_keys(name) if key in training}
+                stages[name] = merged(shared, stages[name])
         return {**values, "stages": stages}
 
     @model_validator(mode="after")
