@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from ups_engine.config.files import Document, KeyPath
+from ups_engine.config.files import KeyPath, Layer
 from ups_engine.config.migrations import MOVED_TABLES, SCHEMA, VERSION, RefusedError, translate
 from ups_engine.config.notation import shown
 from ups_engine.config.paths import OPEN_TABLES, TABLES, accepts, allowed, nearest, setting
@@ -31,42 +31,21 @@ class Sealed:
     where: str
 
 
-@dataclass(frozen=True)
-class Layer:
-    """Tables of one source.
-
-    Args:
-        name: as origins show it.
-        document: what was read.
-        version: of the settings in it. None where it states none: whatever no longer is a key is taken for an earlier
-            one, of any version.
-    """
-
-    name: str
-    document: Document
-    version: int | None = None
-
-    def where(self, path: KeyPath) -> str:
-        """The layer's name with the line of a key, where that is known."""
-        line = self.document.line(path)
-        return self.name if line is None else f"{self.name}, line {line}"
-
-
-def file_layer(name: str, document: Document, where: str) -> Layer:
+def versioned(layer: Layer, where: str) -> Layer:
     """The layer of a file, which may be what a run archived and then states its version.
 
     Raises:
         FormatError: a newer UPS wrote it; `where` is the file in the message.
     """
-    tables = dict(document.tables)
+    tables = dict(layer.tables)
     stated = tables.pop(SCHEMA, None)
     version = None if stated is None else require_known("settings", stated, VERSION, where)
-    return Layer(name, replace(document, tables=tables), version)
+    return replace(layer, tables=tables, version=version)
 
 
 def chosen_task(layers: Iterable[Layer]) -> object:
     """`data.task` by the highest layer that sets it."""
-    entries = (entry for layer in layers for entry in _entries(layer.document.tables, ()))
+    entries = (entry for layer in layers for entry in _entries(layer.tables, ()))
     return {".".join(path): value for path, value in entries}.get("data.task")
 
 
@@ -91,7 +70,7 @@ def seal(layer: Layer, findings: Findings, task: object) -> Tree:
     """
     tree: Tree = {}
     written: dict[str, str] = {}
-    for path, value in _entries(layer.document.tables, ()):
+    for path, value in _entries(layer.tables, ()):
         key = ".".join(path)
         found = _resolve(layer, path, value, findings, task)
         if found is None:

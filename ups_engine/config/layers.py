@@ -3,16 +3,17 @@
 import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dynaconf import Dynaconf
 from dynaconf.loaders.base import SourceMetadata
 from pydantic import ValidationError
 
 from ups_engine.config.assignments import environment_layers, set_layer
-from ups_engine.config.files import read_document
-from ups_engine.config.layer import Findings, Layer, Sealed, Tree, chosen_task, file_layer, leaves, seal, unsealed
+from ups_engine.config.files import Layer, read_file
+from ups_engine.config.layer import Findings, Sealed, Tree, chosen_task, leaves, seal, unsealed, versioned
 from ups_engine.config.mistakes import explain, holder
 from ups_engine.config.paths import OPEN_TABLES, SETTINGS
 from ups_engine.config.schema import Settings
@@ -124,7 +125,7 @@ def _user_folder(env: Mapping[str, str], home: Path | None) -> tuple[Path, str] 
 
 
 def _builtin_layers(preset: str | None) -> Iterator[Layer]:
-    yield Layer(DEFAULTS, read_document(builtin_folder() / "default.toml", DEFAULTS))
+    yield read_file(builtin_folder() / "default.toml", DEFAULTS)
     if preset is not None:
         known = {entry.name: entry.path for entry in presets()}
         if preset not in known:
@@ -133,7 +134,7 @@ def _builtin_layers(preset: str | None) -> Iterator[Layer]:
                 f"there is no preset {preset}; the nearest is {near[0]}" if near else f"there is no preset {preset}",
                 "`ups config presets` lists them; a settings file of your own goes to --config",
             )
-        yield Layer(f"preset {preset}", read_document(known[preset], f"preset {preset}"))
+        yield read_file(known[preset], f"preset {preset}")
 
 
 def _file_layers(folder: Path, config: Path | None, user: tuple[Path, str] | None) -> Iterator[Layer]:
@@ -151,7 +152,7 @@ def _file_layers(folder: Path, config: Path | None, user: tuple[Path, str] | Non
 
 def _file_layer(name: str, path: Path, where: str) -> Layer:
     try:
-        return file_layer(name, read_document(path, where), where)
+        return versioned(replace(read_file(path, where), name=name), where)
     except FormatError as newer:
         raise SettingsError(newer.message, newer.hint) from None
 
@@ -178,15 +179,9 @@ def _merge(layers: Sequence[Layer], findings: Findings) -> Tree:
     return _plain(stack["ups"])
 
 
-def _plain(table: Mapping[str, object]) -> Tree:
+def _plain(table: Mapping[str, Any]) -> Tree:
     """dynaconf's boxes as plain dictionaries."""
-    tree: Tree = {}
-    for name, branch in table.items():
-        if isinstance(branch, Sealed):
-            tree[name] = branch
-        elif isinstance(branch, Mapping):
-            tree[name] = _plain(branch)
-    return tree
+    return {name: branch if isinstance(branch, Sealed) else _plain(branch) for name, branch in table.items()}
 
 
 def validated(tree: Tree, findings: Findings) -> Settings:

@@ -9,7 +9,7 @@ from ups_engine.config.data import DataSettings, LatentSettings
 from ups_engine.config.models import ModelSettings
 from ups_engine.config.section import Section, merged
 from ups_engine.config.stages import OperatorSettings, StageSettings, StagesSettings
-from ups_engine.config.training import LossKind, TrainingSettings, loss_weights
+from ups_engine.config.training import LOSS_WEIGHTS, LossKind, TrainingSettings
 
 StageName: TypeAlias = str
 STAGES: tuple[StageName, ...] = tuple(StagesSettings.model_fields)
@@ -100,17 +100,13 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _every_step_has_a_loss(self) -> Self:
-        weights = loss_weights(TrainingSettings)
+        always = ", ".join(f"training.lambda_{term}" for term, kind in LOSS_WEIGHTS.items() if kind == "always")
         for name, stage in self._trained():
             counting = self._counting(stage)
-            if stage.LOSSES and not any(
-                getattr(self.training, f"lambda_{term}") for term, mark in weights.items() if mark.counts in counting
-            ):
-                terms = ", ".join(
-                    f"training.lambda_{term}" for term, mark in weights.items() if mark.counts == "always"
-                )
+            terms = [term for term, kind in LOSS_WEIGHTS.items() if kind in counting]
+            if stage.LOSSES and not any(getattr(self.training, f"lambda_{term}") for term in terms):
                 raise ValueError(
-                    f"stages.{name} has steps without any loss; give one of {terms} a weight above 0, or leave the"
+                    f"stages.{name} has steps without any loss; give one of {always} a weight above 0, or leave the"
                     " stage out"
                 )
         return self

@@ -13,7 +13,7 @@ from ups_engine.latents.checking.examine import RowState, examine
 from ups_engine.latents.layout import Layout
 from ups_engine.latents.location import cache_root
 from ups_engine.pipeline.forecast import Forecast, cache_bytes
-from ups_engine.pipeline.plan import EVALUATION, Past, PlannedStage, check_needs, make_plan, running_stages
+from ups_engine.pipeline.plan import EVALUATION, Past, check_needs, make_plan, running_stages
 from ups_engine.pipeline.reopen import open_context
 from ups_engine.pipeline.run import run_settings
 from ups_engine.preflight.machine import check_gpu, check_memory, check_others
@@ -63,7 +63,8 @@ def preflight(
     if looking.forecast is not None:  # else sizes are anybody's guess
         checks += [attempt("cache", looking.cache), attempt("disk", lambda: looking.disk(place))]
         checks += [attempt("memory", looking.memory)] if looking.device is not None else []
-    checks += [attempt("others", lambda: looking.others(root))] if looking.device is not None else []
+    if (device := looking.device) is not None:
+        checks.append(attempt("others", lambda: check_others(root, device, looking.gpus, resume)))
     return Preflight(tuple(checks))
 
 
@@ -142,31 +143,28 @@ class _Looking:
 
     def __init__(self, settings: Settings, resume: RunDirectory | None = None) -> None:
         self._settings, self._resume = settings, resume
-        self._plan: tuple[PlannedStage, ...] = ()
+        self._running: list[str] = []
         self._layouts: tuple[Layout, ...] = ()
         self._cached = 0
-        self._gpus = gpu_devices()
+        self.gpus = gpu_devices()
         self.surveys: tuple[MemberSurvey, ...] = ()
         self.forecast: Forecast | None = None
         self.device: torch.device | None = None
 
-    @property
-    def _running(self) -> list[str]:
-        return running_stages(self._plan)
-
     def stages(self, only: Sequence[str], skip: Sequence[str]) -> Finding:
         """Which stages will run, and whether each finds what it needs."""
         past = None if self._resume is None else Past(self._resume)
-        self._plan = make_plan(self._settings, only=only, skip=skip, earlier=None if past is None else past.planned)
-        check_needs(self._plan, self._resume)
-        if past is not None and past.nothing_left(self._plan, only):
+        plan = make_plan(self._settings, only=only, skip=skip, earlier=None if past is None else past.planned)
+        self._running = running_stages(plan)
+        check_needs(plan, self._resume)
+        if past is not None and past.nothing_left(plan, only):
             return "warning", "the run is finished already, and nothing is left to do"
         done = [n for n in self._running if past is not None and past.done(n) and past.has_results(n)]
         if set(self._running) - set(done):
             done = [name for name in done if name != EVALUATION]  # it is done again after any other stage
         left = [
             stage.name if stage.name == EVALUATION else f"{stage.name} ({stage.epochs})"
-            for stage in self._plan
+            for stage in plan
             if stage.skip is None and stage.name not in done
         ]
         before = f"{', '.join(done)} done already; " if done else ""
@@ -174,10 +172,8 @@ class _Looking:
 
     def data(self) -> Finding:
         """Whether the data are there, readable and as expected."""
-        record = None if self._resume is None else self._resume.data_record()
-        self.surveys = survey_data(self._settings, record)
-        sentences = [_data_sentence(survey, self._settings.data.root) for survey in self.surveys]
-        return "good", "; ".join(sentences)
+        self.surveys = survey_data(self._settings, None if self._resume is None else self._resume.data_record())
+        return "good", "; ".join(_data_sentence(survey, self._settings.data.root) for survey in self.surveys)
 
     def fit(self) -> Finding:
         """Whether the settings go with the data."""
@@ -189,7 +185,7 @@ class _Looking:
     def gpu(self) -> Finding:
         """Whether the device that trains is there and free."""
         self.device = pick_device(self._settings.runtime)
-        return check_gpu(self.device, self._gpus, self._settings.runtime.device)
+        return check_gpu(self.device, self.gpus, self._settings.runtime.device)
 
     def cache(self) -> Finding:
         """What state the latent caches are in."""
@@ -199,8 +195,7 @@ class _Looking:
         root, total = cache_root(self._settings), sum(layout.samples for layout in self._layouts)
         if self._resume is None or self._resume.data_record() is None or not has_result(self._resume, "encoder"):
             room = human_bytes(cache_bytes(self._layouts))
-            sentence = f"made once the encoder is trained: {total} trajectories, {room} in {root}"
-            return "good", sentence
+            return "good", f"made once the encoder is trained: {total} trajectories, {room} in {root}"
         # On the CPU: looking must not take GPU memory.
         runtime = self._settings.runtime.model_copy(update={"device": "cpu"})
         context = open_context(self._resume, self._settings.model_copy(update={"runtime": runtime}))
@@ -228,9 +223,4 @@ class _Looking:
         assert self.device is not None and self.forecast is not None
         required = sum(layout.memory_bytes for layout in self._layouts)
         working, forced = self.forecast.working_bytes(self.device), self._settings.latent.residency
-        return check_memory(required, available_memory(), self.device, self._gpus, forced, working)
-
-    def others(self, root: Path) -> Finding:
-        """Whether another run works on the same device."""
-        assert self.device is not None
-        return check_others(root, self.device, self._gpus, self._resume)
+        return check_memory(required, available_memory(), self.device, self.gpus, forced, working)

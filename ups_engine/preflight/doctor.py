@@ -43,9 +43,9 @@ def examine_machine(settings: Settings | None) -> list[Check]:
         "slurm": lambda: check_slurm(budgets),
     }
     if settings is not None:
-        data = settings.data
-        places = {"runs": settings.runs.root, "data": data.path or data.root, "cache": cache_root(settings)}
-        looks |= {name: partial(check_place, name, Path(place)) for name, place in places.items()}
+        looks["runs"] = partial(check_place, "runs", Path(settings.runs.root))
+        looks["data"] = partial(check_place, "data", Path(settings.data.path or settings.data.root))
+        looks["cache"] = partial(check_place, "cache", cache_root(settings))
     looks |= {"logout": check_logout, "wandb": check_wandb}
     return [attempt(name, look) for name, look in looks.items()]
 

@@ -196,7 +196,8 @@ def check_others(root: Path, device: torch.device, gpus: Sequence[GpuDevice], bu
     if device.type == "cuda":
         number = device.index or 0
         index = gpus[number].index if number < len(gpus) else number
-    live = [state for run in RunDirectory.list_runs(root) if not _same(run, but) and (state := _live(run))]
+    own = None if but is None else but.path.resolve()
+    live = [state for run in RunDirectory.list_runs(root) if run.path.resolve() != own and (state := _live(run))]
     shared = [state for state in live if _shares(state, index)]
     if not shared:
         elsewhere = f", {len(live)} on other devices" if live else ""
@@ -212,25 +213,17 @@ def check_others(root: Path, device: torch.device, gpus: Sequence[GpuDevice], bu
 def _cpu_quotas(cgroup_file: Path, root: Path) -> Iterator[float]:
     """Cores' worth of time that each control group allows, where it sets a limit."""
     for group in control_groups("cpu", cgroup_file, root):
-        if group.version == 2:
-            pair = group.numbers("cpu.max")
-        else:
-            pair = [*group.numbers("cpu.cfs_quota_us"), *group.numbers("cpu.cfs_period_us")]
+        files = ("cpu.max",) if group.version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        pair = [number for file in files for number in group.numbers(file)]
         if len(pair) == 2 and pair[0] > 0 and pair[1] > 0:
             yield pair[0] / pair[1]
-
-
-def _same(run: RunDirectory, other: RunDirectory | None) -> bool:
-    return other is not None and run.path.resolve() == other.path.resolve()
 
 
 def _live(run: RunDirectory) -> RunState | None:
     """The state of a run that a live process on this machine works on."""
     try:
         owner = owner_of(run)
-        if owner is None or not owner.alive or not owner.on_this_kernel():
-            return None
-        return summarise(run)
+        return summarise(run) if owner is not None and owner.alive and owner.on_this_kernel() else None
     except UpsError:  # a damaged run disturbs nobody
         return None
 

@@ -48,7 +48,9 @@ def check_folder(root: Path, name: str | None, folder: Path | None) -> Finding:
     if folder is None and name is not None:
         check_name(name)
     place = folder.expanduser().absolute() if folder is not None else root.absolute() / (name or "")
-    if (folder is not None or name is not None) and _taken(place, empty_is_free=folder is not None):
+    named = folder is not None or name is not None
+    empty = folder is not None and place.is_dir() and not any(place.iterdir())
+    if named and place.exists() and not empty:
         chosen = "another --run-dir" if folder is not None else "another runs.name"
         if (place / "run.json").is_file():
             going_on = name if folder is None else place
@@ -56,16 +58,17 @@ def check_folder(root: Path, name: str | None, folder: Path | None) -> Finding:
         return "bad", f"{place} is there already and is no empty folder: choose {chosen}"
     if refusal := _refusal(place):
         return "bad", refusal
-    called = "" if folder is not None or name is not None else ", named after the task and the time"
-    return "good", f"the run's folder will be {'in ' if called else ''}{place}{called}"
+    where = place if named else f"in {place}, named after the task and the time"
+    return "good", f"the run's folder will be {where}"
 
 
 def check_disks(writings: Iterable[Writing]) -> Finding:
     """Whether what a run writes has room, on every file system that it writes to."""
     disks: dict[int, list[Writing]] = {}
-    for writing in writings:
-        if writing.size:
-            disks.setdefault(_standing(writing.folder).stat().st_dev, []).append(writing)
+    for writing in (writing for writing in writings if writing.size):
+        if refusal := _refusal(writing.folder):
+            return "bad", refusal
+        disks.setdefault(_standing(writing.folder).stat().st_dev, []).append(writing)
     sentences, worst = [], 0.0
     for inhabitants in disks.values():
         need = sum(writing.size for writing in inhabitants)
@@ -74,9 +77,6 @@ def check_disks(writings: Iterable[Writing]) -> Finding:
         parts = ", ".join(f"{human_bytes(writing.size)} of {writing.what}" for writing in inhabitants)
         where = inhabitants[0].folder.absolute()
         sentences.append(f"{parts} to write, {human_bytes(free)} free at {where}")
-    for writing in (writing for inhabitants in disks.values() for writing in inhabitants):
-        if refusal := _refusal(writing.folder):
-            return "bad", refusal
     if worst > 1:
         return "bad", f"{'; '.join(sentences)}: free space, or choose other folders (data.root, runs.root)"
     if worst > _TIGHT:
@@ -116,12 +116,6 @@ def _standing(path: Path) -> Path:
     """The folder itself, or the nearest one above it that exists."""
     path = path.expanduser().absolute()
     return next(place for place in (path, *path.parents) if place.exists())
-
-
-def _taken(place: Path, *, empty_is_free: bool) -> bool:
-    if not place.exists():
-        return False
-    return not (empty_is_free and place.is_dir() and not any(place.iterdir()))
 
 
 def _refusal(folder: Path) -> str | None:

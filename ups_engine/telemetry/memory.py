@@ -7,6 +7,7 @@ the host's, that of each ancestor control group (version 1 or 2), and the reques
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,8 +106,6 @@ def _held_by_family() -> int:
     """Resident bytes of this process and its descendants."""
     total = 0
     for pid in family():
-        try:
+        with suppress(psutil.Error):  # it has just ended
             total += psutil.Process(pid).memory_info().rss
-        except psutil.Error:  # it has just ended
-            continue
     return total
