@@ -13,7 +13,6 @@ from ups_engine.config.migrations import SCHEMA, VERSION
 from ups_engine.config.notation import toml_value
 from ups_engine.config.paths import LATER, TABLES, setting
 from ups_engine.config.schema import Settings
-from ups_engine.config.section import merged
 
 _OF_THE_VIEWER = ("tui",)
 
@@ -44,7 +43,7 @@ def settings_from_toml(text: str, where: str) -> Settings:
     layer = replace(layer, tables=tables, version=version)
     findings = Findings()
     below = seal(Layer(DEFAULTS, _not_archived(version)), findings, None)
-    return validated(merged(below, seal(layer, findings, chosen_task([layer]))), findings)
+    return validated({**below, **seal(layer, findings, chosen_task([layer]))}, findings)
 
 
 def _not_archived(version: int) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ups_engine.config.files import KeyPath, Layer
 from ups_engine.config.migrations import MOVED_TABLES, SCHEMA, VERSION, RefusedError, translate
@@ -9,8 +10,6 @@ from ups_engine.config.notation import shown
 from ups_engine.config.paths import OPEN_TABLES, TABLES, accepts, allowed, nearest, setting
 from ups_engine.config.secrets import Secrets
 from ups_engine.formats import require_known
-
-Tree = dict[str, "Sealed | Tree"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Findings:
     mistakes: list[str] = field(default_factory=list)
 
 
-def seal(layer: Layer, findings: Findings, task: object) -> Tree:
+def seal(layer: Layer, findings: Findings, task: object) -> dict[str, Sealed]:
     """Check the keys of a layer against the schema and seal its values.
 
     Args:
@@ -66,9 +65,9 @@ def seal(layer: Layer, findings: Findings, task: object) -> Tree:
         task: that all layers together choose; some earlier keys were for one task only.
 
     Returns:
-        Nested tables of sealed values, with keys that the schema knows and no others.
+        Sealed values by dotted path, of settings that the schema knows and no others.
     """
-    tree: Tree = {}
+    values: dict[str, Sealed] = {}
     written: dict[str, str] = {}
     for path, value in _entries(layer.tables, ()):
         key = ".".join(path)
@@ -80,8 +79,8 @@ def seal(layer: Layer, findings: Findings, task: object) -> Tree:
             findings.mistakes.append(f"{sealed.where}: {key} sets the same as {written[now]}; keep one of the two")
             continue
         written[now] = key
-        _plant(tree, now, sealed)
-    return tree
+        values[now] = sealed
+    return values
 
 
 def _entries(table: Mapping[str, object], prefix: KeyPath) -> Iterator[tuple[KeyPath, object]]:
@@ -134,24 +133,13 @@ def _mistake(key: str, value: object) -> str | None:
     return None
 
 
-def _plant(tree: Tree, key: str, sealed: Sealed) -> None:
-    *tables, name = key.split(".")
-    for table in tables:
-        branch = tree.setdefault(table, {})
-        assert not isinstance(branch, Sealed)  # the schema knows it as a table
-        tree = branch
-    tree[name] = sealed
-
-
-def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Sealed]]:
-    """Every sealed value of nested tables by its dotted path."""
-    for name, branch in tree.items():
-        if isinstance(branch, Sealed):
-            yield prefix + name, branch
-        else:
-            yield from leaves(branch, f"{prefix}{name}.")
-
-
-def unsealed(tree: Tree) -> dict[str, object]:
-    """The plain values of nested tables."""
-    return {name: branch.value if isinstance(branch, Sealed) else unsealed(branch) for name, branch in tree.items()}
+def nested(values: Mapping[str, Sealed]) -> dict[str, Any]:
+    """The plain values as nested tables."""
+    tree: dict[str, Any] = {}
+    for path, sealed in values.items():
+        *tables, name = path.split(".")
+        table = tree
+        for outer in tables:
+            table = table.setdefault(outer, {})
+        table[name] = sealed.value
+    return tree

@@ -7,7 +7,7 @@ from pydantic import PositiveInt, model_validator
 
 from ups_engine.config.data import DataSettings, LatentSettings
 from ups_engine.config.models import ModelSettings
-from ups_engine.config.section import Section, merged
+from ups_engine.config.section import Section
 from ups_engine.config.stages import OperatorSettings, StageSettings, StagesSettings
 from ups_engine.config.training import LOSS_WEIGHTS, LossKind, TrainingSettings
 
@@ -29,6 +29,13 @@ TRAINED_STAGES: tuple[StageName, ...] = tuple(name for name in STAGES if issubcl
 def fallback_keys(stage: StageName) -> tuple[str, ...]:
     """Keys of a training stage that `training` holds too and that fall back to it."""
     return tuple(key for key in _settings_of(stage).model_fields if key in TrainingSettings.model_fields)
+
+
+def _merged(below: Any, above: Any) -> Any:
+    """A value over another: tables merge key by key, anything else but None takes the place of what is below."""
+    if isinstance(below, dict) and isinstance(above, dict):
+        return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}
+    return below if above is None else above
 
 
 class RunsSettings(Section):
@@ -84,7 +91,7 @@ class Settings(Section):
         for name in TRAINED_STAGES:
             if isinstance(stages.get(name), dict):
                 shared = {key: training[key] for key in fallback_keys(name) if key in training}
-                stages[name] = merged(shared, stages[name])
+                stages[name] = _merged(shared, stages[name])
         return {**values, "stages": stages}
 
     @model_validator(mode="after")

@@ -1,7 +1,6 @@
 """The base of every settings section: frozen, strict about unknown keys, documented by the lines under its fields."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,13 +15,6 @@ class Section(BaseModel):
         use_attribute_docstrings=True,
         allow_inf_nan=False,
     )
-
-
-def merged(below: Any, above: Any) -> Any:
-    """A value over another: tables merge key by key, anything else but None takes the place of what is below."""
-    if isinstance(below, dict) and isinstance(above, dict):
-        return {**below, **{key: merged(below.get(key), value) for key, value in above.items()}}
-    return below if above is None else above
 
 
 @dataclass(frozen=True)
