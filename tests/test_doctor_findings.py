@@ -12,6 +12,7 @@ from ups_engine.preflight import attempt, examine_machine
 from ups_engine.preflight.machine import check_cgroups, check_cpu, check_gpus, check_ram, check_slurm
 from ups_engine.preflight.places import check_place
 from ups_engine.preflight.surroundings import check_logout, check_wandb, logind_settings
+from ups_engine.telemetry import cgroups
 from ups_engine.telemetry.gpu import GpuDevice
 from ups_engine.telemetry.memory import MemoryBudget
 
@@ -76,11 +77,13 @@ def test_a_quota_of_processor_time_is_found_in_either_version(tmp_path, monkeypa
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
-    found = look(check_cpu, tmp_path / "membership", tmp_path)
+    monkeypatch.setattr(cgroups, "CGROUP_FILE", tmp_path / "membership")
+    monkeypatch.setattr(cgroups, "CGROUP_ROOT", tmp_path)
+    found = look(check_cpu)
     assert found.verdict == "warning"
     assert "allows the time of 0.5: use --set runtime.threads=1" in found.sentence
     (tmp_path / "membership").write_text("nonsense")
-    assert look(check_cpu, tmp_path / "membership", tmp_path / "nowhere").verdict == "good"
+    assert look(check_cpu).verdict == "good"
 
 
 def test_the_tightest_memory_is_told_and_every_control_group_listed():

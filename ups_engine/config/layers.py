@@ -160,7 +160,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _merge(layers: Sequence[Layer], findings: Findings) -> dict[str, Sealed]:
-    """Merge sealed layers in dynaconf, each under its own source, tables key by key and all else by replacement.
+    """Merge sealed layers in dynaconf, each under its own source; the highest that holds a setting counts.
 
     dynaconf's own loaders, hooks and environment switches stay out: they read files and variables that no layer
     names, upper-case keys and evaluate `@` commands. Everything lives under one key, so that none of ours

@@ -16,7 +16,7 @@ from ups_engine.preflight.verdict import Finding
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.lease import owner_of
 from ups_engine.runs.state import RunState, summarise
-from ups_engine.telemetry.cgroups import CGROUP_FILE, CGROUP_ROOT, control_groups
+from ups_engine.telemetry.cgroups import control_groups
 from ups_engine.telemetry.gpu import GpuDevice
 from ups_engine.telemetry.memory import MemoryBudget, available_memory
 from ups_engine.telemetry.units import human_bytes
@@ -46,12 +46,12 @@ def check_gpus(gpus: Sequence[GpuDevice]) -> Finding:
     return "good", "; ".join(parts)
 
 
-def check_cpu(cgroup_file: Path = CGROUP_FILE, cgroup_root: Path = CGROUP_ROOT) -> Finding:
+def check_cpu() -> Finding:
     """Cores, and how many of them this process may use."""
     logical = psutil.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else logical
     sentence = f"{logical} logical cores, {usable} of them for this process"
-    quota = min(_cpu_quotas(cgroup_file, cgroup_root), default=math.inf)
+    quota = min(_cpu_quotas(), default=math.inf)
     if quota < usable - 0.5:
         threads = max(1, round(quota))
         return (
@@ -210,9 +210,9 @@ def check_others(root: Path, device: torch.device, gpus: Sequence[GpuDevice], bu
     return "warning", f"{names} {verb} {shared[0].state} on the same {what}, so {slow}; {hold}"
 
 
-def _cpu_quotas(cgroup_file: Path, root: Path) -> Iterator[float]:
+def _cpu_quotas() -> Iterator[float]:
     """Cores' worth of time that each control group allows, where it sets a limit."""
-    for group in control_groups("cpu", cgroup_file, root):
+    for group in control_groups("cpu"):
         files = ("cpu.max",) if group.version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
         pair = [number for file in files for number in group.numbers(file)]
         if len(pair) == 2 and pair[0] > 0 and pair[1] > 0:
