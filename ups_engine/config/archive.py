@@ -88,9 +88,8 @@ def value_at(settings: Settings, path: str) -> object:
     """
     if setting(path) is None and path not in TABLES:
         raise KeyError(path)
-    value: object = settings.model_dump(mode="json")
+    value: Any = settings.model_dump(mode="json")
     for name in path.split("."):
-        assert isinstance(value, dict)
         value = value[name]
     return value
 

@@ -180,15 +180,14 @@ def validated(values: Mapping[str, Sealed], findings: Findings) -> Settings:
     Raises:
         SettingsError: with a line for every mistake, those found in keys before those found in values.
     """
+    mistakes = findings.mistakes
     try:
         settings = Settings.model_validate(nested(values))
     except ValidationError as error:
-        mistakes = findings.mistakes + explain(error, values)
-    else:
-        mistakes = findings.mistakes
-        if not mistakes:
-            return settings
-    raise SettingsError("\n".join(mistakes), HINT)
+        mistakes = mistakes + explain(error, values)
+    if mistakes:
+        raise SettingsError("\n".join(mistakes), HINT)
+    return settings
 
 
 def _origins(values: Mapping[str, Sealed]) -> dict[str, str]:

@@ -112,10 +112,8 @@ def _size(shape: Sequence[int]) -> str:
 
 def _short(path: Path) -> str:
     """A path as one would type it in the working folder."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    whole, here = path.absolute(), Path.cwd()
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else path)
 
 
 def _probe(seen: MemberSurvey) -> None:
