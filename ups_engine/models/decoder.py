@@ -1,15 +1,15 @@
 """From latent tokens to fields, on the grid or at any point between."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ups_engine.config.models import ConvSettings
-from ups_engine.models.blocks import ConvBlock
+from ups_engine.models.blocks import TokenTransform
 from ups_engine.models.lapped import grid_waves, wave_order, waves
 from ups_engine.models.tokens import TokenGrid, pad
 
 
-class GridDecoder(nn.Module):
+class GridDecoder(TokenTransform):
     """Each token gives the coefficients of smooth waves on its window; a field is the sum over windows.
 
     u(x) = sum_j sum_k c_jk w_k(x - x_j) with the waves w_k of lapped.py and c = S z + g(z): S starts as the inverse
@@ -17,25 +17,13 @@ class GridDecoder(nn.Module):
     evaluated anywhere; on the grid it is a transposed convolution.
     """
 
-    mean: Tensor
-    std: Tensor
     table: Tensor
 
     def __init__(self, grid: TokenGrid, channels: int, dim: int, settings: ConvSettings) -> None:
-        super().__init__()
-        self.grid, self.channels, self.dim = grid, channels, dim
         coefficients = (2 * grid.patch) ** grid.axes * channels
-        self.linear = nn.Linear(dim, coefficients)
-        self.stem = nn.Linear(dim, settings.hidden)
-        self.blocks = nn.ModuleList(ConvBlock(settings.hidden, grid) for _ in range(settings.depth))
-        self.head = nn.Linear(settings.hidden, coefficients)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        nn.init.zeros_(self.linear.bias)
+        super().__init__(grid, channels, dim, settings, inputs=dim, outputs=coefficients)
         with torch.no_grad():
             self.linear.weight.copy_(synthesis(grid, channels, dim))
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("std", torch.ones(dim))
         self.register_buffer("table", grid_waves(grid.patch).float(), persistent=False)
 
     def forward(self, z: Tensor, points: Tensor | None = None) -> Tensor:
@@ -53,13 +41,7 @@ class GridDecoder(nn.Module):
 
     def coefficients(self, z: Tensor) -> Tensor:
         """Wave coefficients (B, *cells, 2p, .., 2p, C) of every token's window."""
-        z = z * self.std + self.mean
-        c = self.linear(z)
-        if len(self.blocks):
-            hidden = self.stem(z)
-            for block in self.blocks:
-                hidden = block(hidden)
-            c = c + self.head(hidden)
+        c = self.transform(z * self.std + self.mean)
         return c.unflatten(1, self.grid.cells).unflatten(-1, (*[2 * self.grid.patch] * self.grid.axes, self.channels))
 
     def _on_grid(self, c: Tensor) -> Tensor:
@@ -69,10 +51,8 @@ class GridDecoder(nn.Module):
             # neighbours', then cut the half cell that hangs over at either end.
             c = pad(c, axis + 1, 1, 1, self.grid.periodic[axis])
             values = torch.tensordot(c, self.table, dims=([axes + 1], [1]))  # (.., waves of later axes, C, 2p)
-            first, second = (
-                values.narrow(axis + 1, 1, c.shape[axis + 1] - 1),
-                values.narrow(axis + 1, 0, c.shape[axis + 1] - 1),
-            )
+            first = values.narrow(axis + 1, 1, c.shape[axis + 1] - 1)
+            second = values.narrow(axis + 1, 0, c.shape[axis + 1] - 1)
             block = first[..., :patch] + second[..., patch:]  # (B, .., J + 1, .., C, p)
             block = block.movedim(-1, axis + 2).flatten(axis + 1, axis + 2)
             c = block.narrow(axis + 1, left, self.grid.shape[axis])

@@ -1,15 +1,15 @@
 """From fields on a grid to latent tokens."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ups_engine.config.models import ConvSettings
-from ups_engine.models.blocks import ConvBlock
+from ups_engine.models.blocks import TokenTransform
 from ups_engine.models.lapped import grid_waves, wave_order
 from ups_engine.models.tokens import TokenGrid, pad
 
 
-class GridEncoder(nn.Module):
+class GridEncoder(TokenTransform):
     """Overlapping windows of a field, each turned into one token.
 
     z = standardise(A u + f(u)): A starts as the lapped transform of lapped.py (its `dim` lowest waves per channel),
@@ -22,24 +22,11 @@ class GridEncoder(nn.Module):
         dim: latent channels.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, grid: TokenGrid, channels: int, dim: int, settings: ConvSettings) -> None:
-        super().__init__()
-        self.grid, self.channels, self.dim = grid, channels, dim
         window = (2 * grid.patch) ** grid.axes * channels
-        self.linear = nn.Linear(window, dim)
-        self.stem = nn.Linear(window, settings.hidden)
-        self.blocks = nn.ModuleList(ConvBlock(settings.hidden, grid) for _ in range(settings.depth))
-        self.head = nn.Linear(settings.hidden, dim)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        nn.init.zeros_(self.linear.bias)
+        super().__init__(grid, channels, dim, settings, inputs=window, outputs=dim)
         with torch.no_grad():
             self.linear.weight.copy_(analysis(grid, channels, dim, self.linear.weight))
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("std", torch.ones(dim))
 
     def forward(self, u: Tensor) -> Tensor:
         """Encode.
@@ -50,14 +37,7 @@ class GridEncoder(nn.Module):
         Returns:
             Standardised latent tokens (B, tokens, dim).
         """
-        windows = self.windows(u)  # (B, tokens, window * C)
-        z = self.linear(windows)
-        if len(self.blocks):
-            hidden = self.stem(windows)
-            for block in self.blocks:
-                hidden = block(hidden)
-            z = z + self.head(hidden)
-        return (z - self.mean) / self.std
+        return (self.transform(self.windows(u)) - self.mean) / self.std
 
     def windows(self, u: Tensor) -> Tensor:
         """Cut a field (B, *grid shape, C) into the overlapping windows of its tokens (B, tokens, (2p)^d * C)."""
