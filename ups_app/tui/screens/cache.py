@@ -5,7 +5,6 @@ import re
 import shlex
 import time
 from functools import partial
-from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -18,11 +17,9 @@ from ups_app.tui.widgets.cache_report import cache_report, wrapped
 from ups_app.tui.widgets.line import Line, Rows
 from ups_app.tui.widgets.words import bar
 from ups_app.wording import short_reference
+from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.requests import LIVE
-
-if TYPE_CHECKING:
-    from ups_engine.runs.directory import RunDirectory
-    from ups_engine.runs.watch import RunView
+from ups_engine.runs.watch import RunView
 
 _WORK = (
     Action("refresh", "c", "check", "check the cache"),
@@ -59,7 +56,7 @@ class CacheScreen(UpsScreen):
         yield Line(id="work")
         yield Line(id="in-use")
 
-    def show(self, view: "RunView | None") -> None:
+    def show(self, view: RunView | None) -> None:
         """Check the caches of another run; tell what the followed one reads from."""
         run = self.ups.followed
         if (not self._looked or run != self._shown) and self._doing not in _ENCODING.values():  # not cut short

@@ -5,12 +5,13 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
 from textual.widgets import DataTable, Input, Select
+from textual.worker import Worker
 
 from ups_app.tui.actions import FILTER, Action
 from ups_app.tui.order import Order
@@ -21,16 +22,10 @@ from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.settings_table import SettingsTable
 from ups_app.tui.widgets.stage_choice import StageChoice
 from ups_app.tui.widgets.start import StartPanel, Verdict, verdicts_of
-from ups_engine.config.layers import load_settings, presets
+from ups_engine.config.layers import ResolvedSettings, load_settings, presets
 from ups_engine.config.schema import STAGES
 from ups_engine.errors import SettingsError
 from ups_engine.runs.directory import RunDirectory
-
-if TYPE_CHECKING:
-    from textual.widget import Widget
-    from textual.worker import Worker
-
-    from ups_engine.config.layers import ResolvedSettings
 
 LAUNCH = Action("launch", "ctrl+r", "start run", "start the run", True)
 UNDO = Action("undo", "delete", "undo", "take the change of the highlighted setting back")
@@ -108,7 +103,7 @@ class LaunchScreen(UpsScreen):
     def label(self, action: Action) -> str:
         """Offer what the order allows."""
         table = self.query_one(SettingsTable)
-        if (action is LAUNCH and self._obstacle) or (action is UNDO and table.highlighted not in self.order.own):
+        if (action is LAUNCH and self._obstacle) or (action is UNDO and table.highlighted not in self.order.changed):
             return ""
         return "copy command" if action.id == "copy" else action.label
 
@@ -125,7 +120,7 @@ class LaunchScreen(UpsScreen):
     def action_undo(self) -> None:
         """Take a change back."""
         key = self.query_one(SettingsTable).highlighted
-        if key in self.order.own:
+        if key in self.order.changed:
             self.put(self.order.without(key))
 
     def action_check(self) -> None:
@@ -198,8 +193,8 @@ class LaunchScreen(UpsScreen):
         """Go on with an order that does not come out of the form, and show it there."""
         self._take(order)
         with self.prevent(Input.Changed):  # what is being typed must never be written over
-            self.query_one("#data", Field).value = order.data
-            self.query_one("#name", Field).value = order.name
+            self.query_one("#data", Field).value = order.changed.get("data.path", "")
+            self.query_one("#name", Field).value = order.changed.get("runs.name", "")
 
     def _take(self, order: Order) -> None:
         """Go on with another order."""
@@ -238,9 +233,8 @@ class LaunchScreen(UpsScreen):
 
     def _mistake_in(self, key: str, text: str) -> str | None:
         """What is wrong with a change to the order; runs in a thread."""
-        order = self.order.having(key, text)
         try:
-            load_settings(preset=order.preset, overrides=[*order.overrides, f"{key}={text}"])
+            load_settings(preset=self.order.preset, overrides=[*self.order.overrides, f"{key}={text}"])
         except SettingsError as problem:
             return problem.message
         return None
@@ -262,13 +256,13 @@ class LaunchScreen(UpsScreen):
         self.ups.follow(run)
         self.ups.switch_mode("dashboard")
         self._looked = 0.0  # the machine is no longer what it was
-        self.put(replace(self.order, name=""))  # the next run needs another
+        self.put(self.order.without("runs.name"))  # the next run needs another
         self._draw()
 
     def _fill(self) -> None:
         """Show the settings."""
         resolved = self._resolved or self.ups.resolved
-        found = self.query_one(SettingsTable).tell(resolved, self.order.own, self._wanted)
+        found = self.query_one(SettingsTable).tell(resolved, self.order.changed, self._wanted)
         if not found:
             self.query_one(Editor).suggest(self._wanted)
 
@@ -288,6 +282,6 @@ class LaunchScreen(UpsScreen):
         self.refresh_keys()
 
 
-def _line(name: str, widget: "Widget") -> Horizontal:
+def _line(name: str, widget: Widget) -> Horizontal:
     """A line of the form."""
     return Horizontal(Line(name), widget, classes="field")

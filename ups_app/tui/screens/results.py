@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -14,12 +14,11 @@ from ups_app.tui.widgets.field_picture import Choice, FieldPicture
 from ups_app.tui.widgets.line import Line, Rows
 from ups_app.tui.widgets.scores import error_by_frame, scores
 from ups_app.tui.widgets.words import bar, short_figure
-
-if TYPE_CHECKING:
-    from ups_engine.evaluation.examples import Examples
-    from ups_engine.evaluation.report import EvaluationReport
-    from ups_engine.runs.directory import RunDirectory
-    from ups_engine.runs.watch import RunView
+from ups_engine.errors import RunError
+from ups_engine.evaluation.examples import Examples, examples_path
+from ups_engine.evaluation.report import EvaluationReport
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.watch import RunView
 
 _SLIDER = 24
 
@@ -60,7 +59,7 @@ class ResultsScreen(UpsScreen):
         """Whether the files have been read."""
         return super().settled and not self._reading
 
-    def show(self, view: "RunView | None") -> None:
+    def show(self, view: RunView | None) -> None:
         """Read the reports when the run has been evaluated since they were read."""
         followed = self.ups.followed
         if followed is None or view is None:
@@ -126,16 +125,12 @@ class ResultsScreen(UpsScreen):
         if (count := self._counts["frame"]) > 1:
             self._choose(replace(self._choice, frame=min(max(self._choice.frame + frames, 0), count - 1)))
 
-    def _read_again(self, run: "RunDirectory") -> None:
+    def _read_again(self, run: RunDirectory) -> None:
         self._reading = True
         self.run_worker(lambda: self._load(run), group="reports", exclusive=True, thread=True, exit_on_error=False)
 
-    def _load(self, run: "RunDirectory") -> None:
+    def _load(self, run: RunDirectory) -> None:
         """Read the files; in a thread, for a network may be slow."""
-        from ups_engine.errors import RunError
-        from ups_engine.evaluation.examples import Examples, examples_path
-        from ups_engine.evaluation.report import EvaluationReport
-
         path = run.reports / "evaluation.json"
         try:
             report = EvaluationReport.read(path) if path.exists() else None
@@ -148,7 +143,7 @@ class ResultsScreen(UpsScreen):
             examples, missing = None, f"{problem.message}; {problem.hint}"
         self.app.call_from_thread(self._take, report, examples, missing)
 
-    def _take(self, report: "EvaluationReport | None", examples: "Examples | None", missing: str) -> None:
+    def _take(self, report: EvaluationReport | None, examples: Examples | None, missing: str) -> None:
         self._reading = False
         if report is None:
             followed = self.ups.followed
@@ -194,7 +189,7 @@ class ResultsScreen(UpsScreen):
             self.query_one(FieldPicture).tell(examples, choice)
 
 
-def _protocol(report: "EvaluationReport") -> Content:
+def _protocol(report: EvaluationReport) -> Content:
     protocol, steady = report.protocol, report.steady_prior
     grid = " x ".join(map(str, protocol.resolution))
     parts = [
@@ -209,7 +204,7 @@ def _protocol(report: "EvaluationReport") -> Content:
     return Content.styled("; ".join(parts), "$muted")
 
 
-def _example(examples: "Examples", choice: Choice) -> Content:
+def _example(examples: Examples, choice: Choice) -> Content:
     """Which trajectory, field and frame are shown, by whom they were predicted, and how far off that was."""
     unit = examples.units[choice.field]
     name = examples.fields[choice.field] + (f" in {unit}" if unit else "")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +15,7 @@ from textual.widget import Widget
 
 from ups_app.tui.looks import PlainAscii
 from ups_app.tui.widgets.words import short_figure
-
-if TYPE_CHECKING:
-    from ups_engine.evaluation.examples import Examples
+from ups_engine.evaluation.examples import Examples
 
 Rgb = tuple[int, int, int]
 Values = NDArray[np.float64]
@@ -73,7 +70,7 @@ class FieldPicture(Widget):
         self._shown: tuple[Examples, Choice] | None = None
         self._strips: list[Strip] = []
 
-    def tell(self, examples: "Examples | None", choice: Choice) -> None:
+    def tell(self, examples: Examples | None, choice: Choice) -> None:
         """Show one of these examples."""
         self._shown = None if examples is None else (examples, choice)
         self._draw()
@@ -120,7 +117,7 @@ class FieldPicture(Widget):
         return [_titles(names, across), *lines, _titles((scale, scale, of_difference), across)]
 
 
-def scene(examples: "Examples", choice: Choice) -> Scene:
+def scene(examples: Examples, choice: Choice) -> Scene:
     """The pictures of a choice; of a volume the middle plane."""
     pair = [
         array[choice.trajectory, ..., choice.field].astype(np.float64)

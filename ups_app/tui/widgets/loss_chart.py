@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from textual.content import Content
 from textual.timer import Timer
@@ -12,9 +12,7 @@ from ups_app.tui.widgets.line import Rows
 from ups_app.tui.widgets.plot import Series, blank, chart, letter
 from ups_app.tui.widgets.words import count, short_figure
 from ups_engine.config.schema import STAGES, TRAINED_STAGES
-
-if TYPE_CHECKING:
-    from ups_engine.runs.watch import Curve, StageCurves
+from ups_engine.runs.watch import Curve, StageCurves
 
 Kind = Literal["loss", "parts", "lr", "grad_norm", "throughput"]
 KINDS: Mapping[Kind, str] = {
@@ -44,7 +42,7 @@ class Charted:
 
     stage: str | None
     kind: Kind
-    curves: "StageCurves | None"
+    curves: StageCurves | None
     planned: float | None = None
 
 
