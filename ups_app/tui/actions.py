@@ -29,8 +29,8 @@ class Action:
     """In the help and the palette."""
     changes: bool = False
     """Changes a run, a cache or a file: hidden and refused with --read-only."""
-    loses: str | None = None
-    """The question to be asked before it is done, as something is lost then. `{stage}` is filled in."""
+    loses: str = ""
+    """The question to be asked before it is done, if something is lost then. `{stage}` is filled in."""
 
     @property
     def call(self) -> str:

@@ -59,7 +59,7 @@ class UpsApp(Session):
         few_colours: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(resolved, registry.keymap(resolved.settings.tui.keys), read_only=read_only, clock=clock)
+        super().__init__(resolved, registry.keymap(resolved.settings.tui.keys), read_only, clock)
         self.first_screen = screen or ("runs" if run is None else "dashboard")
         self.animation_level = "none"
         self._first_run = run

@@ -1,6 +1,5 @@
 """What the screens ask of the application: the run that is followed, commands to it, and toasts."""
 
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,12 +33,7 @@ class Session(App[None]):
     """
 
     def __init__(
-        self,
-        resolved: ResolvedSettings,
-        keys: Mapping[str, str],
-        *,
-        read_only: bool = False,
-        clock: Callable[[], float] = time.time,
+        self, resolved: ResolvedSettings, keys: Mapping[str, str], read_only: bool, clock: Callable[[], float]
     ) -> None:
         super().__init__()
         self.resolved = resolved

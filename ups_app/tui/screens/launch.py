@@ -120,7 +120,7 @@ class LaunchScreen(UpsScreen):
     def action_undo(self) -> None:
         """Take a change back."""
         key = self.query_one(SettingsTable).highlighted
-        if key in self.order.changed:
+        if key is not None and key in self.order.changed:
             self.put(self.order.without(key))
 
     def action_check(self) -> None:
@@ -161,7 +161,6 @@ class LaunchScreen(UpsScreen):
         self.focus_next()
 
     @on(Field.Left)
-    @on(Filter.Left)
     def _to_the_table(self) -> None:
         self.query_one(SettingsTable).focus()
         self._explain()

@@ -3,7 +3,6 @@
 import asyncio
 
 from textual.app import ComposeResult
-from textual.timer import Timer
 from textual.widgets import Log
 
 from ups_app.tui.actions import FILTER, Action
@@ -36,7 +35,6 @@ class LogScreen(UpsScreen):
         self._shows_events: bool | None = None
         """None until it is known whether the run has a log.txt."""
         self._written: list[str] | None = None
-        self._timer: Timer | None = None
         self._problem = ""
 
     def body(self) -> ComposeResult:
@@ -50,17 +48,13 @@ class LogScreen(UpsScreen):
         """Whether there is something to look at."""
         return super().settled and self._written is not None
 
-    def on_screen_resume(self) -> None:
-        """Follow the file as long as the screen is in front."""
-        if self._timer is None:
-            self._timer = self.set_interval(LOOKS_APART, self._look)
-        self._timer.resume()
-        self.call_later(self._look)
+    def on_mount(self) -> None:
+        """Follow the file."""
+        self.set_interval(LOOKS_APART, self._look)
 
-    def on_screen_suspend(self) -> None:
-        """Stop following."""
-        if self._timer is not None:
-            self._timer.pause()
+    def on_screen_resume(self) -> None:
+        """Look at once."""
+        self.call_later(self._look)
 
     def show(self, view: RunView | None) -> None:
         """Take the events of the view."""
@@ -103,7 +97,7 @@ class LogScreen(UpsScreen):
         self._write()
 
     async def _look(self) -> None:
-        if self._tail is None:
+        if self._tail is None or not self.is_current:
             return
         try:
             await asyncio.to_thread(self._tail.poll)

@@ -69,7 +69,9 @@ class ResultsScreen(UpsScreen):
         evaluated = 0 if view.evaluation is None else view.evaluation.seq
         if self._read != (str(followed.path), evaluated):
             self._read = (str(followed.path), evaluated)
-            self._read_again(followed)
+            self._reading = True
+            read = partial(self._load, followed)
+            self.run_worker(read, group="reports", exclusive=True, thread=True, exit_on_error=False)
 
     def on_screen_resume(self) -> None:
         """Read the reports again: `ups evaluate` may have written new ones, of which no event tells."""
@@ -124,10 +126,6 @@ class ResultsScreen(UpsScreen):
     def _go(self, frames: int) -> None:
         if (count := self._counts["frame"]) > 1:
             self._choose(replace(self._choice, frame=min(max(self._choice.frame + frames, 0), count - 1)))
-
-    def _read_again(self, run: RunDirectory) -> None:
-        self._reading = True
-        self.run_worker(lambda: self._load(run), group="reports", exclusive=True, thread=True, exit_on_error=False)
 
     def _load(self, run: RunDirectory) -> None:
         """Read the files; in a thread, for a network may be slow."""

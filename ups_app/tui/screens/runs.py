@@ -3,7 +3,6 @@
 from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.timer import Timer
 
 from ups_app.tui.actions import Action
 from ups_app.tui.looks import STATES
@@ -42,7 +41,6 @@ class RunsScreen(RunCommands):
     def __init__(self) -> None:
         super().__init__()
         self._watcher: RunsWatcher | None = None
-        self._timer: Timer | None = None
         self._states: dict[str, RunState | Damaged] | None = None
 
     def body(self) -> ComposeResult:
@@ -55,17 +53,19 @@ class RunsScreen(RunCommands):
         """Whether the folder has been read."""
         return self._states is not None
 
+    def on_mount(self) -> None:
+        """Show what the watcher has seen, again and again."""
+        self.set_interval(LOOKS_APART, self._look)
+
     def on_screen_resume(self) -> None:
         """Look at all runs as long as the screen is in front."""
         if self._watcher is None:
             self._watcher = RunsWatcher(self.ups.root, clock=self.ups.clock).start()
-            self._timer = self.set_interval(LOOKS_APART, self._look)
             self._look()
 
     def on_screen_suspend(self) -> None:
         """Stop looking."""
-        if self._watcher is not None and self._timer is not None:
-            self._timer.stop()
+        if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
 
