@@ -10,7 +10,7 @@ from ups_app.tui.actions import Action
 from ups_app.tui.screens.commanding import COMMANDS, RunCommands
 from ups_app.tui.widgets.banner import Banner
 from ups_app.tui.widgets.line import Line, Rows
-from ups_app.tui.widgets.loss_chart import KINDS, Charted, Kind, LossChart
+from ups_app.tui.widgets.loss_chart import KINDS, Kind, LossChart
 from ups_app.tui.widgets.panels import figures, latents, machine, warnings
 from ups_app.tui.widgets.stage_track import StageTrack, epoch_steps
 from ups_engine.runs.requests import LIVE
@@ -141,7 +141,7 @@ class DashboardScreen(RunCommands):
         planned = _planned(view, shown)
         for chart in self.query(LossChart):
             kind = self._kind if chart.id == "chosen" else chart.id
-            chart.tell(Charted(shown, kind, curves, planned))  # type: ignore[arg-type]  # ids are kinds
+            chart.tell(shown, kind, curves, planned)  # type: ignore[arg-type]  # ids are kinds
 
 
 def _shown(view: RunView, chosen: str | None) -> str | None:

@@ -124,8 +124,6 @@ def _flat(tree: Mapping[str, object], path: str = "") -> dict[str, str]:
     """Values as TOML by dotted key."""
     flat: dict[str, str] = {}
     for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{path}{name}.")
-        else:
-            flat[f"{path}{name}"] = toml_value(value)
+        here = f"{path}{name}"
+        flat |= _flat(value, f"{here}.") if isinstance(value, Mapping) else {here: toml_value(value)}
     return flat
