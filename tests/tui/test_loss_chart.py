@@ -36,7 +36,7 @@ def test_a_logarithmic_axis_holds_its_values_and_has_ticks_that_can_be_read(one,
     assert 0 < axis.low <= low * (1 + 1e-9) and high <= axis.high
     ticks = axis.ticks(most)
     assert 2 <= len(ticks) <= max(most, 5)
-    assert ticks == sorted(ticks) and all(-1e-9 <= axis.place(tick) <= 1 + 1e-9 for tick in ticks)
+    assert ticks == sorted(ticks) and all(-1e-9 <= axis.places(tick) <= 1 + 1e-9 for tick in ticks)
     assert len(set(map(tick_label, ticks))) == len(ticks)
     assert all(len(tick_label(tick)) <= 8 for tick in ticks)
 

@@ -104,12 +104,7 @@ class Session(App[None]):
 
     def confirm(self, question: str, then: Callable[[], object]) -> None:
         """Ask before something is lost, and do it after a yes."""
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                then()
-
-        self.push_screen(Confirm(question), answered)
+        self.push_screen(Confirm(question), lambda yes: then() if yes else None)
 
     def tell(self, text: str, *, problem: bool = False) -> None:
         """Show a toast; the text is taken as it is, without markup."""

@@ -46,7 +46,6 @@ class CacheScreen(UpsScreen):
         self._looked = False
         self._doing: str | None = None
         """What is under way."""
-        self._note = ""
 
     def body(self) -> ComposeResult:
         """Whose caches, the report, how far the work is, and what the run itself reads from."""
@@ -118,12 +117,13 @@ class CacheScreen(UpsScreen):
 
     async def _work(self, command: str, *options: str) -> None:
         """Run the command; after one that encodes, check what it left."""
+        before = ""
         if command in _ENCODING:
             encoded = await self.ups.ups("cache", command, *self._reference, *options, on_line=self._heard)
             if encoded.code:
                 self._fail(encoded)
                 return
-            self._note = {"build": "built; ", "repair": "repaired; "}[command]
+            before = {"build": "built; ", "repair": "repaired; "}[command]
         done = await self.ups.ups(
             "cache", "check", *self._reference, "--json", *(options if command == "check" else ()), on_line=self._heard
         )
@@ -134,14 +134,14 @@ class CacheScreen(UpsScreen):
             return
         self.query_one("#report", Rows).show(partial(cache_report, report))
         moment = time.strftime("%H:%M:%S", time.localtime(self.ups.clock()))
-        self._end(f"{self._note}{'every checksum verified' if '--deep' in options else 'checked'} at {moment}")
+        self._end(f"{before}{'every checksum verified' if '--deep' in options else 'checked'} at {moment}")
 
     def _fail(self, done: Done) -> None:
         self.query_one("#report", Rows).show(partial(wrapped, done.error))
         self._end("")
 
     def _end(self, text: str) -> None:
-        self._doing, self._note = None, ""
+        self._doing = None
         self._tell(Content.styled(text, "$muted"))
         self.refresh_keys()
 
@@ -152,14 +152,8 @@ class CacheScreen(UpsScreen):
         elif match := _PROGRESS.fullmatch(line):
             done, total = int(match["done"]), int(match["total"])
             figures = f"{done}/{total}, {match['rest']}"
-            self._tell(
-                Content.from_markup(
-                    "$what [$primary]$bar[/] $figures",
-                    what=match["what"],
-                    bar=bar(done / max(total, 1), _BAR),
-                    figures=figures,
-                )
-            )
+            filled = bar(done / max(total, 1), _BAR), "$primary"
+            self._tell(Content.assemble(f"{match['what']} ", filled, f" {figures}"))
         elif line and not line.startswith(("error:", " ")):
             self._tell(Content(line))
 

@@ -62,7 +62,6 @@ class LaunchScreen(UpsScreen):
         self._looked = 0.0
         """UNIX time of the preflight."""
         self._looking: Worker[None] | None = None
-        self._wanted = ""
 
     def body(self) -> ComposeResult:
         """The form and the settings; beside or under them the preflight and the start."""
@@ -81,7 +80,7 @@ class LaunchScreen(UpsScreen):
 
     def on_mount(self) -> None:
         """Look at the settings as they are."""
-        self.query_one(SettingsTable).tell(self.ups.resolved, (), "")
+        self._fill()
         self._take(self.order)
 
     def on_screen_resume(self) -> None:
@@ -113,6 +112,7 @@ class LaunchScreen(UpsScreen):
         chooser.focus()
         chooser.action_show_overlay()
 
+    @on(DataTable.RowSelected)
     def action_edit(self) -> None:
         """Change the highlighted setting."""
         self.query_one(Editor).edit(self.query_one(SettingsTable).assignment or "")
@@ -173,15 +173,6 @@ class LaunchScreen(UpsScreen):
     def _setting_changed(self, event: Editor.Changed) -> None:
         self.put(self.order.having(event.key, event.text))
         self._to_the_table()
-
-    @on(Input.Changed, "Filter")
-    def _filter_typed(self, event: Input.Changed) -> None:
-        self._wanted = event.value
-        self._fill()
-
-    @on(DataTable.RowSelected)
-    def _row_entered(self) -> None:
-        self.action_edit()
 
     @on(DataTable.RowHighlighted)
     def _row_highlighted(self) -> None:
@@ -258,12 +249,12 @@ class LaunchScreen(UpsScreen):
         self.put(self.order.without("runs.name"))  # the next run needs another
         self._draw()
 
+    @on(Input.Changed, "Filter")
     def _fill(self) -> None:
-        """Show the settings."""
-        resolved = self._resolved or self.ups.resolved
-        found = self.query_one(SettingsTable).tell(resolved, self.order.changed, self._wanted)
-        if not found:
-            self.query_one(Editor).suggest(self._wanted)
+        """Show the settings that hold the filter's text."""
+        resolved, wanted = self._resolved or self.ups.resolved, self.query_one(Filter).value
+        if not self.query_one(SettingsTable).tell(resolved, self.order.changed, wanted):
+            self.query_one(Editor).suggest(wanted)
 
     def _explain(self) -> None:
         """Say what the highlighted setting means."""

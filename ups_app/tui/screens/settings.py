@@ -109,14 +109,11 @@ class SettingsScreen(UpsScreen):
         elif field is None:
             text = Content(f"{key} is no setting of this version")
         else:
-            text = Content.from_markup(
-                "[b]$key[/] = $value   [$muted]$origin[/]\n$meaning\n[$muted]accepts $kinds[/]",
-                key=key,
-                value=self._entries[key][0] or "unset",
-                origin=self._entries[key][1],
-                meaning=(field.description or "").replace("\n", " "),
-                kinds=allowed(field.annotation, field.metadata),
-            )
+            value, origin = self._entries[key]
+            meaning = (field.description or "").replace("\n", " ")
+            accepts = f"accepts {allowed(field.annotation, field.metadata)}", "$muted"
+            now = f" = {value or 'unset'}   "
+            text = Content.assemble((key, "b"), now, (origin, "$muted"), f"\n{meaning}\n", accepts)
         self.query_one("#meaning", Line).put(text)
 
 
