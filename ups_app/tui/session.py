@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from textual.app import App
 
@@ -102,7 +103,7 @@ class Session(App[None]):
         """Run an `ups` command beside the interface; see `process.ups`."""
         return await process.ups(*arguments, on_line=on_line)
 
-    def confirm(self, question: str, then: Callable[[], object]) -> None:
+    def confirm(self, question: str, then: Callable[[], Any]) -> None:
         """Ask before something is lost, and do it after a yes."""
         self.push_screen(Confirm(question), lambda yes: then() if yes else None)
 

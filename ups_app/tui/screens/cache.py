@@ -40,12 +40,10 @@ class CacheScreen(UpsScreen):
     ACTIONS = (*_WORK, CANCEL)
     AUTO_FOCUS = "#page"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown: RunDirectory | None = None
-        self._looked = False
-        self._doing: str | None = None
-        """What is under way."""
+    _shown: RunDirectory | None = None
+    _looked = False
+    _doing: str | None = None
+    """What is under way."""
 
     def body(self) -> ComposeResult:
         """Whose caches, the report, how far the work is, and what the run itself reads from."""

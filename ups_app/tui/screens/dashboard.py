@@ -1,7 +1,6 @@
 """The followed run at a glance: its stages, its curves, its figures, its machine."""
 
 from functools import partial
-from typing import Any
 
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
@@ -37,11 +36,9 @@ class DashboardScreen(RunCommands):
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-short"), (30, "-tall")]  # noqa: RUF012
     """Below the second there is no room for a chart."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._chosen: str | None = None
-        self._kind: Kind = "loss"
-        self._run: str | None = None
+    _chosen: str | None = None
+    _kind: Kind = "loss"
+    _run: str | None = None
 
     def body(self) -> ComposeResult:
         """Everything; which of it is shown where is for the style sheet."""

@@ -47,21 +47,19 @@ class LaunchScreen(UpsScreen):
     )
     AUTO_FOCUS = "#settings"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.order = Order()
-        self._resolved: ResolvedSettings | None = None
-        """The latest valid settings."""
-        self._problem: str | None = "looking at the settings"
-        """What is wrong with the settings."""
-        self._verdicts: tuple[Verdict, ...] | None = None
-        """What the preflight says of the order as it is; None while that is not known."""
-        self._eager = False
-        """The user has asked for the start while the preflight was under way."""
-        self._starting = False
-        self._looked = 0.0
-        """UNIX time of the preflight."""
-        self._looking: Worker[None] | None = None
+    order = Order()
+    _resolved: ResolvedSettings | None = None
+    """The latest valid settings."""
+    _problem: str | None = "looking at the settings"
+    """What is wrong with the settings."""
+    _verdicts: tuple[Verdict, ...] | None = None
+    """What the preflight says of the order as it is; None while that is not known."""
+    _eager = False
+    """The user has asked for the start while the preflight was under way."""
+    _starting = False
+    _looked = 0.0
+    """UNIX time of the preflight."""
+    _looking: Worker[None] | None = None
 
     def body(self) -> ComposeResult:
         """The form and the settings; beside or under them the preflight and the start."""

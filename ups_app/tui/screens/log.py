@@ -1,6 +1,7 @@
 """What a run said: the end of its log.txt, or its events."""
 
 import asyncio
+from collections.abc import Sequence
 
 from textual.app import ComposeResult
 from textual.widgets import Log
@@ -27,15 +28,13 @@ class LogScreen(UpsScreen):
     )
     AUTO_FOCUS = "Log"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._run: RunDirectory | None = None
-        self._tail: LogTail | None = None
-        self._events: list[str] = []
-        self._shows_events: bool | None = None
-        """None until it is known whether the run has a log.txt."""
-        self._written: list[str] | None = None
-        self._problem = ""
+    _run: RunDirectory | None = None
+    _tail: LogTail | None = None
+    _events: Sequence[str] = ()
+    _shows_events: bool | None = None
+    """None until it is known whether the run has a log.txt."""
+    _written: list[str] | None = None
+    _problem = ""
 
     def body(self) -> ComposeResult:
         """What is shown, the filter, the lines."""

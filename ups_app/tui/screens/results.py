@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -34,15 +33,13 @@ class ResultsScreen(UpsScreen):
         Action("frame_after", "right,right_square_bracket", "frame", "go on to the next frame"),
     )
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._read: tuple[str, int] | None = None
-        """Folder of the run, and number of the evaluation's event, that are shown."""
-        self._reading = False
-        self._report: EvaluationReport | None = None
-        self._examples: Examples | None = None
-        self._choice = Choice()
-        self._fields_in_front = False
+    _read: tuple[str, int] | None = None
+    """Folder of the run, and number of the evaluation's event, that are shown."""
+    _reading = False
+    _report: EvaluationReport | None = None
+    _examples: Examples | None = None
+    _choice = Choice()
+    _fields_in_front = False
 
     def body(self) -> ComposeResult:
         """Everything; which of it is shown where is for the style sheet."""

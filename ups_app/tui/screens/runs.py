@@ -38,10 +38,8 @@ class RunsScreen(RunCommands):
 
     ACTIONS = (OPEN, *COMMANDS, REMOVE)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._watcher: RunsWatcher | None = None
-        self._states: dict[str, RunState | Damaged] | None = None
+    _watcher: RunsWatcher | None = None
+    _states: dict[str, RunState | Damaged] | None = None
 
     def body(self) -> ComposeResult:
         """The table, and a few words on the highlighted run."""

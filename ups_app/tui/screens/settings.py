@@ -31,11 +31,9 @@ class SettingsScreen(UpsScreen):
     ACTIONS = (FILTER,)
     AUTO_FOCUS = "Table"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown: RunDirectory | None = None
-        self._entries: dict[str, tuple[str, str]] | None = None
-        """Value and origin by key."""
+    _shown: RunDirectory | None = None
+    _entries: dict[str, tuple[str, str]] | None = None
+    """Value and origin by key."""
 
     def body(self) -> ComposeResult:
         """Whose settings they are, the filter, the table, the meaning of one."""

@@ -1,7 +1,7 @@
 """Curves of a stage: drawn seldom enough for a slow line, and only when there is something new."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from textual.content import Content
@@ -33,15 +33,13 @@ class LossChart(Rows):
 
     DEFAULT_CSS = "LossChart { width: 1fr; height: 1fr; }"
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._shown: tuple[str | None, Kind] = None, "loss"
-        self._series: list[Series] = []
-        self._planned: float | None = None
-        self._drawn: tuple[object, ...] = ()
-        """What the last drawing showed."""
-        self._drawn_at = 0.0
-        self._timer: Timer | None = None
+    _shown: tuple[str | None, Kind] = None, "loss"
+    _series: Sequence[Series] = ()
+    _planned: float | None = None
+    _drawn: tuple[object, ...] = ()
+    """What the last drawing showed."""
+    _drawn_at = 0.0
+    _timer: Timer | None = None
 
     def tell(self, stage: str | None, kind: Kind, curves: StageCurves | None, planned: float | None = None) -> None:
         """Show curves: at once when they are others than before, soon when they have grown.
@@ -97,7 +95,7 @@ def _series(kind: Kind, curves: StageCurves | None) -> Iterator[Series]:
         yield Series("validation", curves.validation.steps, curves.validation.values, "$warning", points=True)
 
 
-def _legend(stage: str | None, kind: Kind, series: list[Series]) -> Content:
+def _legend(stage: str | None, kind: Kind, series: Sequence[Series]) -> Content:
     """The stage, what is drawn, and every curve's name and last value."""
     write = count if kind == "throughput" else short_figure
     parts = [Content.from_markup("[b]$stage[/] [$muted]$what[/]", stage=stage or "", what=KINDS[kind])]

@@ -71,11 +71,7 @@ def warnings(events: Sequence[Event], width: int, height: int) -> list[Content]:
     if height <= 1:
         whole = [_warning(event, _UNWRAPPED)[0].truncate(width, ellipsis=True) for event in events[-1:]]
         return whole or [_NONE]
-    lines: list[Content] = []
-    for event in reversed(events):
-        lines = [*_warning(event, width), *lines]
-        if len(lines) >= height - 1:
-            break
+    lines = [line for event in events[-height:] for line in _warning(event, width)]
     return [heading("warnings"), *(lines[-(height - 1) :] or [_NONE])]
 
 

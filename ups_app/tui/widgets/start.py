@@ -30,9 +30,7 @@ class Verdict:
 class StartPanel(Vertical):
     """Every check with its sentence, the equivalent command line, and a button that says why it is disabled."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._verdicts: Sequence[Verdict] = ()
+    _verdicts: Sequence[Verdict] = ()
 
     def compose(self) -> ComposeResult:
         """From the checks down to the start."""

@@ -65,10 +65,6 @@ class Table(DataTable[Text]):
         if key in keys:
             self.move_cursor(row=keys.index(key))
 
-    def on_mount(self) -> None:
-        """Make the columns."""
-        self._show()
-
     def on_resize(self, event: events.Resize) -> None:
         """Share the new width, and bring the cursor into view."""
         self._fitted = ()
