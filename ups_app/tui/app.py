@@ -88,9 +88,7 @@ class UpsApp(Session):
 
     def get_line_filters(self) -> list[LineFilter]:
         """Add plain ASCII; under NO_COLOR take every colour away, not only the hue."""
-        filters = super().get_line_filters()
-        if self.no_color:
-            filters = [_NO_COLOUR]
+        filters = [_NO_COLOUR] if self.no_color else super().get_line_filters()
         return [*filters, *self._own_filters]
 
     def action_go(self, name: str) -> None:

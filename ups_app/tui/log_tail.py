@@ -32,6 +32,7 @@ class LogTail:
         Raises:
             OSError: the file is there and cannot be read.
         """
+        cut = False
         try:
             with self._path.open("rb") as file:
                 size = file.seek(0, 2)
@@ -39,8 +40,6 @@ class LogTail:
                     self._offset, self._torn = max(0, size - _FIRST_LOOK), b""
                     self.lines.clear()
                     cut = self._offset > 0
-                else:
-                    cut = False
                 file.seek(max(self._offset, size - _LOOK))
                 text = self._torn + file.read()
                 self._offset = size

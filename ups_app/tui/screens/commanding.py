@@ -115,10 +115,8 @@ class RunCommands(UpsScreen):
     async def _launch(self, run: RunDirectory, stage: str | None) -> None:
         self.ups.tell(f"resuming {run.name}")
         done = await self.ups.ups("runs", "resume", str(run.path), *(("--stage", stage) if stage else ()))
-        if done.code:
-            self.ups.tell("\n".join(done.error), problem=True)
-        else:
-            self.ups.tell(f"run {run.name} goes on")
+        text = "\n".join(done.error) if done.code else f"run {run.name} goes on"
+        self.ups.tell(text, problem=done.code != 0)
 
     def _command(self, kind: CommandKind, stage: str | None = None) -> None:
         target = self.target()

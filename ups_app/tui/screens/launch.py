@@ -16,7 +16,7 @@ from textual.worker import Worker
 from ups_app.tui.actions import FILTER, Action
 from ups_app.tui.order import Order
 from ups_app.tui.screens.base import UpsScreen
-from ups_app.tui.widgets.editor import Editor
+from ups_app.tui.widgets.editor import TYPING, Editor
 from ups_app.tui.widgets.fields import Field, Filter, PathSuggester
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.settings_table import SettingsTable
@@ -29,7 +29,6 @@ from ups_engine.runs.directory import RunDirectory
 
 LAUNCH = Action("launch", "ctrl+r", "start run", "start the run", True)
 UNDO = Action("undo", "delete", "undo", "take the change of the highlighted setting back")
-TYPING = 0.15  # s without a change after which the settings are looked at
 SETTLED = 0.8  # s without a change after which a preflight is worth a process
 _OLD = 60.0  # s after which the machine may have changed
 

@@ -22,7 +22,7 @@ LOOKS_APART = 0.5  # seconds
 _EPOCHS = 7
 _STATE, _RUN, _STAGE = Column("state", 10), Column("run"), Column("stage", max(map(len, STAGES)))
 _NARROW = (_STATE, _RUN, _STAGE)
-_COLUMNS = (*_NARROW, Column("epoch", _EPOCHS, right=True), Column("best", 8, right=True))
+_COLUMNS = (*_NARROW, Column("epoch", _EPOCHS, "right"), Column("best", 8, "right"))
 _WIDE = (*_COLUMNS, Column("started", 12))
 _SENTENCES = {
     "waiting": "It has been made and is about to begin.",
@@ -118,10 +118,8 @@ class RunsScreen(RunCommands):
 
     async def _remove(self, name: str) -> None:
         done = await self.ups.ups("runs", "remove", str(self.ups.root.absolute() / name), "--yes")
-        if done.code:
-            self.ups.tell("\n".join(done.error), problem=True)
-        else:
-            self.ups.tell(f"run {name} is deleted")
+        text = "\n".join(done.error) if done.code else f"run {name} is deleted"
+        self.ups.tell(text, problem=done.code != 0)
 
     def _look(self) -> None:
         watcher = self._watcher

@@ -4,9 +4,10 @@ import json
 import tomllib
 from collections.abc import Mapping
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.content import Content
+from textual.widgets import DataTable, Input
 
 from ups_app.tui.actions import FILTER
 from ups_app.tui.screens.base import UpsScreen
@@ -55,18 +56,6 @@ class SettingsScreen(UpsScreen):
         key = self.query_one(Table).highlighted
         return f"{key}={self._entries[key][0]}" if key and self._entries and self._entries[key][0] else key
 
-    def on_input_changed(self) -> None:
-        """Show only what holds the text."""
-        self._draw()
-
-    def on_data_table_row_highlighted(self) -> None:
-        """Explain the highlighted setting."""
-        self._explain()
-
-    def on_resize(self, event: events.Resize) -> None:
-        """The explanation may wrap otherwise."""
-        self._explain()
-
     def _read(self) -> None:
         whose = self.query_one("#whose", Line)
         if self._shown is None:
@@ -87,7 +76,9 @@ class SettingsScreen(UpsScreen):
         keys = dict.fromkeys([*origins, *values])
         self._entries = {key: (values.get(key, ""), str(origins.get(key, UNSET))) for key in keys}
 
+    @on(Input.Changed)
     def _draw(self) -> None:
+        """Show only what holds the filter's text."""
         if self._entries is None:
             return
         wanted = self.query_one(Filter).value.casefold()
@@ -99,7 +90,10 @@ class SettingsScreen(UpsScreen):
         self.query_one(Table).put(rows)
         self._explain()
 
+    @on(DataTable.RowHighlighted)
+    @on(events.Resize)  # it may wrap otherwise
     def _explain(self) -> None:
+        """Say what the highlighted setting means."""
         key = self.query_one(Table).highlighted
         field = setting(key) if key else None
         if key is None or self._entries is None:

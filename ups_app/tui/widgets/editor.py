@@ -16,7 +16,7 @@ from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.settings_table import explained
 from ups_engine.config.paths import nearest, setting
 
-TYPING = 0.15  # s without a key after which what was typed is looked at
+TYPING = 0.15  # s without a key or a change after which what was typed or chosen is looked at
 
 
 class Editor(Vertical):

@@ -122,14 +122,9 @@ def scene(examples: Examples, choice: Choice) -> Scene:
     most = float(np.max(differences, initial=0.0, where=np.isfinite(differences)))
     over_time = len(examples.coordinates) == 1
     if not over_time:
-        pair = [_plane(array[choice.frame]) for array in pair]
+        planes = [array[choice.frame].reshape(*array.shape[1:3], -1) for array in pair]
+        pair = [array[..., array.shape[-1] // 2] for array in planes]
     return Scene(pair[0], pair[1], low, high, most, over_time)
-
-
-def _plane(field: Values) -> Values:
-    while field.ndim > 2:
-        field = field[..., field.shape[-1] // 2]
-    return field
 
 
 def _fit(seen: Scene, columns: int, lines: int, *, rows_per_line: int) -> tuple[int, int]:
