@@ -23,11 +23,8 @@ class LogTail:
         self.lines: deque[str] = deque(maxlen=KEPT)
         """The latest whole lines."""
 
-    def poll(self) -> list[str]:
-        """Read what is new.
-
-        Returns:
-            The new lines.
+    def poll(self) -> None:
+        """Add the lines that are new to `lines`.
 
         Raises:
             OSError: the file is there and cannot be read.
@@ -44,8 +41,6 @@ class LogTail:
                 text = self._torn + file.read()
                 self._offset = size
         except FileNotFoundError:
-            return []
+            return
         whole, _, self._torn = text.rpartition(b"\n")
-        new = whole.decode("utf-8", "replace").split("\n")[1 if cut else 0 :] if whole else []
-        self.lines.extend(new)
-        return new
+        self.lines.extend(whole.decode("utf-8", "replace").split("\n")[1 if cut else 0 :] if whole else ())

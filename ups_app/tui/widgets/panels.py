@@ -184,11 +184,9 @@ def _ram_short(vitals: Mapping[str, Any]) -> Iterator[Content]:
 
 
 def _cpu(vitals: Mapping[str, Any], *, short: bool) -> Iterator[Content]:
-    percent = vitals.get("cpu_percent")
-    if percent is not None and short:
-        yield labelled("CPU", f"{percent:.0f} %")
-    elif percent is not None:
-        yield Content.assemble("CPU ", f"{percent:.0f} %", (" (100 % is one core)", "$muted"))
+    if (percent := vitals.get("cpu_percent")) is not None:
+        share = f"{percent:.0f} %"
+        yield labelled("CPU", share) if short else Content.assemble("CPU ", share, (" (100 % is one core)", "$muted"))
 
 
 def _memory(vitals: Mapping[str, Any]) -> tuple[int, int, int]:
