@@ -230,13 +230,15 @@ def test_levels_cover_the_scale_and_mark_what_is_not_finite():
     values = np.array([[-5.0, 0.0, 0.5, 1.0, 9.0, np.nan, np.inf]])
     assert levels(values, 0.0, 1.0, 10).tolist() == [[0, 0, 5, 9, 9, -1, -1]]
     assert levels(np.zeros((1, 2)), 0.0, 0.0, 10).tolist() == [[0, 0]]
-    assert shades(values, 0.0, 1.0)[0][0].text == "  =@@??".replace("=", SHADES[5])
+    assert shades(values, 0.0, 1.0)[0].text == "  =@@??".replace("=", SHADES[5])
 
 
 def test_equal_neighbours_are_written_in_one_go():
     steps = np.repeat(np.linspace(0, 1, 4), 10)[None].repeat(2, 0)
-    [line] = cells(steps, 0.0, 1.0, diverging=False, dark=True)
-    assert len(line) == 4 and sum(segment.cell_length for segment in line) == 40
+    [strip] = cells(steps, 0.0, 1.0, diverging=False, dark=True)
+    assert len(strip) == 4 and strip.cell_length == 40
     noise = np.random.default_rng(0).random((40, 60))
-    colours = {str(segment.style.color) for line in cells(noise, 0, 1, diverging=True, dark=False) for segment in line}
+    colours = {
+        str(segment.style.color) for strip in cells(noise, 0, 1, diverging=True, dark=False) for segment in strip
+    }
     assert len(colours) <= LEVELS

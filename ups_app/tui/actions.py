@@ -35,7 +35,7 @@ class Action:
     @property
     def call(self) -> str:
         """The action as Textual writes it."""
-        return f"go('{self.id.removeprefix('go_')}')" if self.id.startswith("go_") else self.id
+        return f"switch_mode('{self.id.removeprefix('go_')}')" if self.id.startswith("go_") else self.id
 
 
 FILTER = Action("filter", "slash", "filter", "show only lines that hold a text")

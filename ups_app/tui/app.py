@@ -91,10 +91,6 @@ class UpsApp(Session):
         filters = [_NO_COLOUR] if self.no_color else super().get_line_filters()
         return [*filters, *self._own_filters]
 
-    def action_go(self, name: str) -> None:
-        """Bring a screen to the front."""
-        self.switch_mode(name)
-
     def action_palette(self) -> None:
         """Open the command palette."""
         self.action_command_palette()
@@ -119,10 +115,6 @@ class UpsApp(Session):
         if isinstance(self.screen, UpsScreen):
             actions = registry.all_actions()
             self.push_screen(HelpScreen(self.screen.NAME, actions, self.keys, read_only=self.read_only))
-
-    async def action_quit(self) -> None:
-        """Leave."""
-        self.exit()
 
     def leave(self) -> None:
         """Leave, from a signal handler."""

@@ -1,6 +1,7 @@
 """A picture of a screen, without a terminal."""
 
 import asyncio
+from contextlib import suppress
 
 from textual.pilot import Pilot
 
@@ -28,13 +29,10 @@ def take_picture(app: UpsApp, size: tuple[int, int]) -> str:
     taken: list[str] = []
 
     async def pilot(pilot: Pilot[object]) -> None:
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(_rest(app), _PATIENCE)
-        except TimeoutError:
-            app.exit()
-            return
-        await pilot.pause()
-        taken.append(app.export_screenshot(title=app.title))
+            await pilot.pause()
+            taken.append(app.export_screenshot(title=app.title))
         app.exit()
 
     app.run(headless=True, size=size, auto_pilot=pilot)

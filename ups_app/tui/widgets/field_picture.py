@@ -8,17 +8,16 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 from rich.color import Color
-from rich.segment import Segment, SegmentLines
+from rich.segment import Segment
 from rich.style import Style
-from textual.widgets import Static
+from textual.strip import Strip
+from textual.widget import Widget
 
 from ups_app.tui.looks import PlainAscii
 from ups_app.tui.widgets.words import short_figure
 from ups_engine.evaluation.examples import Examples
 
 Rgb = tuple[int, int, int]
-Segments = list[Segment]
-"""A line of a picture."""
 Values = NDArray[np.float64]
 
 LEVELS = 25
@@ -61,12 +60,13 @@ class Scene:
     over_time: bool
 
 
-class FieldPicture(Static):
+class FieldPicture(Widget):
     """Truth, prediction and difference side by side: of a line, space against time; of a plane, at one time."""
 
     DEFAULT_CSS = "FieldPicture { width: 100%; height: 1fr; }"
 
     _shown: tuple[Examples, Choice] | None = None
+    _strips: Sequence[Strip] = ()
 
     def tell(self, examples: Examples | None, choice: Choice) -> None:
         """Show one of these examples."""
@@ -82,15 +82,19 @@ class FieldPicture(Static):
         super().notify_style_update()
         self._draw()
 
+    def render_line(self, y: int) -> Strip:
+        """One line of the pictures."""
+        style = self.visual_style.rich_style
+        strip = self._strips[y] if y < len(self._strips) else Strip([])
+        return strip.adjust_cell_length(self.size.width, style).apply_style(style)
+
     def _draw(self) -> None:
         width, height = self.size
-        lines = []
-        if self._shown is not None and width >= 3 * 8 and height >= 3:
-            pictures = self._pictures(scene(*self._shown), width, height)
-            lines = [Segment.adjust_line_length(line, width) for line in pictures]
-        self.update(SegmentLines(lines, new_lines=True), layout=False)
+        fits = width >= 3 * 8 and height >= 3
+        self._strips = self._pictures(scene(*self._shown), width, height) if self._shown and fits else ()
+        self.refresh()
 
-    def _pictures(self, seen: Scene, width: int, height: int) -> list[Segments]:
+    def _pictures(self, seen: Scene, width: int, height: int) -> list[Strip]:
         plain = self.app.no_color or any(isinstance(one, PlainAscii) for one in self.app.get_line_filters())
         across, down = _fit(seen, (width - 2 * _GAP) // 3, height - 2, rows_per_line=1 if plain else 2)
         gap = Segment(" " * _GAP)
@@ -103,7 +107,7 @@ class FieldPicture(Static):
             dark = self.app.current_theme.dark
             pictures = [cells(one, seen.low, seen.high, diverging=False, dark=dark) for one in (truth, prediction)]
             pictures.append(cells(difference, -seen.most, seen.most, diverging=True, dark=dark))
-        lines = [[*one, gap, *other, gap, *third] for one, other, third in zip(*pictures, strict=True)]
+        lines = [Strip([*one, gap, *other, gap, *third]) for one, other, third in zip(*pictures, strict=True)]
         scale, most = f"{short_figure(seen.low)} to {short_figure(seen.high)}", short_figure(seen.most)
         of_difference = f"0 to {most}" if plain else f"-{most} to {most}"
         names = ("truth", "prediction", "|difference|" if plain else "difference")
@@ -137,8 +141,8 @@ def _fit(seen: Scene, columns: int, lines: int, *, rows_per_line: int) -> tuple[
     return across, max(1, halves // 2) * rows_per_line
 
 
-def _titles(names: tuple[str, ...], width: int) -> Segments:
-    return [Segment((" " * _GAP).join(f"{name[:width]:<{width}}" for name in names))]
+def _titles(names: tuple[str, ...], width: int) -> Strip:
+    return Strip([Segment((" " * _GAP).join(f"{name[:width]:<{width}}" for name in names))])
 
 
 def levels(values: Values, low: float, high: float, count: int) -> NDArray[np.int64]:
@@ -160,7 +164,7 @@ def resized(values: Values, rows: int, columns: int) -> Values:
     return _resized_rows(_resized_rows(values, rows).T, columns).T
 
 
-def cells(values: Values, low: float, high: float, *, diverging: bool, dark: bool) -> list[Segments]:
+def cells(values: Values, low: float, high: float, *, diverging: bool, dark: bool) -> list[Strip]:
     """A picture in half blocks, two rows of values to a line.
 
     Args:
@@ -172,14 +176,16 @@ def cells(values: Values, low: float, high: float, *, diverging: bool, dark: boo
     """
     at = levels(values, low, high, LEVELS).tolist()
     lines = (groupby(zip(upper, lower, strict=True)) for upper, lower in zip(at[0::2], at[1::2], strict=True))
-    return [[Segment("▀" * len(list(run)), _style(*pair, diverging, dark)) for pair, run in line] for line in lines]
+    return [
+        Strip([Segment("▀" * len(list(run)), _style(*pair, diverging, dark)) for pair, run in line]) for line in lines
+    ]
 
 
-def shades(values: Values, low: float, high: float) -> list[Segments]:
+def shades(values: Values, low: float, high: float) -> list[Strip]:
     """A picture in shades of plain characters, one row of values to a line."""
     at = levels(values, low, high, len(SHADES))
     signs = np.array([*SHADES, _NOT_FINITE])
-    return [[Segment("".join(signs[row]))] for row in at]
+    return [Strip([Segment("".join(signs[row]))]) for row in at]
 
 
 @lru_cache(4 * (LEVELS + 1) ** 2)
