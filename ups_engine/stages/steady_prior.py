@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from ups_engine.data.member import Member
 from ups_engine.data.splits import SplitName
 from ups_engine.evaluation.metrics import score
-from ups_engine.latents.pairs import PairIndex
 from ups_engine.losses.terms import LossBundle, Prediction, prediction_loss
 from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.encoder import GridEncoder
