@@ -19,7 +19,7 @@ _server.set_forkserver_preload(
     [
         "pytest",
         "ups_app.cli.main",
-        "ups_app.cli.live",
+        "ups_app.cli.progress",
         "ups_app.tui.app",
         "ups_engine.config.layers",
         "ups_engine.pipeline.reopen",

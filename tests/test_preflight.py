@@ -13,7 +13,7 @@ from tiny_run import STAGES, TRAIN, wait_until
 from ups_app.cli.output import print_preflight
 from ups_engine.config.layers import load_settings
 from ups_engine.data.prepare import prepare_data
-from ups_engine.preflight import Check, Preflight, preflight
+from ups_engine.preflight import Check, Preflight, attempt, preflight
 from ups_engine.preflight.machine import check_gpu, check_memory, check_others
 from ups_engine.preflight.places import Writing, check_disks
 from ups_engine.runs.directory import RunDirectory
@@ -27,6 +27,10 @@ ROOMY = MemoryBudget(40 * GIB, "host memory", 64 * GIB)
 
 def found(outcome):
     return {check.name: check for check in outcome.checks}
+
+
+def look(check, *arguments, **named):
+    return attempt("it", lambda: check(*arguments, **named))
 
 
 def one_sentence(text):
@@ -58,7 +62,7 @@ def test_what_is_estimated_is_about_what_a_run_leaves(finished, monkeypatch):
 
     monkeypatch.chdir(finished.terminal.folder)
     own = run_settings(finished.directory)
-    forecast = Forecast.of(own, survey_data(own))
+    forecast = Forecast(own, survey_data(own))
     chunks = list((finished.terminal.folder / "data/latent_cache").glob("*/latents/c.*"))
     assert cache_bytes(forecast.layouts) == sum(path.stat().st_size for path in chunks)
     left = sum(path.stat().st_size for path in finished.path.glob("checkpoints/*.safetensors"))
@@ -98,7 +102,7 @@ def test_stages_that_are_asked_for_without_what_they_need(settings):
 
 def test_files_that_are_there_are_described_and_a_torn_or_spoilt_one_is_found(settings):
     chosen = settings()
-    (path,) = prepare_data(chosen).members[0].source.info.files
+    (path,) = prepare_data(chosen).members[0].info.files
     good = found(preflight(chosen))["data"]
     assert good.verdict == "good" and "PDEBench single file, 1-D" in good.sentence
     assert "8 trajectories train, 1 validate, 1 test" in good.sentence
@@ -192,7 +196,7 @@ def test_another_run_on_the_same_cpu_and_a_run_that_is_at_work_already(tiny_fold
         outcome = preflight(own, run)
         assert found(outcome)["folder"].verdict == "bad" and "at work already" in found(outcome)["folder"].sentence
         assert found(outcome)["others"].verdict == "good", "a run is not in its own way"
-        on_gpu = check_others(Path("runs"), CUDA, [gpu(100 * GIB)], None)
+        on_gpu = look(check_others, Path("runs"), CUDA, [gpu(100 * GIB)], None)
         assert on_gpu.verdict == "good" and "1 on other devices" in on_gpu.sentence
     finally:
         command.kill()
@@ -200,30 +204,30 @@ def test_another_run_on_the_same_cpu_and_a_run_that_is_at_work_already(tiny_fold
 
 
 def test_the_gpu_is_judged_by_what_is_free_and_how_busy_it_is():
-    assert check_gpu(CUDA, [gpu(139 * GIB)], "auto").verdict == "good"
-    assert "somebody else holds 40.0 GiB" in check_gpu(CUDA, [gpu(100 * GIB)], "auto").sentence
-    assert "90 % busy" in check_gpu(CUDA, [gpu(139 * GIB, utilisation=90.0)], "auto").sentence
-    assert check_gpu(CUDA, [gpu(GIB // 2)], "auto").verdict == "bad"
-    assert check_gpu(CPU, [], "auto").verdict == check_gpu(CPU, [], "cpu").verdict == "good"
-    assert check_gpu(CPU, [gpu(GIB)], "cpu").verdict == "warning"
+    assert look(check_gpu, CUDA, [gpu(139 * GIB)], "auto").verdict == "good"
+    assert "somebody else holds 40.0 GiB" in look(check_gpu, CUDA, [gpu(100 * GIB)], "auto").sentence
+    assert "90 % busy" in look(check_gpu, CUDA, [gpu(139 * GIB, utilisation=90.0)], "auto").sentence
+    assert look(check_gpu, CUDA, [gpu(GIB // 2)], "auto").verdict == "bad"
+    assert look(check_gpu, CPU, [], "auto").verdict == look(check_gpu, CPU, [], "cpu").verdict == "good"
+    assert look(check_gpu, CPU, [gpu(GIB)], "cpu").verdict == "warning"
 
 
 def test_memory_warns_where_training_would_be_slow_or_cramped():
-    assert check_memory(GIB, ROOMY, CPU, [], "auto").verdict == "good"
-    assert check_memory(100 * GIB, ROOMY, CPU, [], "auto").verdict == "warning"
-    assert check_memory(100 * GIB, ROOMY, CPU, [], "disk").verdict == "good"
-    assert check_memory(100 * GIB, ROOMY, CPU, [], "ram").verdict == "warning"
-    assert check_memory(GIB, MemoryBudget(GIB // 2, "cgroup /", GIB), CPU, [], "auto").verdict == "warning"
+    assert look(check_memory, GIB, ROOMY, CPU, [], "auto").verdict == "good"
+    assert look(check_memory, 100 * GIB, ROOMY, CPU, [], "auto").verdict == "warning"
+    assert look(check_memory, 100 * GIB, ROOMY, CPU, [], "disk").verdict == "good"
+    assert look(check_memory, 100 * GIB, ROOMY, CPU, [], "ram").verdict == "warning"
+    assert look(check_memory, GIB, MemoryBudget(GIB // 2, "cgroup /", GIB), CPU, [], "auto").verdict == "warning"
 
 
 def test_disks_are_counted_together_where_folders_share_one(tmp_path):
     free = shutil.disk_usage(tmp_path).free
     a, b = tmp_path / "not/yet", tmp_path / "there"
-    assert check_disks([Writing("data", a, 1000), Writing("latents", b, 0)]).verdict == "good"
-    assert check_disks([Writing("data", a, free // 3), Writing("latents", b, free // 3)]).verdict == "good"
-    too_much = check_disks([Writing("data", a, free // 3 * 2), Writing("latents", b, free // 3 * 2)])
+    assert look(check_disks, [Writing("data", a, 1000), Writing("latents", b, 0)]).verdict == "good"
+    assert look(check_disks, [Writing("data", a, free // 3), Writing("latents", b, free // 3)]).verdict == "good"
+    too_much = look(check_disks, [Writing("data", a, free // 3 * 2), Writing("latents", b, free // 3 * 2)])
     assert too_much.verdict == "bad" and "of data" in too_much.sentence and "of latents" in too_much.sentence
-    assert check_disks([Writing("data", a, int(free * 0.95))]).verdict == "warning"
+    assert look(check_disks, [Writing("data", a, int(free * 0.95))]).verdict == "warning"
 
 
 def test_it_is_printed_aligned_or_as_json(capsys, monkeypatch):

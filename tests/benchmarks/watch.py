@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def following(root: Path) -> None:
     run = make_run(root, "busy")
     process = subprocess.Popen([sys.executable, "-c", BUSY_RUN, str(run.events)])
     try:
-        with Watcher(run) as watcher:
+        with closing(Watcher(run).start()) as watcher:
             while watcher.view is None or watcher.view.last_step is None:
                 time.sleep(0.1)
             first, began, used = watcher.view.version, time.perf_counter(), time.process_time()

@@ -2,9 +2,8 @@
 
 import pytest
 
-from ups_app.cli import lines as module
-from ups_app.cli.lines import Lines, Warnings
-from ups_app.cli.live import LiveBar, choose_observer
+from ups_app.cli import progress as module
+from ups_app.cli.progress import Lines, LiveBar, choose_observer
 
 
 @pytest.fixture
@@ -101,7 +100,7 @@ def test_quiet_tells_warnings_only(said):
         (True, "dumb", False, False, Lines),
         (True, "xterm", True, False, Lines),
         (False, "xterm", False, False, Lines),
-        (True, "xterm", False, True, Warnings),
+        (True, "xterm", False, True, Lines),
     ],
 )
 def test_a_bar_is_for_terminals_that_can_show_one(monkeypatch, terminal, term, plain, quiet, kind):

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from ups_engine.config.schema import STAGES, TRAINED_STAGES, Settings
 from ups_engine.config.stages import StageSettings, StagesSettings
-from ups_engine.config.training import TrainingSettings, loss_weights
+from ups_engine.config.training import LOSS_WEIGHTS, TrainingSettings
 
 
 def test_stages_are_those_of_the_settings_in_their_order():
@@ -16,11 +16,10 @@ def test_stages_are_those_of_the_settings_in_their_order():
 
 
 def test_every_setting_of_a_loss_weight_says_when_it_counts():
-    weights = loss_weights(TrainingSettings)
     named = [key.removeprefix("lambda_") for key in TrainingSettings.model_fields if key.startswith("lambda_")]
-    assert list(weights) == named
-    assert weights["rollout"].counts == "unrolled"
-    assert {name for name, weight in weights.items() if weight.counts == "inverse"} == {"inv_enc", "inv_dec"}
+    assert list(LOSS_WEIGHTS) == named
+    assert LOSS_WEIGHTS["rollout"] == "unrolled"
+    assert {name for name, counts in LOSS_WEIGHTS.items() if counts == "inverse"} == {"inv_enc", "inv_dec"}
 
 
 @pytest.mark.parametrize(
@@ -30,9 +29,8 @@ def test_whatever_weight_counts_always_is_enough_for_a_stage_of_weighted_losses(
     tree = load().settings.model_dump()
     for name in TRAINED_STAGES:
         tree["stages"][name]["epochs"] = 3 if name == stage else 0
-    weights = loss_weights(TrainingSettings)
-    tree["training"] |= {f"lambda_{name}": 0.0 for name in weights}
-    always = [f"lambda_{name}" for name, weight in weights.items() if weight.counts == "always"]
+    tree["training"] |= {f"lambda_{name}": 0.0 for name in LOSS_WEIGHTS}
+    always = [f"lambda_{name}" for name, counts in LOSS_WEIGHTS.items() if counts == "always"]
     with pytest.raises(
         ValidationError, match=f"stages.{stage} has steps without any loss; give one of training.{always[0]}"
     ):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ups_engine.config.data import DataSettings, GenerateSettings
-from ups_engine.data.generate import generated_info, generated_path, is_made_with, make, make_or_reuse
+from ups_engine.data.generate import generated_info, generated_path, is_made_with, make
 from ups_engine.data.sources import open_source
 from ups_engine.data.tasks import SOLVED, TASKS
 from ups_engine.data.tasks.base import Field
@@ -87,9 +87,9 @@ def test_making_twice_gives_the_same_bytes_and_more_trajectories_begin_the_same(
 
 def test_a_made_file_is_used_again_only_if_every_parameter_agrees(tmp_path):
     path, told = tmp_path / "a.h5", []
-    make_or_reuse("burgers1d", SMALL, path, told.append)
+    make("burgers1d", SMALL, path, told.append)
     made = path.stat().st_mtime_ns
-    make_or_reuse("burgers1d", SMALL, path, told.append)
+    make("burgers1d", SMALL, path, told.append)
     assert path.stat().st_mtime_ns == made
     assert "used again" in told[-1]
     for key, value in {"trajectories": 4, "points": 16, "frames": 5, "t_end": 0.3, "seed": 8}.items():
@@ -98,16 +98,16 @@ def test_a_made_file_is_used_again_only_if_every_parameter_agrees(tmp_path):
     assert is_made_with(path, "burgers1d", SMALL.model_copy(update={"parameters": {"nu": 0.01}}))
     assert not is_made_with(path, "advection1d", SMALL)
     with pytest.raises(DataError, match="left as it is"):
-        make_or_reuse("burgers1d", SMALL.model_copy(update={"seed": 8}), path, told.append)
+        make("burgers1d", SMALL.model_copy(update={"seed": 8}), path, told.append)
     path.write_bytes(path.read_bytes()[:3000])
     assert not is_made_with(path, "burgers1d", SMALL)
-    make_or_reuse("burgers1d", SMALL, path, told.append, replace=True)
+    make("burgers1d", SMALL, path, told.append, replace=True)
     assert is_made_with(path, "burgers1d", SMALL)
 
 
 def test_progress_rises_to_all_trajectories(tmp_path):
     told = []
-    make("advection1d", SMALL, tmp_path / "a.h5", lambda *progress: told.append(progress))
+    make("advection1d", SMALL, tmp_path / "a.h5", advance=lambda *progress: told.append(progress))
     assert told == sorted(told)
     assert told[-1] == ("solving advection1d", 5, 5)
 
@@ -121,7 +121,7 @@ def test_work_stopped_from_the_progress_callback_leaves_nothing(tmp_path):
         raise StoppedError
 
     with pytest.raises(StoppedError):
-        make("burgers1d", SMALL, tmp_path / "a.h5", stop)
+        make("burgers1d", SMALL, tmp_path / "a.h5", advance=stop)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -132,7 +132,8 @@ from pathlib import Path
 from ups_engine.config.data import GenerateSettings
 from ups_engine.data.generate import make
 settings = GenerateSettings(**{SMALL.model_dump()!r})
-make("burgers1d", settings, Path({str(tmp_path / "a.h5")!r}), lambda *told: os.kill(os.getpid(), signal.SIGKILL))
+path = Path({str(tmp_path / "a.h5")!r})
+make("burgers1d", settings, path, advance=lambda *told: os.kill(os.getpid(), signal.SIGKILL))
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
     leftover = next(iter(tmp_path.iterdir()))

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ups_engine.data.sources.files import expand, find_task, of_task
-from ups_engine.data.sources.names import PARAMETERS, natural_key, parse_name
+from ups_engine.data.sources.files import PARAMETERS, expand, find_task, natural_key, of_task, parse_name
 from ups_engine.errors import DataError
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ups_engine.config.data import DataSettings
 from ups_engine.data.sources import open_source
-from ups_engine.data.splits import SPLITS, Splits, choose_splits, draw_splits, prove_disjoint
+from ups_engine.data.splits import SPLITS, Splits, choose_splits, draw_splits, parameter_groups, prove_disjoint
 from ups_engine.errors import DataError, SettingsError
 
 FRACTIONS = st.floats(0.001, 0.499)
@@ -15,7 +15,7 @@ FRACTIONS = st.floats(0.001, 0.499)
 
 def choose(source, exclude=(), limit=None):
     data = DataSettings.model_construct(val_fraction=0.1, test_fraction=0.1, exclude=exclude, trajectories=limit)
-    return choose_splits(source, data, seed=0)
+    return choose_splits(parameter_groups(source), data, seed=0)
 
 
 @given(st.integers(3, 2000), FRACTIONS, FRACTIONS, st.integers(-(2**70), 2**70))

@@ -18,7 +18,7 @@ from ups_engine.latents.building.completion import build_target
 from ups_engine.latents.building.repair import repair_target
 from ups_engine.latents.checking.examine import RowState, examine
 from ups_engine.latents.checking.report import CacheReport, check_targets
-from ups_engine.latents.reading.opening import open_on_the_fly
+from ups_engine.latents.reading.opening import open_latents
 from ups_engine.latents.store import LatentStore
 from ups_engine.latents.target import CacheContext, CacheTarget
 from ups_engine.telemetry.gpu import GpuDevice
@@ -27,8 +27,8 @@ from ups_engine.telemetry.memory import MemoryBudget
 ROWS = 6
 
 
-def open_on_the_fly_in_ram(target: CacheTarget) -> None:
-    open_on_the_fly(target, "ram", torch.device("cpu"))
+def open_latents_in_ram(target: CacheTarget) -> None:
+    open_latents(target, "ram", torch.device("cpu"))
 
 
 MEMORY = MemoryBudget(8 << 30, "host memory", 16 << 30)
@@ -225,7 +225,7 @@ def newer(path: Path) -> None:
     path.write_text(json.dumps(record))
 
 
-@pytest.mark.parametrize("work", [examine, build_target, open_on_the_fly_in_ram, repair_target])
+@pytest.mark.parametrize("work", [examine, build_target, open_latents_in_ram, repair_target])
 @pytest.mark.parametrize("stating", [("zarr.json", "manifest.json"), ("zarr.json",), ("manifest.json",)])
 def test_a_cache_of_a_newer_format_is_refused_with_both_versions_and_stays(tmp_path, work, stating):
     target = toy_target(tmp_path, samples=ROWS)

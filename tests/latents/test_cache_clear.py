@@ -95,9 +95,9 @@ def test_what_another_process_uses_stays_and_is_named(store, kind):
 
 def test_what_this_process_uses_stays_until_the_last_claim_is_given_back(store):
     one, other = StoreClaim(store), StoreClaim(store)
-    one.release()
+    one.close()
     assert clear_stores(find_stores(store.parent)).kept
-    other.release()
+    other.close()
     assert clear_stores(find_stores(store.parent)).removed
 
 

@@ -14,7 +14,7 @@ from ups_engine.errors import CacheError
 from ups_engine.latents.building.completion import build_target
 from ups_engine.latents.checking.examine import RowState, examine
 from ups_engine.latents.reading.mapped import DiskLatents
-from ups_engine.latents.reading.opening import open_on_the_fly
+from ups_engine.latents.reading.opening import open_latents
 from ups_engine.latents.reading.readers import RamLatents
 from ups_engine.latents.store import LatentStore
 
@@ -45,7 +45,7 @@ def test_the_first_epoch_has_the_bits_of_a_complete_cache(tmp_path, choice, cach
     if cached:
         build_target(target, limit=cached)
     counts: list[int] = []
-    reader = open_on_the_fly(target, choice, CPU, completed=counts.append)
+    reader = open_latents(target, choice, CPU, completed=counts.append)
     latents = toy_latents(target)
     for rows, frames in batches(10) + batches(10, seed=1):
         expected = torch.stack([latents[row, frame : frame + 2] for row, frame in zip(rows, frames, strict=True)])
@@ -61,7 +61,7 @@ def test_what_is_cached_is_read_and_only_blocks_that_are_asked_for_are_encoded(t
     build_target(target, limit=3)
     read = target.read
     watched = replace(target, read=lambda rows, frames: (asked.append(rows.tolist()), read(rows, frames))[1])
-    reader, zero = open_on_the_fly(watched, choice, CPU), np.zeros(1, dtype=np.int64)
+    reader, zero = open_latents(watched, choice, CPU), np.zeros(1, dtype=np.int64)
     reader.gather(np.array([2]), zero, 0)
     assert not asked
     reader.gather(torch.tensor([7]), torch.tensor([0]), 0)
@@ -80,7 +80,7 @@ def test_damage_in_what_is_cached_is_mended_with_a_word(tmp_path, choice, refere
     data = bytearray(path.read_bytes())
     data[11] ^= 4
     path.write_bytes(data)
-    reader = open_on_the_fly(target, choice, CPU, said.append)
+    reader = open_latents(target, choice, CPU, said.append)
     everything = reader.gather(np.arange(10), np.zeros(10, dtype=np.int64), FRAMES - 1)
     assert torch.equal(everything, toy_latents(target))
     assert said == ["train cache: trajectory 4: its checksum fails; encoding again"]
@@ -95,25 +95,25 @@ def test_a_complete_cache_is_read_as_ever(tmp_path, choice, kind):
     def refuse(*_: object) -> np.ndarray:
         raise AssertionError("read again")
 
-    assert isinstance(open_on_the_fly(replace(target, read=refuse), choice, CPU), kind)
+    assert isinstance(open_latents(replace(target, read=refuse), choice, CPU), kind)
 
 
 def test_a_cache_of_another_fingerprint_is_replaced_and_one_too_large_for_the_disk_refused(tmp_path):
     target, said = toy_target(tmp_path), []
     build_target(target)
     (target.path / "manifest.json").unlink()
-    reader = open_on_the_fly(target, "ram", CPU, said.append)
+    reader = open_latents(target, "ram", CPU, said.append)
     zeros = np.zeros(10, dtype=np.int64)
     assert torch.equal(reader.gather(np.arange(10), zeros, FRAMES - 1), toy_latents(target))
     huge = replace(toy_target(tmp_path / "b"), rows=np.arange(1_000_000, dtype=np.int64), shape=(1000, 1000, 1000))
     with pytest.raises(CacheError, match=r"of which .* are missing"):
-        open_on_the_fly(huge, "disk", CPU)
+        open_latents(huge, "disk", CPU)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize(("row", "frame"), [(10, 0), (-1, 0), (0, 5)])
 def test_what_lies_outside_the_store_is_refused(tmp_path, choice, row, frame):
-    reader = open_on_the_fly(toy_target(tmp_path), choice, CPU)
+    reader = open_latents(toy_target(tmp_path), choice, CPU)
     with pytest.raises(IndexError):
         reader.gather(np.array([row]), np.array([frame]), 0)
 
@@ -128,7 +128,7 @@ def test_a_block_that_another_process_encodes_is_waited_for_and_taken_over_when_
     command = [sys.executable, "-c", code, str(target.path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "True\n"
-        reader = open_on_the_fly(target, "ram", CPU)
+        reader = open_latents(target, "ram", CPU)
         batch = reader.gather(np.array([7]), np.zeros(1, dtype=np.int64), FRAMES - 1)
         assert holder.poll() is not None, "the block was encoded while another process had it"
     assert torch.equal(batch[0], toy_latents(target)[7])
@@ -147,7 +147,7 @@ def test_beside_a_build_nothing_is_lost_nor_encoded_otherwise(tmp_path):
         assert builder.stdout.readline() == "ready\n"
         builder.stdin.write("go\n")
         builder.stdin.flush()
-        reader = open_on_the_fly(target, "ram", CPU)
+        reader = open_latents(target, "ram", CPU)
         for rows, frames in batches(samples):
             expected = torch.stack([latents[row, frame : frame + 2] for row, frame in zip(rows, frames, strict=True)])
             assert torch.equal(reader.gather(rows, frames, 1), expected)

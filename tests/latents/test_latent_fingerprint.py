@@ -12,15 +12,14 @@ from ups_engine.latents.checking.examine import RowState, examine
 from ups_engine.latents.fingerprint import differences, fingerprint, hash_tensors
 from ups_engine.latents.location import neighbours, store_path
 
+ROWS = np.arange(5)
 PARTS = {
     "encoder": "a" * 64,
     "source": {"files": [{"name": "u.h5", "stamp": "1"}]},
     "fields": ["u"],
     "split": "train",
-    "rows": np.arange(5),
     "normalisation": {"mean": [0.1], "std": [2.0]},
-    "spatial_stride": 1,
-    "time_stride": 2,
+    "strides": {"space": 1, "time": 2},
     "frames": 41,
     "patch_size": 8,
     "tokens": 32,
@@ -32,10 +31,8 @@ OTHERS = {
     "source": {"files": [{"name": "u.h5", "stamp": "2"}]},
     "fields": ["v"],
     "split": "val",
-    "rows": np.arange(1, 6),
     "normalisation": {"mean": [0.1], "std": [2.0000001]},
-    "spatial_stride": 2,
-    "time_stride": 1,
+    "strides": {"space": 1, "time": 1},
     "frames": 40,
     "patch_size": 4,
     "tokens": 64,
@@ -46,14 +43,20 @@ OTHERS = {
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_changes_the_digest_and_is_named(part):
-    one, other = fingerprint(**PARTS), fingerprint(**{**PARTS, part: OTHERS[part]})
+    one, other = fingerprint(ROWS, PARTS), fingerprint(ROWS, {**PARTS, part: OTHERS[part]})
     assert one.digest != other.digest
     (named,) = differences(one.parts, other.parts)
-    assert named.startswith({"spatial_stride": "strides.space", "time_stride": "strides.time"}.get(part, part))
+    assert named.startswith({"strides": "strides.time"}.get(part, part))
+
+
+@pytest.mark.parametrize("rows", [np.arange(1, 6), np.arange(4), ROWS[::-1]])
+def test_other_rows_and_another_order_are_another_cache(rows):
+    one, other = fingerprint(ROWS, PARTS), fingerprint(rows, PARTS)
+    assert one.digest != other.digest and "rows.sha256" in differences(one.parts, other.parts)
 
 
 def test_the_same_parts_give_the_same_digest_in_every_process():
-    assert fingerprint(**PARTS).digest == "9e65ff4722ea0748a2e6995b0a4c12aa1ec246cce373ca78dd51af1e29bb45fc"
+    assert fingerprint(ROWS, PARTS).digest == "9e65ff4722ea0748a2e6995b0a4c12aa1ec246cce373ca78dd51af1e29bb45fc"
 
 
 @given(st.integers(0, 11), st.integers(0, 31))

@@ -63,15 +63,6 @@ def test_what_lies_outside_the_store_is_refused(caches, choice, row, frame, hori
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_an_incomplete_cache_is_not_opened(tmp_path, choice):
-    target = toy_target(tmp_path)
-    build_target(target, limit=9)
-    with pytest.raises(CacheError, match="1 of 10 trajectories have not been encoded") as refusal:
-        open_latents(target, choice, CPU)
-    assert "ups cache build" in str(refusal.value.hint)
-
-
-@pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("kind", ["flip", "swap"])
 def test_a_damaged_chunk_is_encoded_again_with_a_word_before_it_is_used(tmp_path, choice, kind):
     target, said = toy_target(tmp_path), []

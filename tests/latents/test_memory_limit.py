@@ -16,7 +16,8 @@ from toy_cache import POINTS, toy_target
 from ups_engine.latents.building.completion import build_target
 from ups_engine.latents.checking.report import check_targets
 from ups_engine.latents.target import CacheContext, CacheTarget
-from ups_engine.telemetry.memory import available_memory, memory_budgets
+from ups_engine.telemetry import cgroups
+from ups_engine.telemetry.memory import available_memory
 
 MIB = 1 << 20
 SCRIPT = Path(__file__).with_name("limited_reader.py")
@@ -90,13 +91,15 @@ def large(folder: Path) -> CacheTarget:
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_in_a_recorded_tree_the_check_says_insufficient_and_names_the_limit(tmp_path, name):
+def test_in_a_recorded_tree_the_check_says_insufficient_and_names_the_limit(tmp_path, monkeypatch, name):
     membership, files, source, available = TREES[name]
     root = tmp_path / "groups"
     for file, text in {**files, "membership": membership}.items():
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).write_text(text + "\n")
-    memory = available_memory(memory_budgets(cgroup_file=root / "membership", cgroup_root=root, environment={}))
+    monkeypatch.setattr(cgroups, "CGROUP_FILE", root / "membership")
+    monkeypatch.setattr(cgroups, "CGROUP_ROOT", root)
+    memory = available_memory()
     assert (memory.limit_source, memory.available_bytes) == (source, available)
     context = CacheContext((large(tmp_path),), "a test", "cpu", "auto")
     report = check_targets(context, memory=memory, gpus=[])

@@ -15,7 +15,7 @@ from ups_engine.latents.building.completion import build_target
 from ups_engine.latents.fingerprint import fingerprint, hash_tensors
 from ups_engine.latents.layout import BLOCK_BYTES, CacheDtype
 from ups_engine.latents.location import store_path
-from ups_engine.latents.reading.opening import open_on_the_fly
+from ups_engine.latents.reading.opening import open_latents
 from ups_engine.latents.target import CacheTarget
 
 POINTS, FRAMES, TOKENS, DIM = 24, 5, 6, 4
@@ -46,19 +46,20 @@ def toy_target(
     weights = toy_weights(seed)
     rows = np.arange(samples, dtype=np.int64) * 2 + 1
     print_of = fingerprint(
-        encoder=hash_tensors({"weights": weights}),
-        source={"files": ["toy"], "stamp": "0"},
-        fields=["u"],
-        split=split,
-        rows=rows,
-        normalisation={"mean": [0.0], "std": [1.0]},
-        spatial_stride=1,
-        time_stride=1,
-        frames=frames,
-        patch_size=POINTS // TOKENS,
-        tokens=TOKENS,
-        dim=DIM,
-        dtype=dtype,
+        rows,
+        {
+            "encoder": hash_tensors({"weights": weights}),
+            "source": {"files": ["toy"], "stamp": "0"},
+            "fields": ["u"],
+            "split": split,
+            "normalisation": {"mean": [0.0], "std": [1.0]},
+            "strides": {"space": 1, "time": 1},
+            "frames": frames,
+            "patch_size": POINTS // TOKENS,
+            "tokens": TOKENS,
+            "dim": DIM,
+            "dtype": dtype,
+        },
     )
 
     def encode(fields: NDArray[np.float32]) -> torch.Tensor:
@@ -98,7 +99,7 @@ if __name__ == "__main__":
     if sys.argv[3] == "build":
         build_target(wanted)
     else:
-        reader = open_on_the_fly(wanted, "ram", torch.device("cpu"))
+        reader = open_latents(wanted, "ram", torch.device("cpu"))
         for some in torch.randperm(len(wanted.rows)).split(8):
             reader.gather(some, torch.zeros_like(some), FRAMES - 1)
     print("done", flush=True)

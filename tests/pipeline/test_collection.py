@@ -1,6 +1,7 @@
 """A collection of two members goes the whole way: one set of networks, a cache, a step and figures of each."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,7 @@ def collected(settings):
     """Burgers at two viscosities, with steps of 0.04 and 0.1, under the names of members."""
     thin = prepare_data(settings()).members[0]
     thick = prepare_data(settings("data.generate.parameters.nu=0.1", "data.generate.t_end=0.5")).members[0]
-    thick.name = "thick"
-    return Collection([thin, thick])
+    return Collection([thin, replace(thick, name="thick")])
 
 
 def test_two_members_train_and_are_evaluated_apart_and_together(settings):
@@ -27,8 +27,8 @@ def test_two_members_train_and_are_evaluated_apart_and_together(settings):
     assert run_pipeline(run) is Outcome.FINISHED
 
     context = open_context(run)
-    assert [member.name for member in context.collection] == ["burgers1d", "thick"]
-    thin, thick = context.collection
+    assert [member.name for member in context.collection.members] == ["burgers1d", "thick"]
+    thin, thick = context.collection.members
     assert (thin.dt, thick.dt) == pytest.approx((0.04, 0.1))
     assert thin.physical_parameters(thin.splits.test).tolist() == [[0.01]]
     assert thick.physical_parameters(thick.splits.test).tolist() == [[0.1]]

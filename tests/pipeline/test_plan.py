@@ -125,7 +125,7 @@ def test_what_is_foreseen_of_generated_data_is_what_the_data_then_are(settings):
         "data.exclude=[3]",
         "data.trajectories=8",
     )
-    (before,), (member,) = survey_data(chosen), prepare_data(chosen)
+    (before,), (member,) = survey_data(chosen), prepare_data(chosen).members
     seen, after = before.discretisation, member.discretisation
     assert (seen.shape, seen.periodic, before.frames) == (after.shape, after.periodic, member.frames)
     assert before.splits.to_json() == member.splits.to_json()

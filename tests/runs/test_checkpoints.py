@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ups_engine.errors import CheckpointError
-from ups_engine.runs.checkpoints import has_result, list_results, load_result, result_hash, save_result, settle_results
+from ups_engine.runs.checkpoints import has_result, list_results, load_result, read_sidecar, save_result, settle_results
 
 DTYPES = [
     torch.float64,
@@ -177,8 +177,8 @@ def test_a_full_disk_keeps_the_old_result(run, on_a_full_disk):
 def test_the_hash_of_a_result_is_told_without_reading_its_tensors(run):
     save_result(run, "net", {"a": torch.zeros(3)}, {})
     digest = hashlib.sha256((run.checkpoints / "net.safetensors").read_bytes()).hexdigest()
-    assert result_hash(run, "net") == digest
+    assert read_sidecar(run, "net")["sha256"] == digest
     (run.checkpoints / "net.safetensors").write_bytes(b"")
-    assert result_hash(run, "net") == digest
+    assert read_sidecar(run, "net")["sha256"] == digest
     with pytest.raises(CheckpointError, match="there is no checkpoint other"):
-        result_hash(run, "other")
+        read_sidecar(run, "other")

@@ -96,4 +96,3 @@ def test_a_stage_draws_what_its_steps_hold():
     assert curves.components["a"].values.tolist() == [0.2, 0.4]
     assert (curves.validation.steps.tolist(), curves.validation.values.tolist()) == ([2], [0.25])
     assert curves.grad_norm.steps.size == 0
-    assert recorder.curves() is curves

@@ -48,8 +48,8 @@ def seqs(path):
 
 def test_a_line_has_the_keys_of_the_contract_in_order(tmp_path):
     with EventWriter(tmp_path / "e") as writer:
-        assert writer.emit("stage_started", stage="operator", data={"epochs": 3}) == 1
-        assert writer.emit("warning", data={"message": "zwei\nZeilen"}) == 2
+        writer.emit("stage_started", stage="operator", data={"epochs": 3})
+        writer.emit("warning", data={"message": "zwei\nZeilen"})
     lines = (tmp_path / "e").read_text().splitlines()
     first = json.loads(lines[0])
     assert list(first) == ["seq", "time", "kind", "stage", "epoch", "step", "data"]
@@ -149,7 +149,8 @@ def test_events_that_the_page_does_not_know_are_programming_errors(tmp_path):
             writer.emit("epoch", epoch=1)
         with pytest.raises(TypeError):
             writer.emit("warning", data={"message": object()})
-        assert writer.emit("warning") == 1
+        writer.emit("warning")
+    assert seqs(tmp_path / "e") == [1]
 
 
 def test_numbers_json_has_no_word_for_are_null(tmp_path):

@@ -10,7 +10,6 @@ from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.event_file import Event
 from ups_engine.runs.events import KINDS
 from ups_engine.runs.history import History
-from ups_engine.runs.projection import RunProjection
 from ups_engine.runs.state import RunState, StateReader
 
 PLAN = {"stages": [{"name": "autoencoder", "epochs": 2}, {"name": "operator", "epochs": 3}]}
@@ -20,13 +19,12 @@ class Story:
     """Tells a run's events to a history and to the state that goes with it."""
 
     def __init__(self):
-        self.history, self.progress, self.seq = History(), RunProjection(), 0
+        self.history, self.seq = History(), 0
         self.tell("run_started", data=PLAN)
 
     def tell(self, kind, stage=None, epoch=None, step=None, data=None):
         self.seq += 1
         event = Event(self.seq, 100.0 + self.seq, kind, stage, epoch, step, data or {})
-        self.progress.add(event)
         self.history.add(event)
         return event
 
@@ -41,7 +39,7 @@ class Story:
         return self.tell("epoch", stage, number, end, {"loss": 1.0, "best": 1 / end, "epoch_seconds": 10.0})
 
     def view(self, state="running"):
-        p = self.progress
+        p = self.history
         stages = p.stages(in_progress=True)
         return self.history.view(
             1,
@@ -73,7 +71,7 @@ def steps(curve):
 
 def test_a_view_holds_what_a_stage_has_told(story):
     story.begin("autoencoder")
-    last = story.epoch("autoencoder", 0)
+    story.epoch("autoencoder", 0)
     evaluation = story.tell("evaluation", "evaluation", data={"selected": "operator"})
     story.tell("heartbeat", data={"ram_bytes": 5})
     view = story.view()
@@ -81,7 +79,7 @@ def test_a_view_holds_what_a_stage_has_told(story):
     assert steps(curves.loss) == list(range(1, 11)) and curves.loss.values[-1] == 0.1
     assert (steps(curves.validation), curves.validation.values.tolist()) == ([10], [0.1])
     assert steps(curves.components["a"]) == list(range(1, 11))
-    assert (view.last_epoch, view.last_step.step, view.evaluation) == (last, 10, evaluation)
+    assert (view.last_step.step, view.evaluation) == (10, evaluation)
     assert view.vitals == {"ram_bytes": 5}
     assert [event.kind for event in view.recent] == [
         "run_started",
@@ -112,7 +110,7 @@ def test_what_is_done_again_is_taken_back(story):
     assert steps(view.curves["operator"].loss) == list(range(1, 14))
     assert steps(view.curves["operator"].validation) == [10]
     assert len(view.curves["autoencoder"].loss.steps) == 10  # was done and stays so
-    assert (view.last_epoch, view.last_step) == (None, None)
+    assert view.last_step is None
     story.begin("operator", 1, 13)
     story.tell("step", "operator", 1, 14, {"loss": 7.0})
     assert story.view().curves["operator"].loss.values[-2:].tolist() == [1 / 13, 7.0]
@@ -132,13 +130,13 @@ def test_a_stage_whose_state_was_lost_begins_with_an_empty_curve(story):
 
 def test_a_pause_takes_nothing_back(story):
     story.begin("operator")
-    last = story.epoch("operator", 0)
+    story.epoch("operator", 0)
     story.tell("run_paused", "operator")
     before = story.view("paused").curves["operator"]
     story.tell("run_resumed", data={"after": "pause", "stage": "operator", "epoch": 1, "step": 10})
     view = story.view()
     assert steps(view.curves["operator"].loss) == steps(before.loss) == list(range(1, 11))
-    assert (view.last_epoch, view.last_step.step) == (last, 10)
+    assert view.last_step.step == 10
 
 
 def test_epochs_shorter_than_the_interval_of_steps_draw_their_mean(story):
@@ -153,10 +151,8 @@ def test_memory_is_bounded(story):
     story.begin("operator")
     for number in range(300):
         story.tell("warning", "operator", data={"message": str(number)})
-        story.tell("command", data={"id": str(number), "command": "pause", "outcome": "done"})
     view = story.view()
     assert [event.data["message"] for event in view.warnings] == [str(number) for number in range(250, 300)]
-    assert [event.data["id"] for event in view.commands] == [str(number) for number in range(250, 300)]
     assert len(view.recent) == 200
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from ups_engine.runs.event_file import Event
-from ups_engine.runs.pace import Eta, Pace, estimate
+from ups_engine.runs.history import Eta, Pace, estimate
 from ups_engine.runs.projection import StageState
 
 

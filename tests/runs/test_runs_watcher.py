@@ -1,4 +1,5 @@
 import shutil
+from contextlib import closing
 
 from ups_engine.runs.events import EventWriter
 from ups_engine.runs.lease import Lease
@@ -34,7 +35,7 @@ def test_runs_at_rest_are_not_read_again_until_they_change(make_run, tmp_path, u
     runs = [make_run(f"run{number}") for number in range(20)]
     for run in runs:
         finish(run)
-    with RunsWatcher(tmp_path / "runs", interval=0.005) as watcher:
+    with closing(RunsWatcher(tmp_path / "runs", interval=0.005).start()) as watcher:
         until(lambda: watcher.states and len(watcher.states) == 20)
         before = {state.run: state for state in watcher.states}
         with Lease.acquire(runs[3]), EventWriter(runs[3].events) as writer:

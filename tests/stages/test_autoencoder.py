@@ -56,8 +56,10 @@ def test_an_epoch_draws_every_trajectory_as_often_as_asked_at_frames_of_its_own(
     task = lab.task("autoencoder", "stages.autoencoder.frames_per_trajectory=5")
     train = lab.member.splits.train
     assert task.samples == (5 * len(train),)
-    asked, read = [], lab.member.read
-    monkeypatch.setattr(lab.member, "read", lambda rows, frames: asked.append((rows, frames)) or read(rows, frames))
+    asked, read = [], lab.member.reader.read
+    monkeypatch.setattr(
+        lab.member.reader, "read", lambda rows, frames: asked.append((rows, frames)) or read(rows, frames)
+    )
     for step in range(40):
         inputs(task, torch.arange(task.samples[0]), step=step)
     rows, _ = asked[0]

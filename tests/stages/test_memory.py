@@ -8,6 +8,7 @@ from ups_engine.config.layers import load_settings
 from ups_engine.discretisation.grid import RegularGrid
 from ups_engine.latents.residency import choose, gpu_sufficient
 from ups_engine.pipeline.forecast import working_memory
+from ups_engine.stages.memory import FIXED
 from ups_engine.stages.networks import NetworkPlan, build
 from ups_engine.telemetry.memory import MemoryBudget
 
@@ -33,7 +34,7 @@ def only_operator(*overrides: str):
 
 
 def wants(*overrides: str, plan: NetworkPlan = PLAN) -> int:
-    return working_memory(only_operator(*overrides), plan).bytes
+    return working_memory(only_operator(*overrides), plan)
 
 
 def test_more_samples_steps_and_width_want_more():
@@ -45,10 +46,9 @@ def test_more_samples_steps_and_width_want_more():
 
 
 def test_the_stage_that_wants_the_most_counts_and_stages_that_are_left_out_do_not():
-    assert working_memory(only_operator(), PLAN).stage == "operator"
-    greedy = settings("models.diffusion.hidden=512", "stages.diff_residual.batch_size=4096")
-    assert working_memory(greedy, PLAN).stage == "diff_residual"
-    assert working_memory(only_operator("stages.operator.epochs=0"), PLAN).stage == ""
+    greedy = ("models.diffusion.hidden=512", "stages.diff_residual.batch_size=4096")
+    assert FIXED < wants() == wants(*greedy) < working_memory(settings(*greedy), PLAN)
+    assert wants("stages.operator.epochs=0") == FIXED
 
 
 def test_nothing_is_counted_that_autograd_would_not_keep_of_the_operator():
@@ -68,7 +68,7 @@ def test_nothing_is_counted_that_autograd_would_not_keep_of_the_operator():
         loss = decoder(operator(z, cond, dt)).square().mean()
     assert loss.requires_grad
     real = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    foreseen = working_memory(chosen, PLAN).bytes - wants("training.batch_size=1", "stages.evaluation.batch_size=1")
+    foreseen = working_memory(chosen, PLAN) - wants("training.batch_size=1", "stages.evaluation.batch_size=1")
     assert real < foreseen < 2.5 * real
 
 
@@ -94,4 +94,4 @@ def test_a_step_on_a_gpu_takes_what_was_foreseen(overrides):
     decoder(operator(z, cond, torch.full((size,), 0.05, device=device))).square().mean().backward()
     optimiser.step()
     peak = torch.cuda.max_memory_allocated()
-    assert peak < working_memory(chosen, PLAN).bytes - (768 << 20) < 2.5 * peak
+    assert peak < working_memory(chosen, PLAN) - (768 << 20) < 2.5 * peak

@@ -12,7 +12,6 @@ from ups_engine.stages.registry import STAGE_OF, VARIANTS, makers
 
 
 def test_every_result_that_a_stage_leaves_or_loads_is_a_declared_networks(lab):
-    context = lab.context()
     made = [result for stage in STAGE_OF.values() for result in stage.writes]
     assert sorted(made) == sorted(result for network in NETWORKS.values() for result in network.results)
     used = {result for stage in STAGE_OF.values() for result in stage.loads}
@@ -20,7 +19,6 @@ def test_every_result_that_a_stage_leaves_or_loads_is_a_declared_networks(lab):
     used |= {variant.corrector for variant in VARIANTS if variant.corrector}
     assert used <= {*made}
     for result in made:
-        assert isinstance(build(result, context.settings, context.plan), network_of(result).kind)
         assert STAGE_OF[makers(result)[0]].writes.count(result) == 1
 
 

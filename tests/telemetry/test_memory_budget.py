@@ -1,11 +1,13 @@
 """Free memory is what the tightest limit leaves, and the limit is named."""
 
+import os
 from pathlib import Path
 
 import psutil
 import pytest
 
-from ups_engine.telemetry.memory import available_memory, memory_budgets, resident_bytes
+from ups_engine.telemetry import cgroups
+from ups_engine.telemetry.memory import available_memory, resident_bytes
 from ups_engine.telemetry.units import human_bytes
 
 MIB = 1 << 20
@@ -20,8 +22,11 @@ def recorded(root: Path, files: dict[str, str]) -> Path:
 
 def budget(root: Path, membership: str, environment: dict[str, str] | None = None):
     (root / "membership").write_text(membership + "\n")
-    found = memory_budgets(cgroup_file=root / "membership", cgroup_root=root, environment=environment or {})
-    return available_memory(found)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cgroups, "CGROUP_FILE", root / "membership")
+        patch.setattr(cgroups, "CGROUP_ROOT", root)
+        patch.setattr(os, "environ", environment or {})
+        return available_memory()
 
 
 def test_the_tightest_ancestor_of_version_two_counts_and_inactive_pages_are_free(tmp_path):

@@ -164,15 +164,15 @@ async def test_what_is_typed_fast_is_all_there_and_never_written_over(folder):
         await typed(pilot, "some where/*.h5")
         await pilot.press("enter")
         await typed(pilot, "my-first.run")
-        await until(pilot, lambda: screen.order.name == "my-first.run")
-        assert screen.order.data == screen.query_one("#data").value == "some where/*.h5"
+        await until(pilot, lambda: screen.order.changed.get("runs.name") == "my-first.run")
+        assert screen.order.changed["data.path"] == screen.query_one("#data").value == "some where/*.h5"
         assert shlex.split(screen.copyable())[3:] == ["--data", "some where/*.h5", "--set", "runs.name=my-first.run"]
         await screen.run_action("undo")
-        assert screen.order.name == "my-first.run", "the cursor is elsewhere"
+        assert screen.order.changed["runs.name"] == "my-first.run", "the cursor is elsewhere"
         screen.query_one(SettingsTable).highlight("data.path")
         await screen.run_action("undo")
         await until(pilot, lambda: screen.query_one("#data").value == "")
-        assert screen.order == Order(name="my-first.run")
+        assert screen.order == Order(changed={"runs.name": "my-first.run"})
 
 
 async def test_a_preset_changes_values_and_origins_and_a_clash_disables_the_start_with_the_reason(folder):
@@ -226,7 +226,7 @@ async def test_a_bad_preflight_is_explained_asked_about_mended_and_the_run_start
     monkeypatch.setattr(launch, "SETTLED", 0.1)
     async with piloted(make_app(folder), (120, 40)) as pilot:
         screen = await launched(pilot)
-        screen.put(Order(preset="smoke", data="/no/such.h5", name="first"))
+        screen.put(Order("smoke", {"data.path": "/no/such.h5", "runs.name": "first"}))
         await until(pilot, lambda: screen.settled and "not ready" in status(screen), timeout=60)
         assert flat(pilot.app).startswith("✗ data no such file or folder: /no/such.h5")
         assert "not ready: 1 of" in text_of(pilot.app)
@@ -247,7 +247,7 @@ async def test_a_bad_preflight_is_explained_asked_about_mended_and_the_run_start
         finally:
             with suppress(RunError):  # it is short, and may end of itself meanwhile
                 await_answer(run, request(run, "stop"), 60)
-        assert screen.order.name == "", "the next run needs another name"
+        assert "runs.name" not in screen.order.changed, "the next run needs another name"
 
 
 async def test_a_path_is_completed_from_its_folder(folder):

@@ -37,7 +37,7 @@ def test_long_names_are_cut_in_their_middle():
 
 
 async def test_a_table_keeps_its_cursor_on_its_row_and_changes_single_cells():
-    table = Table([Column("name"), Column("n", 4, right=True)])
+    table = Table([Column("name"), Column("n", 4, "right")])
     async with piloted(Bench(table)) as pilot:
         table.put([("a", ("a", "1")), ("b", ("b", "2"))])
         table.highlight("b")
@@ -53,7 +53,7 @@ async def test_a_table_keeps_its_cursor_on_its_row_and_changes_single_cells():
 
 
 async def test_a_table_fits_its_width():
-    table = Table([Column("name"), Column("n", 4, right=True)])
+    table = Table([Column("name"), Column("n", 4, "right")])
     async with piloted(Bench(table), size=(60, 10)) as pilot:
         table.put([("a", ("x" * 200, "1"))])
         for width in (60, 30, 100):

@@ -14,7 +14,7 @@ from ups_app.tui.looks import plain
 from ups_app.tui.widgets import loss_chart
 from ups_app.tui.widgets.axes import linear_axis, log_axis, steps_axis, tick_label
 from ups_app.tui.widgets.line import Rows
-from ups_app.tui.widgets.loss_chart import Charted, LossChart
+from ups_app.tui.widgets.loss_chart import LossChart
 from ups_app.tui.widgets.plot import Series, chart, line_dots
 from ups_engine.runs.curves import Curve, StageCurves
 
@@ -36,7 +36,7 @@ def test_a_logarithmic_axis_holds_its_values_and_has_ticks_that_can_be_read(one,
     assert 0 < axis.low <= low * (1 + 1e-9) and high <= axis.high
     ticks = axis.ticks(most)
     assert 2 <= len(ticks) <= max(most, 5)
-    assert ticks == sorted(ticks) and all(-1e-9 <= axis.place(tick) <= 1 + 1e-9 for tick in ticks)
+    assert ticks == sorted(ticks) and all(-1e-9 <= axis.places(tick) <= 1 + 1e-9 for tick in ticks)
     assert len(set(map(tick_label, ticks))) == len(ticks)
     assert all(len(tick_label(tick)) <= 8 for tick in ticks)
 
@@ -154,18 +154,18 @@ async def test_grown_curves_are_drawn_after_a_while_and_other_curves_at_once(mon
         put = widget.put
         monkeypatch.setattr(widget, "put", lambda lines: (draws.append(lines), put(lines)))
         short = StageCurves(loss=curve([3.0, 2.0]), lr=curve([1e-3, 1e-3]))
-        widget.tell(Charted("operator", "loss", short))
+        widget.tell("operator", "loss", short)
         assert len(draws) == 1 and "training 2" in draws[0][0].plain
-        widget.tell(Charted("operator", "loss", short))
+        widget.tell("operator", "loss", short)
         for length in range(3, 30):
-            widget.tell(Charted("operator", "loss", StageCurves(loss=curve(np.linspace(3, 1, length)), lr=short.lr)))
+            widget.tell("operator", "loss", StageCurves(loss=curve(np.linspace(3, 1, length)), lr=short.lr))
         assert len(draws) == 1
         while len(draws) == 1:
             await pilot.pause(0.01)
         assert len(draws) == 2 and "training 1" in draws[1][0].plain
-        widget.tell(Charted("operator", "lr", short))
+        widget.tell("operator", "lr", short)
         assert len(draws) == 3 and "learning rate" in draws[2][0].plain
-        widget.tell(Charted("operator", "lr", StageCurves(loss=curve([9.0]), lr=short.lr)))
+        widget.tell("operator", "lr", StageCurves(loss=curve([9.0]), lr=short.lr))
         await pilot.pause(0.25)
         assert len(draws) == 3  # what has changed is not what is shown
 
@@ -175,7 +175,7 @@ async def test_curves_that_grow_after_a_rest_are_drawn_at_once_and_go_on_being_d
     widget = LossChart()
     async with Shown(widget).run_test(size=(80, 20)):
         for last in (3.0, 2.0, 1.0):
-            widget.tell(Charted("operator", "loss", StageCurves(loss=curve([4.0, last]))))
+            widget.tell("operator", "loss", StageCurves(loss=curve([4.0, last])))
             assert f"training {last:.0f}" in widget.lines[0].plain
 
 
@@ -194,6 +194,6 @@ async def test_every_kind_of_curve_and_every_part_of_the_loss_is_drawn():
     }
     async with Shown(widget).run_test(size=(80, 20)):
         for kind, legend in wanted.items():
-            widget.tell(Charted("operator", kind, curves))
+            widget.tell("operator", kind, curves)
             assert legend in widget.lines[0].plain
             assert any(0x2800 < ord(c) < 0x2900 for line in widget.lines[1:] for c in line.plain)

@@ -11,6 +11,7 @@ import typer
 from ups_app.cli.counter import Counter
 from ups_app.cli.options import AsJson, Config, Preset, Set, resolve_settings, sure
 from ups_app.cli.output import Cell, human_seconds, notice, print_json, print_table, table_lines
+from ups_engine.errors import UsageError
 from ups_engine.telemetry.units import human_bytes
 
 if TYPE_CHECKING:
@@ -92,21 +93,24 @@ def build(
     context = _context_of(run, preset, config, overrides)
     from ups_engine.latents.building.completion import build_target
 
+    known = [target.split for target in context.targets]
+    if unknown := [name for name in split or () if name not in known]:
+        raise UsageError(f"there is no split {unknown[0]!r}", f"the splits are {', '.join(known)}")
     built = []
-    for target in [t for t in context.targets if _wanted(t.split, split, context)]:
+    for target in [target for target in context.targets if not split or target.split in split]:
         progress = Counter(f"{target.split}: encoded", interval)
         begin = time.monotonic()
         result = build_target(target, limit=limit, progress=progress)
         progress.end()
         bound = f", {result.times.sentence()}" if result.built else ""
         notice(
-            f"{target.split}: {result.complete} of {result.samples} trajectories complete,"
+            f"{target.split}: {result.complete} of {len(target.rows)} trajectories complete,"
             f" {result.built} encoded in {human_seconds(time.monotonic() - begin)}{bound}, {target.path}"
         )
         built.append(
             {
                 "name": target.split,
-                "samples": result.samples,
+                "samples": len(target.rows),
                 "complete": result.complete,
                 "built": result.built,
                 "time_shares": result.times.shares,
@@ -164,8 +168,6 @@ def clear(
     Nothing outside of the cache folder is touched, nor what a live run or a build uses. Exit code 0: all that was
     meant is gone; 1: nothing was, or something is in use and stayed.
     """
-    from ups_engine.errors import UsageError
-
     if stale and all_:
         raise UsageError("--stale and --all exclude each other", "--all removes stale caches too")
     stores = _chosen(run, stale, all_, preset, config, overrides)
@@ -200,15 +202,6 @@ def _context_of(
     return context
 
 
-def _wanted(name: str, chosen: list[str] | None, context: "CacheContext") -> bool:
-    from ups_engine.errors import UsageError
-
-    known = [target.split for target in context.targets]
-    if unknown := [split for split in chosen or () if split not in known]:
-        raise UsageError(f"there is no split {unknown[0]!r}", f"the splits are {', '.join(known)}")
-    return not chosen or name in chosen
-
-
 def _print_report(report: "CacheReport") -> None:
     from ups_engine.latents.checking.examine import RowState
 
@@ -216,9 +209,9 @@ def _print_report(report: "CacheReport") -> None:
     headers = ("split", "samples", *(state.name.lower() for state in order), "on disk", "in RAM")
     rows: list[tuple[Cell, ...]] = []
     for split in report.splits:
-        found, in_ram = split.found, split.target.layout.memory_bytes
-        counts: list[Cell] = [len(found.states), *map(found.count, order)]
-        rows.append((split.target.split, *counts, human_bytes(found.bytes_on_disk), human_bytes(in_ram)))
+        in_ram = human_bytes(split.target.layout.memory_bytes)
+        counts = [len(split.states), *map(split.count, order)]
+        rows.append((split.target.split, *counts, human_bytes(split.bytes_on_disk), in_ram))
     print_table(headers, rows)
     print()
     print(f"RAM: {human_bytes(report.memory.available_bytes)} free under {report.memory.limit_source}")
@@ -260,9 +253,9 @@ def _chosen(
         return stores
     from ups_engine.pipeline.reopen import wanted_caches
 
-    wanted_by = wanted_caches(runs_root)
-    notice(f"stale is what belongs to none of the {wanted_by.runs} runs with an encoder in {runs_root.absolute()}")
-    return stale_stores(stores, wanted_by.fingerprints, wanted_by.encoders)
+    fingerprints, encoders, runs = wanted_caches(runs_root)
+    notice(f"stale is what belongs to none of the {runs} runs with an encoder in {runs_root.absolute()}")
+    return stale_stores(stores, fingerprints, encoders)
 
 
 def _agreed(stores: "tuple[FoundStore, ...]") -> bool:

@@ -30,16 +30,15 @@ def make(
 ) -> None:
     """Solve a PDE for random initial states and write PDEBench's layout; sizes are the settings data.generate."""
     data = resolve_settings(preset, config, overrides).settings.data
-    from ups_engine.data.generate import generated_name, generated_path, make_or_reuse
-    from ups_engine.data.sources.names import SUFFIXES
+    from ups_engine.data import generate
+    from ups_engine.data.sources.files import SUFFIXES
 
-    if output is None:
-        path = generated_path(task, data)
-    else:
+    path = generate.generated_path(task, data)
+    if output is not None:
         named = output.suffix.lower() in SUFFIXES and not output.is_dir()
-        path = output if named else output / generated_name(task, data.generate)
+        path = output if named else output / path.name
     counter = Counter("solved")
-    make_or_reuse(task, data.generate, path, notice, lambda what, done, total: counter(done, total))
+    generate.make(task, data.generate, path, notice, lambda what, done, total: counter(done, total))
     counter.end()
     if as_json:
         print_json({"path": str(path), "task": task, "bytes": path.stat().st_size})

@@ -11,7 +11,7 @@ from ups_app.cli.output import print_preflight
 from ups_app.terminal import shows_unicode
 
 if TYPE_CHECKING:
-    from ups_engine.preflight import Check
+    from ups_engine.preflight import Finding
 
 NOT_READY = 1
 _WIDTH, _HEIGHT = 80, 24
@@ -26,8 +26,7 @@ def doctor(as_json: AsJson = False, preset: Preset = None, config: Config = None
     Exit code 0: nothing would stop training; 1: something would.
     """
     from ups_engine.errors import SettingsError
-    from ups_engine.preflight import Check, Preflight
-    from ups_engine.preflight.verdict import said
+    from ups_engine.preflight import Check, Preflight, attempt, examine_machine, said
 
     checks: list[Check] = []
     settings = None
@@ -35,28 +34,20 @@ def doctor(as_json: AsJson = False, preset: Preset = None, config: Config = None
         settings = resolve_settings(preset, config, overrides).settings
     except SettingsError as problem:
         checks.append(Check("settings", "bad", said(problem)))
-    from ups_engine.doctor import examine_machine
-
-    outcome = Preflight((*checks, *examine_machine(settings), check_terminal()))
+    outcome = Preflight((*checks, *examine_machine(settings), attempt("terminal", check_terminal)))
     good, bad = "nothing here would stop training", "something here would stop training: mend what is bad"
     print_preflight(outcome, as_json, good=good, bad=bad)
     if not outcome.ready:
         raise typer.Exit(NOT_READY)
 
 
-def check_terminal() -> "Check":
+def check_terminal() -> "Finding":
     """What the terminal can show."""
-    from ups_engine.preflight import Check
-
     if not (sys.stdout.isatty() or sys.stderr.isatty()):
-        return Check("terminal", "good", "the output goes to no terminal; `ups train --headless` needs none")
+        return "good", "the output goes to no terminal; `ups train --headless` needs none"
     term = os.environ.get("TERM", "")
     if term in ("", "dumb", "unknown"):
-        return Check(
-            "terminal",
-            "warning",
-            f"TERM = {term!r} cannot show `ups tui`: set it to what your terminal is, such as xterm",
-        )
+        return "warning", f"TERM = {term!r} cannot show `ups tui`: set it to what your terminal is, such as xterm"
     columns, lines = os.get_terminal_size((sys.stdout if sys.stdout.isatty() else sys.stderr).fileno())
     true_colour = os.environ.get("COLORTERM", "") in ("truecolor", "24bit")
     colours = "true colour" if true_colour else "256 colours" if "256" in term else "few colours"
@@ -64,9 +55,7 @@ def check_terminal() -> "Check":
         colours = "no colour, as NO_COLOR asks"
     sentence = f"{term}, {columns}x{lines}, {colours}"
     if columns < _WIDTH or lines < _HEIGHT:
-        return Check("terminal", "warning", f"{sentence}: `ups tui` wants {_WIDTH}x{_HEIGHT} at least")
+        return "warning", f"{sentence}: `ups tui` wants {_WIDTH}x{_HEIGHT} at least"
     if not shows_unicode():
-        return Check(
-            "terminal", "warning", f"{sentence}, no UTF-8: `ups tui` draws in ASCII until LANG names a UTF-8 locale"
-        )
-    return Check("terminal", "good", f"{sentence}, UTF-8")
+        return "warning", f"{sentence}, no UTF-8: `ups tui` draws in ASCII until LANG names a UTF-8 locale"
+    return "good", f"{sentence}, UTF-8"

@@ -120,7 +120,3 @@ def _leave_closed_pipe() -> None:
     """End quietly when the reader of stdout has gone, as `ups runs list | head -1` does."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(EXIT_FAILED)
-
-
-if __name__ == "__main__":
-    main()

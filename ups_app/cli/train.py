@@ -12,9 +12,8 @@ from ups_app.cli.output import notice, print_json, print_preflight
 from ups_app.wording import short_reference
 
 if TYPE_CHECKING:
-    from ups_app.cli.lines import Lines
+    from ups_app.cli.progress import Lines
     from ups_engine.config.layers import ResolvedSettings
-    from ups_engine.config.schema import Settings
     from ups_engine.runs.directory import RunDirectory
 
 EXIT_NOT_READY, EXIT_RESUMABLE = 1, 3
@@ -57,23 +56,21 @@ def train(
     SIGTERM or Ctrl-C saves and leaves. Exit code 0: finished; 1: failed; 2: usage or settings; 3: stopped or parked,
     and resumable; 130: interrupted twice. With --detach, 0: it trains.
     """
-    from ups_app.cli.live import choose_observer
-    from ups_engine.errors import UsageError
+    from ups_app.cli.progress import choose_observer
     from ups_engine.runs.directory import RunDirectory
 
-    _refuse_contradictions(headless, detach, dry_run, json_events, as_json)
     given = [*(overrides or ()), *([] if data is None else [f"data.path={data}"])]
-    if resume is not None and (given or preset or config or run_dir):
-        raise UsageError(
-            "a resumed run keeps the settings it was started with",
-            "leave out --preset, --config, --set, --data and --run-dir, or start a new run without --resume",
-        )
+    keeps_settings = resume is None or not (given or preset or config or run_dir)
+    _refuse_contradictions(headless, detach, dry_run, json_events, as_json, keeps_settings)
     resolved = resolve_settings(preset, config, given)
     only, without, root = stages or (), skip or (), Path(resolved.settings.runs.root)
     run = None if resume is None else RunDirectory.find(resume, root)
     if dry_run:
-        _dry_run(resolved.settings, run, only, without, run_dir, as_json)
-        return
+        from ups_engine.preflight import preflight
+
+        outcome = preflight(resolved.settings, run, only=only, skip=without, folder=run_dir)
+        print_preflight(outcome, as_json)
+        raise typer.Exit(0 if outcome.ready else EXIT_NOT_READY)
     if run is None:
         run = _new_run(resolved, only, without, run_dir)
     if detach:
@@ -124,7 +121,9 @@ def start_detached(
         raise
 
 
-def _refuse_contradictions(headless: bool, detach: bool, dry_run: bool, json_events: bool, as_json: bool) -> None:
+def _refuse_contradictions(
+    headless: bool, detach: bool, dry_run: bool, json_events: bool, as_json: bool, keeps_settings: bool
+) -> None:
     from ups_engine.errors import UsageError
 
     if headless and detach:
@@ -137,6 +136,11 @@ def _refuse_contradictions(headless: bool, detach: bool, dry_run: bool, json_eve
         raise UsageError(
             "--json goes with --detach or --dry-run", "--json-events gives the events of a run in the foreground"
         )
+    if not keeps_settings:
+        raise UsageError(
+            "a resumed run keeps the settings it was started with",
+            "leave out --preset, --config, --set, --data and --run-dir, or start a new run without --resume",
+        )
 
 
 def _new_run(
@@ -147,22 +151,6 @@ def _new_run(
 
     check_needs(make_plan(resolved.settings, only=only, skip=without), run=None)
     return start_run(resolved.settings, origins=resolved.origins, argv=sys.argv, folder=folder)
-
-
-def _dry_run(
-    settings: "Settings",
-    run: "RunDirectory | None",
-    only: Sequence[str],
-    without: Sequence[str],
-    folder: Path | None,
-    as_json: bool,
-) -> None:
-    from ups_engine.preflight import preflight
-
-    outcome = preflight(settings, run, only=only, skip=without, folder=folder)
-    print_preflight(outcome, as_json)
-    if not outcome.ready:
-        raise typer.Exit(EXIT_NOT_READY)
 
 
 def _detach(

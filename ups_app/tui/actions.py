@@ -29,13 +29,13 @@ class Action:
     """In the help and the palette."""
     changes: bool = False
     """Changes a run, a cache or a file: hidden and refused with --read-only."""
-    loses: str | None = None
-    """The question to be asked before it is done, as something is lost then. `{stage}` is filled in."""
+    loses: str = ""
+    """The question to be asked before it is done, if something is lost then. `{stage}` is filled in."""
 
     @property
     def call(self) -> str:
         """The action as Textual writes it."""
-        return f"go('{self.id.removeprefix('go_')}')" if self.id.startswith("go_") else self.id
+        return f"switch_mode('{self.id.removeprefix('go_')}')" if self.id.startswith("go_") else self.id
 
 
 FILTER = Action("filter", "slash", "filter", "show only lines that hold a text")

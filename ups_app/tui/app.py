@@ -59,7 +59,7 @@ class UpsApp(Session):
         few_colours: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(resolved, registry.keymap(resolved.settings.tui.keys), read_only=read_only, clock=clock)
+        super().__init__(resolved, registry.keymap(resolved.settings.tui.keys), read_only, clock)
         self.first_screen = screen or ("runs" if run is None else "dashboard")
         self.animation_level = "none"
         self._first_run = run
@@ -88,14 +88,8 @@ class UpsApp(Session):
 
     def get_line_filters(self) -> list[LineFilter]:
         """Add plain ASCII; under NO_COLOR take every colour away, not only the hue."""
-        filters = super().get_line_filters()
-        if self.no_color:
-            filters = [_NO_COLOUR]
+        filters = [_NO_COLOUR] if self.no_color else super().get_line_filters()
         return [*filters, *self._own_filters]
-
-    def action_go(self, name: str) -> None:
-        """Bring a screen to the front."""
-        self.switch_mode(name)
 
     def action_palette(self) -> None:
         """Open the command palette."""
@@ -121,10 +115,6 @@ class UpsApp(Session):
         if isinstance(self.screen, UpsScreen):
             actions = registry.all_actions()
             self.push_screen(HelpScreen(self.screen.NAME, actions, self.keys, read_only=self.read_only))
-
-    async def action_quit(self) -> None:
-        """Leave."""
-        self.exit()
 
     def leave(self) -> None:
         """Leave, from a signal handler."""

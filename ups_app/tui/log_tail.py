@@ -23,15 +23,13 @@ class LogTail:
         self.lines: deque[str] = deque(maxlen=KEPT)
         """The latest whole lines."""
 
-    def poll(self) -> list[str]:
-        """Read what is new.
-
-        Returns:
-            The new lines.
+    def poll(self) -> None:
+        """Add the lines that are new to `lines`.
 
         Raises:
             OSError: the file is there and cannot be read.
         """
+        cut = False
         try:
             with self._path.open("rb") as file:
                 size = file.seek(0, 2)
@@ -39,14 +37,10 @@ class LogTail:
                     self._offset, self._torn = max(0, size - _FIRST_LOOK), b""
                     self.lines.clear()
                     cut = self._offset > 0
-                else:
-                    cut = False
                 file.seek(max(self._offset, size - _LOOK))
                 text = self._torn + file.read()
                 self._offset = size
         except FileNotFoundError:
-            return []
+            return
         whole, _, self._torn = text.rpartition(b"\n")
-        new = whole.decode("utf-8", "replace").split("\n")[1 if cut else 0 :] if whole else []
-        self.lines.extend(new)
-        return new
+        self.lines.extend(whole.decode("utf-8", "replace").split("\n")[1 if cut else 0 :] if whole else ())

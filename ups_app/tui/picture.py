@@ -1,21 +1,19 @@
 """A picture of a screen, without a terminal."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from contextlib import suppress
 
+from textual.pilot import Pilot
+
+from ups_app.tui.app import UpsApp
 from ups_app.tui.screens.base import UpsScreen
 from ups_engine.errors import RunError
-
-if TYPE_CHECKING:
-    from textual.pilot import Pilot
-
-    from ups_app.tui.app import UpsApp
 
 _PATIENCE = 120.0  # seconds; checking a cache may take long
 _LOOKS_APART = 0.02
 
 
-def take_picture(app: "UpsApp", size: tuple[int, int]) -> str:
+def take_picture(app: UpsApp, size: tuple[int, int]) -> str:
     """Run the interface unseen until its first screen shows all there is.
 
     Args:
@@ -30,14 +28,11 @@ def take_picture(app: "UpsApp", size: tuple[int, int]) -> str:
     """
     taken: list[str] = []
 
-    async def pilot(pilot: "Pilot[object]") -> None:
-        try:
+    async def pilot(pilot: Pilot[object]) -> None:
+        with suppress(TimeoutError):
             await asyncio.wait_for(_rest(app), _PATIENCE)
-        except TimeoutError:
-            app.exit()
-            return
-        await pilot.pause()
-        taken.append(app.export_screenshot(title=app.title))
+            await pilot.pause()
+            taken.append(app.export_screenshot(title=app.title))
         app.exit()
 
     app.run(headless=True, size=size, auto_pilot=pilot)
@@ -46,7 +41,7 @@ def take_picture(app: "UpsApp", size: tuple[int, int]) -> str:
     return taken[0]
 
 
-async def _rest(app: "UpsApp") -> None:
+async def _rest(app: UpsApp) -> None:
     while not (
         app.current_mode == app.first_screen
         and isinstance(app.screen, UpsScreen)

@@ -12,9 +12,7 @@ from ups_engine.errors import SettingsError
 
 def screen_class(name: str) -> type[UpsScreen]:
     """The class of a screen, imported when it is asked for the first time."""
-    module = importlib.import_module(f"ups_app.tui.screens.{name}")
-    kind: type[UpsScreen] = getattr(module, f"{name.capitalize()}Screen")
-    return kind
+    return getattr(importlib.import_module(f"ups_app.tui.screens.{name}"), f"{name.capitalize()}Screen")
 
 
 def make_screen(name: str) -> UpsScreen:

@@ -1,10 +1,10 @@
 """What the screens ask of the application: the run that is followed, commands to it, and toasts."""
 
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from textual.app import App
 
@@ -34,12 +34,7 @@ class Session(App[None]):
     """
 
     def __init__(
-        self,
-        resolved: ResolvedSettings,
-        keys: Mapping[str, str],
-        *,
-        read_only: bool = False,
-        clock: Callable[[], float] = time.time,
+        self, resolved: ResolvedSettings, keys: Mapping[str, str], read_only: bool, clock: Callable[[], float]
     ) -> None:
         super().__init__()
         self.resolved = resolved
@@ -108,14 +103,9 @@ class Session(App[None]):
         """Run an `ups` command beside the interface; see `process.ups`."""
         return await process.ups(*arguments, on_line=on_line)
 
-    def confirm(self, question: str, then: Callable[[], object]) -> None:
+    def confirm(self, question: str, then: Callable[[], Any]) -> None:
         """Ask before something is lost, and do it after a yes."""
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                then()
-
-        self.push_screen(Confirm(question), answered)
+        self.push_screen(Confirm(question), lambda yes: then() if yes else None)
 
     def tell(self, text: str, *, problem: bool = False) -> None:
         """Show a toast; the text is taken as it is, without markup."""

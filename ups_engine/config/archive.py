@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ups_engine.config.files import Document, parse_toml, read_document
-from ups_engine.config.layer import Findings, Layer, chosen_task, file_layer, merged, seal
+from ups_engine.config.files import Layer, parse_toml, read_file
+from ups_engine.config.layer import Findings, chosen_task, seal, versioned
 from ups_engine.config.layers import DEFAULTS, builtin_folder, validated
 from ups_engine.config.migrations import SCHEMA, VERSION
 from ups_engine.config.notation import toml_value
@@ -37,18 +37,18 @@ def settings_from_toml(text: str, where: str) -> Settings:
         SettingsError: it is not valid TOML, or lacks or holds keys that its version does not.
         FormatError: a newer UPS wrote it.
     """
-    layer = file_layer(where, parse_toml(text, where), where)
+    layer = versioned(parse_toml(text, where), where)
     version = layer.version or 1
-    tables = {name: table for name, table in layer.document.tables.items() if name not in _OF_THE_VIEWER}
-    layer = replace(layer, document=replace(layer.document, tables=tables), version=version)
+    tables = {name: table for name, table in layer.tables.items() if name not in _OF_THE_VIEWER}
+    layer = replace(layer, tables=tables, version=version)
     findings = Findings()
-    below = seal(Layer(DEFAULTS, Document(_not_archived(version))), findings, None)
-    return validated(merged(below, seal(layer, findings, chosen_task([layer]))), findings)
+    below = seal(Layer(DEFAULTS, _not_archived(version)), findings, None)
+    return validated({**below, **seal(layer, findings, chosen_task([layer]))}, findings)
 
 
 def _not_archived(version: int) -> dict[str, object]:
     """What an archive of a version does not hold: the viewer's settings, and those that came later, all neutral."""
-    builtin: Mapping[str, Any] = read_document(builtin_folder() / "default.toml", DEFAULTS).tables
+    builtin: Mapping[str, Any] = read_file(builtin_folder() / "default.toml", DEFAULTS).tables
     tables: dict[str, Any] = {table: builtin[table] for table in _OF_THE_VIEWER}
     for path in (path for path, since in LATER.items() if since.version > version):
         *above, name = path.split(".")
@@ -88,9 +88,8 @@ def value_at(settings: Settings, path: str) -> object:
     """
     if setting(path) is None and path not in TABLES:
         raise KeyError(path)
-    value: object = settings.model_dump(mode="json")
+    value: Any = settings.model_dump(mode="json")
     for name in path.split("."):
-        assert isinstance(value, dict)
         value = value[name]
     return value
 

@@ -5,8 +5,7 @@ import tomllib
 from collections.abc import Mapping
 
 from ups_engine.config import secrets
-from ups_engine.config.files import Document
-from ups_engine.config.layer import Layer
+from ups_engine.config.files import Layer
 from ups_engine.config.paths import SETTINGS, TABLES, accepts
 from ups_engine.errors import SettingsError
 
@@ -95,4 +94,4 @@ def _layer(name: str, key: str, text: str) -> Layer:
     tree: dict[str, object] = {last: value}
     for table in reversed(tables):
         tree = {table: tree}
-    return Layer(name, Document(tree))
+    return Layer(name, tree)

@@ -21,18 +21,29 @@ _DEEPEST = 8  # tables below this cannot be settings, and a YAML alias may nest 
 
 
 @dataclass(frozen=True)
-class Document:
-    """The tables of a settings file and, where they are known, the lines (from 1) of its keys."""
+class Layer:
+    """Tables of one source of settings.
 
+    Args:
+        name: as origins and messages show it.
+        tables: what was read.
+        lines: on which keys stand, from 1, where that is known.
+        version: of the settings in it. None where it states none: whatever no longer is a key is taken for an earlier
+            one, of any version.
+    """
+
+    name: str
     tables: dict[str, object]
     lines: dict[KeyPath, int] = field(default_factory=dict)
+    version: int | None = None
 
-    def line(self, path: KeyPath) -> int | None:
-        """The line of a key, or of the innermost table around it whose line is known."""
-        return next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
+    def where(self, path: KeyPath) -> str:
+        """The layer's name with the line of a key, or of the innermost table around it whose line is known."""
+        line = next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
+        return self.name if line is None else f"{self.name}, line {line}"
 
 
-def read_document(path: Path, name: str) -> Document:
+def read_file(path: Path, name: str) -> Layer:
     """Read a settings file by its suffix.
 
     Args:
@@ -60,7 +71,7 @@ def read_document(path: Path, name: str) -> Document:
         raise SettingsError(f"{name} holds a value that cannot be read: {problem}", "correct that value") from None
 
 
-def parse_toml(text: str, name: str) -> Document:
+def parse_toml(text: str, name: str) -> Layer:
     """Parse TOML; lines are found by a scan that may miss keys inside inline tables, never by guesswork."""
     try:
         tables: dict[str, object] = tomllib.loads(text)
@@ -79,14 +90,14 @@ def parse_toml(text: str, name: str) -> Document:
             continue
         for length in range(1, len(names) + 1):  # `a.b = 1` is the first line of `a` too
             lines.setdefault(here + names[:length], number)
-    return Document(tables, lines)
+    return Layer(name, tables, lines)
 
 
 def _names(dotted: str) -> KeyPath:
     return tuple(name.strip("\"'") for name in re.findall(_NAME, dotted))
 
 
-def _parse_yaml(text: str, name: str) -> Document:
+def _parse_yaml(text: str, name: str) -> Layer:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         value = yaml.safe_load(text)
@@ -103,7 +114,7 @@ def _parse_yaml(text: str, name: str) -> Document:
                 "keep one of the two",
             )
         lines[path] = number
-    return Document(_table(value, name), lines)
+    return Layer(name, _table(value, name), lines)
 
 
 def _yaml_keys(node: yaml.Node | None, prefix: KeyPath) -> Iterator[tuple[KeyPath, int]]:
@@ -115,7 +126,7 @@ def _yaml_keys(node: yaml.Node | None, prefix: KeyPath) -> Iterator[tuple[KeyPat
         yield from _yaml_keys(value, path)
 
 
-def _parse_json(text: str, name: str) -> Document:
+def _parse_json(text: str, name: str) -> Layer:
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         table = dict(pairs)
         if len(table) < len(pairs):
@@ -135,7 +146,7 @@ def _parse_json(text: str, name: str) -> Document:
         lines = dict(_yaml_keys(yaml.compose(text, Loader=yaml.SafeLoader), ()))
     except yaml.YAMLError:  # JSON that is no YAML, such as one indented by tabs: its lines stay unknown
         lines = {}
-    return Document(_table(value, name), lines)
+    return Layer(name, _table(value, name), lines)
 
 
 def _table(value: object, name: str) -> dict[str, object]:

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from ups_engine.config.files import Document, KeyPath
+from ups_engine.config.files import KeyPath, Layer
 from ups_engine.config.migrations import MOVED_TABLES, SCHEMA, VERSION, RefusedError, translate
 from ups_engine.config.notation import shown
 from ups_engine.config.paths import OPEN_TABLES, TABLES, accepts, allowed, nearest, setting
 from ups_engine.config.secrets import Secrets
 from ups_engine.formats import require_known
-
-Tree = dict[str, "Sealed | Tree"]
 
 
 @dataclass(frozen=True)
@@ -31,42 +30,21 @@ class Sealed:
     where: str
 
 
-@dataclass(frozen=True)
-class Layer:
-    """Tables of one source.
-
-    Args:
-        name: as origins show it.
-        document: what was read.
-        version: of the settings in it. None where it states none: whatever no longer is a key is taken for an earlier
-            one, of any version.
-    """
-
-    name: str
-    document: Document
-    version: int | None = None
-
-    def where(self, path: KeyPath) -> str:
-        """The layer's name with the line of a key, where that is known."""
-        line = self.document.line(path)
-        return self.name if line is None else f"{self.name}, line {line}"
-
-
-def file_layer(name: str, document: Document, where: str) -> Layer:
+def versioned(layer: Layer, where: str) -> Layer:
     """The layer of a file, which may be what a run archived and then states its version.
 
     Raises:
         FormatError: a newer UPS wrote it; `where` is the file in the message.
     """
-    tables = dict(document.tables)
+    tables = dict(layer.tables)
     stated = tables.pop(SCHEMA, None)
     version = None if stated is None else require_known("settings", stated, VERSION, where)
-    return Layer(name, replace(document, tables=tables), version)
+    return replace(layer, tables=tables, version=version)
 
 
 def chosen_task(layers: Iterable[Layer]) -> object:
     """`data.task` by the highest layer that sets it."""
-    entries = (entry for layer in layers for entry in _entries(layer.document.tables, ()))
+    entries = (entry for layer in layers for entry in _entries(layer.tables, ()))
     return {".".join(path): value for path, value in entries}.get("data.task")
 
 
@@ -78,7 +56,7 @@ class Findings:
     mistakes: list[str] = field(default_factory=list)
 
 
-def seal(layer: Layer, findings: Findings, task: object) -> Tree:
+def seal(layer: Layer, findings: Findings, task: object) -> dict[str, Sealed]:
     """Check the keys of a layer against the schema and seal its values.
 
     Args:
@@ -87,11 +65,11 @@ def seal(layer: Layer, findings: Findings, task: object) -> Tree:
         task: that all layers together choose; some earlier keys were for one task only.
 
     Returns:
-        Nested tables of sealed values, with keys that the schema knows and no others.
+        Sealed values by dotted path, of settings that the schema knows and no others.
     """
-    tree: Tree = {}
+    values: dict[str, Sealed] = {}
     written: dict[str, str] = {}
-    for path, value in _entries(layer.document.tables, ()):
+    for path, value in _entries(layer.tables, ()):
         key = ".".join(path)
         found = _resolve(layer, path, value, findings, task)
         if found is None:
@@ -101,8 +79,8 @@ def seal(layer: Layer, findings: Findings, task: object) -> Tree:
             findings.mistakes.append(f"{sealed.where}: {key} sets the same as {written[now]}; keep one of the two")
             continue
         written[now] = key
-        _plant(tree, now, sealed)
-    return tree
+        values[now] = sealed
+    return values
 
 
 def _entries(table: Mapping[str, object], prefix: KeyPath) -> Iterator[tuple[KeyPath, object]]:
@@ -155,33 +133,13 @@ def _mistake(key: str, value: object) -> str | None:
     return None
 
 
-def _plant(tree: Tree, key: str, sealed: Sealed) -> None:
-    *tables, name = key.split(".")
-    for table in tables:
-        branch = tree.setdefault(table, {})
-        assert not isinstance(branch, Sealed)  # the schema knows it as a table
-        tree = branch
-    tree[name] = sealed
-
-
-def merged(below: Tree, above: Tree) -> Tree:
-    """Nested tables over others: tables merge, values replace."""
-    tree = dict(below)
-    for name, branch in above.items():
-        under = tree.get(name)
-        tree[name] = merged(under, branch) if isinstance(under, dict) and isinstance(branch, dict) else branch
+def nested(values: Mapping[str, Sealed]) -> dict[str, Any]:
+    """The plain values as nested tables."""
+    tree: dict[str, Any] = {}
+    for path, sealed in values.items():
+        *tables, name = path.split(".")
+        table = tree
+        for outer in tables:
+            table = table.setdefault(outer, {})
+        table[name] = sealed.value
     return tree
-
-
-def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Sealed]]:
-    """Every sealed value of nested tables by its dotted path."""
-    for name, branch in tree.items():
-        if isinstance(branch, Sealed):
-            yield prefix + name, branch
-        else:
-            yield from leaves(branch, f"{prefix}{name}.")
-
-
-def unsealed(tree: Tree) -> dict[str, object]:
-    """The plain values of nested tables."""
-    return {name: branch.value if isinstance(branch, Sealed) else unsealed(branch) for name, branch in tree.items()}

@@ -3,7 +3,7 @@
 import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dynaconf import Dynaconf
@@ -11,8 +11,8 @@ from dynaconf.loaders.base import SourceMetadata
 from pydantic import ValidationError
 
 from ups_engine.config.assignments import environment_layers, set_layer
-from ups_engine.config.files import read_document
-from ups_engine.config.layer import Findings, Layer, Sealed, Tree, chosen_task, file_layer, leaves, seal, unsealed
+from ups_engine.config.files import Layer, read_file
+from ups_engine.config.layer import Findings, Sealed, chosen_task, nested, seal, versioned
 from ups_engine.config.mistakes import explain, holder
 from ups_engine.config.paths import OPEN_TABLES, SETTINGS
 from ups_engine.config.schema import Settings
@@ -64,12 +64,8 @@ def builtin_folder() -> Path:
 
 def presets() -> list[Preset]:
     """All built-in presets by name."""
-    return [Preset(path.stem, _summary(path), path) for path in sorted((builtin_folder() / "presets").glob("*.toml"))]
-
-
-def _summary(path: Path) -> str:
-    first = path.read_text("utf-8").partition("\n")[0]
-    return first.removeprefix("#").strip() if first.startswith("#") else ""
+    paths = sorted((builtin_folder() / "presets").glob("*.toml"))
+    return [Preset(path.stem, path.read_text("utf-8").partition("\n")[0].removeprefix("# "), path) for path in paths]
 
 
 def load_settings(
@@ -104,12 +100,12 @@ def load_settings(
         *map(set_layer, overrides),
     ]
     findings = Findings()
-    tree = _merge(layers, findings)
-    settings = validated(tree, findings)
+    values = _merge(layers, findings)
+    settings = validated(values, findings)
     private = [place / FILE for place in ([user[0]] if user else []) + [folder]]
     secrets = read_secrets(filter(_is_file, private), env)
     names = tuple(dict.fromkeys(layer.name for layer in layers))
-    return ResolvedSettings(settings, _origins(tree), tuple(findings.notices), names, secrets)
+    return ResolvedSettings(settings, _origins(values), tuple(findings.notices), names, secrets)
 
 
 def _user_folder(env: Mapping[str, str], home: Path | None) -> tuple[Path, str] | None:
@@ -124,16 +120,16 @@ def _user_folder(env: Mapping[str, str], home: Path | None) -> tuple[Path, str] 
 
 
 def _builtin_layers(preset: str | None) -> Iterator[Layer]:
-    yield Layer(DEFAULTS, read_document(builtin_folder() / "default.toml", DEFAULTS))
+    yield read_file(builtin_folder() / "default.toml", DEFAULTS)
     if preset is not None:
         known = {entry.name: entry.path for entry in presets()}
         if preset not in known:
             near = difflib.get_close_matches(preset, known, n=1, cutoff=0.0)
             raise SettingsError(
-                f"there is no preset {preset}; the nearest is {near[0]}" if near else f"there is no preset {preset}",
+                f"there is no preset {preset}; the nearest is {near[0]}",
                 "`ups config presets` lists them; a settings file of your own goes to --config",
             )
-        yield Layer(f"preset {preset}", read_document(known[preset], f"preset {preset}"))
+        yield read_file(known[preset], f"preset {preset}")
 
 
 def _file_layers(folder: Path, config: Path | None, user: tuple[Path, str] | None) -> Iterator[Layer]:
@@ -151,7 +147,7 @@ def _file_layers(folder: Path, config: Path | None, user: tuple[Path, str] | Non
 
 def _file_layer(name: str, path: Path, where: str) -> Layer:
     try:
-        return file_layer(name, read_document(path, where), where)
+        return versioned(replace(read_file(path, where), name=name), where)
     except FormatError as newer:
         raise SettingsError(newer.message, newer.hint) from None
 
@@ -163,8 +159,8 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _merge(layers: Sequence[Layer], findings: Findings) -> Tree:
-    """Merge sealed layers in dynaconf, each under its own source, tables key by key and all else by replacement.
+def _merge(layers: Sequence[Layer], findings: Findings) -> dict[str, Sealed]:
+    """Merge sealed layers in dynaconf, each under its own source; the highest that holds a setting counts.
 
     dynaconf's own loaders, hooks and environment switches stay out: they read files and variables that no layer
     names, upper-case keys and evaluate `@` commands. Everything lives under one key, so that none of ours
@@ -173,41 +169,28 @@ def _merge(layers: Sequence[Layer], findings: Findings) -> Tree:
     stack = Dynaconf(dynaconf_skip_loaders=True, dynaconf_skip_validators=True, load_dotenv=False)
     task = chosen_task(layers)
     for layer in layers:
-        tables = seal(layer, findings, task)
-        stack.set("ups", tables, loader_identifier=SourceMetadata("ups", layer.name), merge=True, validate=False)
-    return _plain(stack["ups"])
+        values = seal(layer, findings, task)
+        stack.set("ups", values, loader_identifier=SourceMetadata("ups", layer.name), merge=True, validate=False)
+    return dict(stack["ups"])
 
 
-def _plain(table: Mapping[str, object]) -> Tree:
-    """dynaconf's boxes as plain dictionaries."""
-    tree: Tree = {}
-    for name, branch in table.items():
-        if isinstance(branch, Sealed):
-            tree[name] = branch
-        elif isinstance(branch, Mapping):
-            tree[name] = _plain(branch)
-    return tree
-
-
-def validated(tree: Tree, findings: Findings) -> Settings:
+def validated(values: Mapping[str, Sealed], findings: Findings) -> Settings:
     """Turn merged layers into the settings model.
 
     Raises:
         SettingsError: with a line for every mistake, those found in keys before those found in values.
     """
+    mistakes = findings.mistakes
     try:
-        settings = Settings.model_validate(unsealed(tree))
+        settings = Settings.model_validate(nested(values))
     except ValidationError as error:
-        mistakes = findings.mistakes + explain(error, dict(leaves(tree)))
-    else:
-        mistakes = findings.mistakes
-        if not mistakes:
-            return settings
-    raise SettingsError("\n".join(mistakes), HINT)
+        mistakes = mistakes + explain(error, values)
+    if mistakes:
+        raise SettingsError("\n".join(mistakes), HINT)
+    return settings
 
 
-def _origins(tree: Tree) -> dict[str, str]:
-    values = dict(leaves(tree))
+def _origins(values: Mapping[str, Sealed]) -> dict[str, str]:
     origins: dict[str, str] = {}
     for key in SETTINGS:
         if key in OPEN_TABLES:

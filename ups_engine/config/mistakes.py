@@ -19,11 +19,9 @@ _KEY_IN_PROSE = re.compile(r"[a-z]\w*(?:\.[a-z]\w*)*")
 
 def training_key(key: str) -> str | None:
     """The key under `training` that a stage's key falls back to; None for every other key."""
-    head, *rest = key.split(".", 2)
-    for stage in TRAINED_STAGES if head == "stages" and len(rest) == 2 else ():
-        if rest[0] == stage and rest[1].split(".")[0] in fallback_keys(stage):
-            return f"training.{rest[1]}"
-    return None
+    head, stage, name = [*key.split(".", 2), "", ""][:3]
+    falls_back = head == "stages" and stage in TRAINED_STAGES and name.split(".")[0] in fallback_keys(stage)
+    return f"training.{name}" if falls_back else None
 
 
 def holder(key: str, values: Mapping[str, Sealed]) -> tuple[str, Sealed | None]:

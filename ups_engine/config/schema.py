@@ -9,7 +9,7 @@ from ups_engine.config.data import DataSettings, LatentSettings
 from ups_engine.config.models import ModelSettings
 from ups_engine.config.section import Section
 from ups_engine.config.stages import OperatorSettings, StageSettings, StagesSettings
-from ups_engine.config.training import LossKind, TrainingSettings, loss_weights
+from ups_engine.config.training import LOSS_WEIGHTS, LossKind, TrainingSettings
 
 StageName: TypeAlias = str
 STAGES: tuple[StageName, ...] = tuple(StagesSettings.model_fields)
@@ -31,10 +31,11 @@ def fallback_keys(stage: StageName) -> tuple[str, ...]:
     return tuple(key for key in _settings_of(stage).model_fields if key in TrainingSettings.model_fields)
 
 
-def _merged(base: Any, override: Any) -> Any:
-    if isinstance(base, dict) and isinstance(override, dict):
-        return {**base, **{key: _merged(base.get(key), value) for key, value in override.items()}}
-    return base if override is None else override
+def _merged(below: Any, above: Any) -> Any:
+    """A value over another: tables merge key by key, anything else but None takes the place of what is below."""
+    if isinstance(below, dict) and isinstance(above, dict):
+        return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}
+    return below if above is None else above
 
 
 class RunsSettings(Section):
@@ -89,11 +90,8 @@ class Settings(Section):
         training, stages = values["training"], dict(values["stages"])
         for name in TRAINED_STAGES:
             if isinstance(stages.get(name), dict):
-                keys = [key for key in fallback_keys(name) if key in training]
-                stages[name] = {
-                    **stages[name],
-                    **{key: _merged(training[key], stages[name].get(key)) for key in keys},
-                }
+                shared = {key: training[key] for key in fallback_keys(name) if key in training}
+                stages[name] = _merged(shared, stages[name])
         return {**values, "stages": stages}
 
     @model_validator(mode="after")
@@ -109,17 +107,13 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _every_step_has_a_loss(self) -> Self:
-        weights = loss_weights(TrainingSettings)
+        always = ", ".join(f"training.lambda_{term}" for term, kind in LOSS_WEIGHTS.items() if kind == "always")
         for name, stage in self._trained():
             counting = self._counting(stage)
-            if stage.LOSSES and not any(
-                getattr(self.training, f"lambda_{term}") for term, mark in weights.items() if mark.counts in counting
-            ):
-                terms = ", ".join(
-                    f"training.lambda_{term}" for term, mark in weights.items() if mark.counts == "always"
-                )
+            terms = [term for term, kind in LOSS_WEIGHTS.items() if kind in counting]
+            if stage.LOSSES and not any(getattr(self.training, f"lambda_{term}") for term in terms):
                 raise ValueError(
-                    f"stages.{name} has steps without any loss; give one of {terms} a weight above 0, or leave the"
+                    f"stages.{name} has steps without any loss; give one of {always} a weight above 0, or leave the"
                     " stage out"
                 )
         return self

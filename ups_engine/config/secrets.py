@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from ups_engine.config.files import read_document
+from ups_engine.config.files import read_file
 from ups_engine.config.section import Section
 from ups_engine.errors import SettingsError
 
@@ -33,10 +33,9 @@ def read_secrets(files: Iterable[Path], environment: Mapping[str, str]) -> Secre
     """
     values: dict[str, str] = {}
     for path in files:
-        document = read_document(path, str(path))
-        for name, value in document.tables.items():
-            line = document.line((name,))
-            _store(values, name, value, str(path) if line is None else f"{path}, line {line}")
+        layer = read_file(path, str(path))
+        for name, value in layer.tables.items():
+            _store(values, name, value, layer.where((name,)))
     for variable in sorted(environment):
         if variable.startswith(VARIABLE):
             name = variable.removeprefix(VARIABLE).lower()

@@ -39,7 +39,6 @@ class StageSettings(Section):
 class AutoencoderSettings(StageSettings):
     """Encoder and decoder, trained together on fields."""
 
-    epochs: NonNegativeInt
     frames_per_trajectory: PositiveInt
     """Frames drawn from each training trajectory in an epoch."""
     lambda_inv_dec: NonNegativeFloat
@@ -58,7 +57,6 @@ class OperatorSettings(StageSettings):
 
     LOSSES = frozenset({"always", "unrolled", "inverse"})
 
-    epochs: NonNegativeInt
     curriculum: tuple[CurriculumStep, ...]
     """Unrolled horizon by epoch, growing; before the first entry `training.rollout_horizon` holds."""
 
@@ -90,7 +88,6 @@ class NoiseSettings(Section):
 class DiffResidualSettings(StageSettings):
     """The diffusion corrector of the operator's residual."""
 
-    epochs: NonNegativeInt
     noise: NoiseSettings
     tau_distribution: TauSettings
     """Of this stage; falls back to `training.tau_distribution`."""
@@ -103,7 +100,6 @@ class DiffResidualSettings(StageSettings):
 class ConsistencySettings(StageSettings):
     """The few-step student of the diffusion corrector."""
 
-    epochs: NonNegativeInt
     distill_num_taus: Annotated[int, Field(ge=2)]
     """Noise levels of the discretised teacher trajectory."""
     tau_schedule: tuple[Annotated[int, Field(ge=2)], ...]
@@ -122,8 +118,6 @@ class SteadyPriorSettings(StageSettings):
     """The map from an encoded input to the steady latent, or to the last frame of a transient."""
 
     LOSSES = frozenset({"always"})
-
-    epochs: NonNegativeInt
 
 
 class EvaluationSettings(Section):

@@ -66,10 +66,10 @@ def _setting(key: str, field: FieldInfo, resolved: ResolvedSettings) -> Iterator
 
 def _inherited(table: str) -> list[str]:
     """For a stage's table, which of its keys may be left to `training`."""
-    for stage in TRAINED_STAGES:
-        if table == f"stages.{stage}":
-            return _comment(f"Taken from [training] unless set here: {', '.join(fallback_keys(stage))}.")
-    return []
+    above, _, stage = table.rpartition(".")
+    if above != "stages" or stage not in TRAINED_STAGES:
+        return []
+    return _comment(f"Taken from [training] unless set here: {', '.join(fallback_keys(stage))}.")
 
 
 def _comment(text: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Settings of the step loop, shared by all stages; a stage may override most of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
@@ -66,16 +67,6 @@ class LossWeight:
     counts: LossKind
 
 
-def loss_weights(section: type[Section]) -> dict[str, LossWeight]:
-    """The loss terms that a section has weights of, by name."""
-    return {
-        key.removeprefix("lambda_"): mark
-        for key, field in section.model_fields.items()
-        for mark in field.metadata
-        if isinstance(mark, LossWeight)
-    }
-
-
 class TrainingSettings(Section):
     """The step loop."""
 
@@ -130,3 +121,12 @@ class TrainingSettings(Section):
         if self.use_inverse_losses and not (self.lambda_inv_enc or self.lambda_inv_dec):
             raise ValueError("use_inverse_losses is on but both weights are 0; set lambda_inv_enc or lambda_inv_dec")
         return self
+
+
+LOSS_WEIGHTS: Mapping[str, LossKind] = {
+    key.removeprefix("lambda_"): mark.counts
+    for key, field in TrainingSettings.model_fields.items()
+    for mark in field.metadata
+    if isinstance(mark, LossWeight)
+}
+"""When each loss term that has a weight counts, by its name."""

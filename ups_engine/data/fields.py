@@ -26,7 +26,9 @@ class TrainingFields:
         self._resident: Tensor | None = None
         frame_bytes = 4 * member.discretisation.points * member.channels
         if device.type == "cuda" and len(self._rows) * member.frames * frame_bytes <= room:
-            self._resident = self._load(max(1, _PIECE_BYTES // (member.frames * frame_bytes)))
+            piece = max(1, _PIECE_BYTES // (member.frames * frame_bytes))
+            starts = range(0, len(self._rows), piece)
+            self._resident = torch.cat([self._normalised(member.read(self._rows[i : i + piece])) for i in starts])
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -56,13 +58,6 @@ class TrainingFields:
         """Name trajectories by their positions in the split."""
         trajectories = self._rows[rows.cpu().numpy()]
         return f"trajectories {', '.join(map(str, trajectories[:8].tolist()))}" + (" ..." if len(rows) > 8 else "")
-
-    def _load(self, piece: int) -> Tensor:
-        parts = [
-            self._normalised(self._member.read(self._rows[start : start + piece]))
-            for start in range(0, len(self._rows), piece)
-        ]
-        return torch.cat(parts)
 
     def _normalised(self, fields: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Tensor:
         return self._member.normalisation.apply(torch.from_numpy(fields).to(self._device))

@@ -17,7 +17,7 @@ from ups_engine.data.sources.base import FieldSpec, SourceInfo
 from ups_engine.data.sources.hdf5 import GENERATED, generated_with
 from ups_engine.data.sources.pdebench import SCALAR, coordinate_names, pdebench_format
 from ups_engine.data.tasks import solved_task
-from ups_engine.data.tasks.base import SIZES, Solver, Task
+from ups_engine.data.tasks.base import SIZES
 from ups_engine.discretisation.arrays import Float64
 from ups_engine.discretisation.grid import cell_centres
 from ups_engine.errors import DataError
@@ -29,25 +29,23 @@ _GROUP = 1024  # trajectories whose initial conditions are held, and sorted by s
 _GROUP_VALUES = 2**22  # but no more than so many numbers
 
 
-def generated_name(task: str, settings: GenerateSettings) -> str:
-    """PDEBench's name for a file of a task, with the numbers that tell two generated files apart.
+def generated_path(task: str, data: DataSettings) -> Path:
+    """Where the data of these settings is kept when UPS makes it.
+
+    It has PDEBench's name for a file of the task, with the numbers that tell two generated files apart.
 
     Raises:
         DataError: UPS has no solver for the task.
         SettingsError: a parameter that the task does not have.
     """
-    made, _ = solved_task(task)
+    (made, _), settings = solved_task(task), data.generate
     values = made.values(settings.parameters)
     parameters = "_".join(f"{parameter.written}{values[parameter.name]:.12g}" for parameter in made.parameters)
-    return (
+    name = (
         f"{made.title}_Sols_{parameters}_N{settings.trajectories}_X{settings.points}"
         f"_T{settings.frames}_tend{settings.t_end:.12g}_seed{settings.seed}.hdf5"
     )
-
-
-def generated_path(task: str, data: DataSettings) -> Path:
-    """Where the data of these settings is kept when UPS makes it; raises as `generated_name`."""
-    return Path(data.root).expanduser() / "generated" / generated_name(task, data.generate)
+    return Path(data.root).expanduser() / "generated" / name
 
 
 def generated_info(task: str, settings: GenerateSettings, path: Path) -> SourceInfo:
@@ -78,63 +76,47 @@ def is_made_with(path: Path, task: str, settings: GenerateSettings) -> bool:
             stored = generated_with(file)
     except OSError:
         return False
-    return stored == _made_with(*solved_task(task), settings)
-
-
-def make_or_reuse(
-    task: str,
-    settings: GenerateSettings,
-    path: Path,
-    notify: Tell,
-    advance: Advance = lambda what, done, total: None,
-    *,
-    replace: bool = False,
-) -> Path:
-    """The file at a path, if it was made with exactly these settings; else it is made now.
-
-    `notify` is told which; all else is as for `make`, and raises likewise.
-    """
-    if is_made_with(path, task, settings):
-        notify(f"{path} was made earlier with the same parameters and is used again")
-        return path
-    made, _ = solved_task(task)
-    parameters = "".join(f"{name} = {value:g}, " for name, value in made.values(settings.parameters).items())
-    points = "x".join([str(settings.points)] * len(made.axes))
-    notify(
-        f"solving {task}: {settings.trajectories} trajectories, {points} points, {settings.frames} frames"
-        f" to t = {settings.t_end:g}, {parameters}seed {settings.seed}"
-    )
-    return make(task, settings, path, advance, replace=replace)
+    return stored == _made_with(task, settings)
 
 
 def make(
     task: str,
     settings: GenerateSettings,
     path: Path,
+    notify: Tell = lambda sentence: None,
     advance: Advance = lambda what, done, total: None,
     *,
     replace: bool = False,
 ) -> Path:
     """Solve and write `tensor` (N, T, *space), the coordinates of each axis and `t-coordinate` (T + 1), float32.
 
-    The file appears under its name only when it is complete and durable. Rerunning gives the same bytes.
+    The file appears under its name only when it is complete and durable. Rerunning gives the same bytes, so a file
+    that is there and was made with exactly these settings is used again.
 
     Args:
         task: that UPS has a solver for.
         settings: size, time and parameters.
         path: the file to write; its folder is made.
+        notify: told what is solved, or that the file is used again.
         advance: told how many trajectories are solved; what it raises stops the work, and nothing is left behind.
-        replace: write over a file that is there; else that is refused.
+        replace: write over another file that is there; else that is refused.
 
     Returns:
         The path.
 
     Raises:
-        DataError: unknown task, a file in the way, or a disk that is full or not writable.
+        DataError: unknown task, another file in the way, or a disk that is full or not writable.
         SettingsError: a parameter that the task does not have.
     """
-    made, solver = solved_task(task)
-    info, made_with = generated_info(task, settings, path), _made_with(made, solver, settings)
+    if is_made_with(path, task, settings):
+        notify(f"{path} was made earlier with the same parameters and is used again")
+        return path
+    info, made_with = generated_info(task, settings, path), _made_with(task, settings)
+    parameters = "".join(f"{name} = {made_with[name]:g}, " for name in info.parameters)
+    notify(
+        f"solving {task}: {info.trajectories} trajectories, {'x'.join(map(str, info.resolution))} points,"
+        f" {info.frames} frames to t = {settings.t_end:g}, {parameters}seed {settings.seed}"
+    )
     if path.exists() and not replace:
         raise DataError(f"{path} exists and is left as it is", "remove it, or write elsewhere with -o")
     with _writing(path):
@@ -143,16 +125,17 @@ def make(
     with _atomic_hdf5(path, info.bytes) as file:
         with _writing(path):
             tensor = _lay_out(file, info, made_with)
-        for row, trajectory in _solved(solver, info, made_with, advance):
+        for row, trajectory in _solved(task, info, made_with, advance):
             with _writing(path):
                 tensor[row] = trajectory
     return path
 
 
-def _made_with(task: Task, solver: Solver, settings: GenerateSettings) -> dict[str, Any]:
+def _made_with(task: str, settings: GenerateSettings) -> dict[str, Any]:
     """Everything that the file's content depends on; the parameters' names are those of its attributes."""
+    made, solver = solved_task(task)
     sizes = {key: getattr(settings, key) for key in SIZES}
-    return {"task": task.name, "solvers": solver.version, **sizes, **task.values(settings.parameters)}
+    return {"task": task, "solvers": solver.version, **sizes, **made.values(settings.parameters)}
 
 
 def _lay_out(file: h5py.File, info: SourceInfo, made_with: Mapping[str, Any]) -> h5py.Dataset:
@@ -177,15 +160,16 @@ def _lay_out(file: h5py.File, info: SourceInfo, made_with: Mapping[str, Any]) ->
 
 
 def _solved(
-    solver: Solver, info: SourceInfo, made_with: Mapping[str, Any], advance: Advance
+    task: str, info: SourceInfo, made_with: Mapping[str, Any], advance: Advance
 ) -> Iterator[tuple[int, Float64]]:
     """Every trajectory's number and frames (T, *space), in the order in which the solver finishes them."""
+    _, solver = solved_task(task)
     n, parameters, reached = info.trajectories, {name: made_with[name] for name in info.parameters}, 0
 
     def advanced(trajectories: int) -> None:
         nonlocal reached
         reached += trajectories
-        advance(f"solving {info.task}", round(reached / (info.frames - 1)), n)
+        advance(f"solving {task}", round(reached / (info.frames - 1)), n)
 
     size = max(1, min(_GROUP, _GROUP_VALUES // prod(info.resolution)))
     for start in range(0, n, size):

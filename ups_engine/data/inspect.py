@@ -1,7 +1,7 @@
 """What a file is, what it holds, and what UPS would do with it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ import numpy as np
 
 from ups_engine.config.schema import Settings
 from ups_engine.data.normalisation import evenly
-from ups_engine.data.prepare import memory_for_fields, time_step, used_frames
+from ups_engine.data.prepare import memory_for_fields
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
-from ups_engine.data.splits import choose_splits
+from ups_engine.data.splits import choose_splits, parameter_groups
+from ups_engine.data.survey import time_step, used_frames
 from ups_engine.discretisation import Discretisation, discretisation_of
-from ups_engine.discretisation.arrays import Float64
 from ups_engine.errors import UpsError
 
 _SAMPLED_TRAJECTORIES = 16
@@ -92,15 +92,15 @@ def describe(path: Path | str, settings: Settings) -> Description:
     """
     source = open_source(path)
     info = source.info
-    rows = np.arange(info.trajectories)
-    values = source.parameters(rows)
+    columns = source.parameters(np.arange(info.trajectories)).T
+    parameters = {
+        name: np.unique(column)[:_LISTED_VALUES].tolist() for name, column in zip(info.parameters, columns, strict=True)
+    }
     return Description(
         info=info,
         fields=tuple(_summaries(source)),
-        parameters={
-            name: np.unique(values[:, column])[:_LISTED_VALUES].tolist() for column, name in enumerate(info.parameters)
-        },
-        plan=tuple(_plan(source, settings, values)),
+        parameters=parameters,
+        plan=tuple(_plan(source, settings, parameters)),
     )
 
 
@@ -122,35 +122,31 @@ def _summaries(source: Source) -> Iterator[FieldSummary]:
         )
 
 
-def _plan(source: Source, settings: Settings, values: Float64) -> Iterator[str]:
-    """What UPS would do, or the first thing that it would refuse."""
+def _plan(source: Source, settings: Settings, parameters: Mapping[str, list[float]]) -> Iterator[str]:
+    """What UPS would do, up to the first thing that it would refuse."""
+    info, data = source.info, settings.data
     try:
-        yield from _sentences(source, settings, values)
+        grid = discretisation_of(info.layout(), data.spatial_stride)
+        frames, dt, fields = used_frames(info, data), time_step(info, data), source.info.field_specs(data.fields)
+        yield (
+            f"Use {'/'.join(spec.name for spec in fields)} on {'x'.join(map(str, grid.shape))} points"
+            f" (stride {data.spatial_stride}) and {frames} frames, dt = {dt:g} (stride {data.time_stride})."
+        )
+        yield _tokens(grid, data.patch_size)
+        splits = choose_splits(parameter_groups(source), data, settings.seed)
+        declared = sorted({part.split for part in source.parts() if part.split})
+        drawn = f"declared: {', '.join(declared)}" if len(declared) > 1 else "the first test, validation is drawn"
+        yield (
+            f"Train on {len(splits.train)} trajectories, validate on {len(splits.val)}, test on {len(splits.test)}"
+            f" ({drawn}); normalise by the training ones."
+        )
+        varied = [name for name, values in parameters.items() if len(values) > 1]
+        yield f"Condition on {', '.join(varied)} and dt." if varied else "Condition on dt; no PDE parameter varies."
+        needed = 4 * len(splits.all()) * frames * grid.points * sum(spec.channels for spec in fields)
+        where = "kept in RAM once read" if needed <= memory_for_fields(settings) else "read from disk as needed"
+        yield f"Fields take {needed / 2**20:.1f} MiB: {where}."
     except UpsError as problem:
         yield f"Not as the settings stand: {problem.message}" + (f"; {problem.hint}" if problem.hint else "")
-
-
-def _sentences(source: Source, settings: Settings, values: Float64) -> Iterator[str]:
-    info, data = source.info, settings.data
-    grid = discretisation_of(info.layout(), data.spatial_stride)
-    frames, dt, fields = used_frames(info, data), time_step(info, data), source.info.field_specs(data.fields)
-    yield (
-        f"Use {'/'.join(spec.name for spec in fields)} on {'x'.join(map(str, grid.shape))} points"
-        f" (stride {data.spatial_stride}) and {frames} frames, dt = {dt:g} (stride {data.time_stride})."
-    )
-    yield _tokens(grid, data.patch_size)
-    splits = choose_splits(source, data, settings.seed)
-    declared = sorted({part.split for part in source.parts() if part.split})
-    drawn = f"declared: {', '.join(declared)}" if len(declared) > 1 else "the first test, validation is drawn"
-    yield (
-        f"Train on {len(splits.train)} trajectories, validate on {len(splits.val)}, test on {len(splits.test)}"
-        f" ({drawn}); normalise by the training ones."
-    )
-    varied = [name for column, name in enumerate(info.parameters) if len(np.unique(values[:, column])) > 1]
-    yield f"Condition on {', '.join(varied)} and dt." if varied else "Condition on dt; no PDE parameter varies."
-    needed = 4 * len(splits.all()) * frames * grid.points * sum(spec.channels for spec in fields)
-    kept = needed <= memory_for_fields(settings)
-    yield f"Fields take {needed / 2**20:.1f} MiB: {'kept in RAM once read' if kept else 'read from disk as needed'}."
 
 
 def _tokens(grid: Discretisation, patch: int) -> str:

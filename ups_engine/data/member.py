@@ -1,68 +1,34 @@
 """One set of trajectories that a run learns from: which of them, how split and scaled, and the one way to read them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ups_engine.data.normalisation import Normalisation
 from ups_engine.data.reader import StridedReader
 from ups_engine.data.scaling import ParameterScaling
-from ups_engine.data.splits import Splits
-from ups_engine.discretisation import Discretisation
+from ups_engine.data.sources.base import Source
+from ups_engine.data.survey import MemberSurvey
 from ups_engine.discretisation.arrays import Float32, Float64, Int64
-from ups_engine.errors import DataError, SettingsError
+from ups_engine.errors import SettingsError
 
 
-class Member:
+@dataclass(frozen=True, eq=False)
+class Member(MemberSurvey):
     """Trajectories of one task on one discretisation, in physical units, read lazily; made by `prepare_data`.
 
-    Args:
-        reader: of the part that is used.
-        name: unique in its collection.
-        task: the PDE, as the files or the settings say.
-        discretisation: after striding.
-        dt: time between frames as read, striding included.
-        splits: trajectories by use.
+    Attributes:
+        source: the files, opened.
+        reader: of what was surveyed.
         normalisation: of the fields.
         scaling: of the PDE's parameters.
-
-    Raises:
-        DataError: the files lack a parameter that is to be scaled.
     """
 
-    def __init__(
-        self,
-        reader: StridedReader,
-        *,
-        name: str,
-        task: str,
-        discretisation: Discretisation,
-        dt: float,
-        splits: Splits,
-        normalisation: Normalisation,
-        scaling: ParameterScaling,
-    ) -> None:
-        self._reader = reader
-        self._identity: dict[str, Any] | None = None
-        self.source = reader.source
-        self.name, self.task = name, task
-        self.discretisation, self.dt = discretisation, dt
-        self.splits = splits
-        self.normalisation, self.scaling = normalisation, scaling
-        self.specs = self.source.info.field_specs(reader.fields)
-        self.fields = tuple(spec.name for spec in self.specs)
-        self.channels = reader.channels
-        self.frames = reader.frames
-        self.trajectories = self.source.info.trajectories
-        self.parameter_names = scaling.names
-        known = self.source.info.parameters
-        if missing := [name for name in scaling.names if name not in known]:
-            raise DataError(f"{self.source.info.files[0].name} does not say the parameter {missing[0]}")
-        self._columns = [known.index(name) for name in scaling.names]
-
-    @property
-    def resident(self) -> bool:
-        """Whether trajectories stay in RAM once read."""
-        return self._reader.resident
+    source: Source
+    reader: StridedReader
+    normalisation: Normalisation
+    scaling: ParameterScaling
 
     def read(self, trajectories: Int64, frames: Int64 | None = None) -> Float32:
         """Fields in physical units.
@@ -78,31 +44,31 @@ class Member:
         Raises:
             DataError: unreadable or non-finite there; names file, trajectory and frame.
         """
-        return self._reader.read(trajectories, frames)
+        return self.reader.read(trajectories, frames)
 
     def physical_parameters(self, trajectories: Int64) -> Float64:
         """(n, P) PDE parameters as the files say them, columns as in `parameter_names`."""
-        return self.source.parameters(trajectories)[:, self._columns]
+        columns = [self.info.parameters.index(name) for name in self.parameter_names]
+        return self.source.parameters(trajectories)[:, columns]
 
     def parameters(self, trajectories: Int64) -> Float32:
         """(n, P) PDE parameters as inputs: standardised by the training trajectories (see `ParameterScaling`)."""
         return self.scaling.apply(self.physical_parameters(trajectories))
 
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """JSON: names, sizes and content stamps of the files."""
-        if self._identity is None:
-            self._identity = self.source.identity()
-        return self._identity
+        return self.source.identity()
 
     def record(self) -> dict[str, Any]:
         """JSON: all that `prepare_data` needs to give the same splits, normalisation and scaling again."""
         return {
             "name": self.name,
             "task": self.task,
-            "files": [str(path.resolve()) for path in self.source.info.files],
-            "identity": self.identity(),
-            "fields": list(self.fields),
-            "strides": {"space": self._reader.spatial_stride, "time": self._reader.time_stride},
+            "files": [str(path.resolve()) for path in self.info.files],
+            "identity": self.identity,
+            "fields": list(self.field_names),
+            "strides": {"space": self.reader.spatial_stride, "time": self.reader.time_stride},
             "frames": self.frames,
             "discretisation": self.discretisation.to_json(),
             "dt": self.dt,
@@ -124,7 +90,3 @@ class Member:
                     f"the run was made with data {key} {record[key]}, the settings ask for {now[key]}",
                     "use the run's own settings, or start a new run",
                 )
-
-    def close(self) -> None:
-        """Close file handles; the next read opens them again."""
-        self.source.close()

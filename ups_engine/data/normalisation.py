@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,25 +32,13 @@ class Normalisation:
         default_factory=dict, init=False, repr=False
     )
 
-    @overload
-    def apply(self, values: Float32) -> Float32: ...
-    @overload
-    def apply(self, values: "torch.Tensor") -> "torch.Tensor": ...
-    def apply(self, values: "Float32 | torch.Tensor") -> "Float32 | torch.Tensor":
-        """Normalise (..., C) physical values; arrays give arrays, tensors give tensors on their device."""
-        if isinstance(values, np.ndarray):
-            return (values - self.mean) / self.std
+    def apply(self, values: "torch.Tensor") -> "torch.Tensor":
+        """Normalise (..., C) physical values."""
         mean, std = self.tensors(values)
         return (values - mean) / std
 
-    @overload
-    def invert(self, values: Float32) -> Float32: ...
-    @overload
-    def invert(self, values: "torch.Tensor") -> "torch.Tensor": ...
-    def invert(self, values: "Float32 | torch.Tensor") -> "Float32 | torch.Tensor":
+    def invert(self, values: "torch.Tensor") -> "torch.Tensor":
         """Bring (..., C) normalised values back to physical units."""
-        if isinstance(values, np.ndarray):
-            return values * self.std + self.mean
         mean, std = self.tensors(values)
         return values * std + mean
 

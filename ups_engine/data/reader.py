@@ -1,11 +1,12 @@
 """Strided, checked reads of a source, with the rows kept in memory where they fit."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
+from ups_engine.config.data import DataSettings
 from ups_engine.data.sources.base import Source
+from ups_engine.data.survey import MemberSurvey
 from ups_engine.discretisation.arrays import Float32, Int64
 from ups_engine.errors import DataError
 
@@ -15,51 +16,27 @@ class StridedReader:
 
     Args:
         source: what is read.
-        fields: names in the order of the channels; empty for all.
-        spatial_stride: every n-th grid point.
-        time_stride: every n-th frame.
-        frames: frames used after striding.
-        rows: trajectories that will be read.
-        memory: bytes that they may take in RAM. Where all of them would take more, none are kept and every read goes
-            to the file; else a row is read whole when it is first touched, and is gathered from RAM after that.
-        exclude: trajectories left out already, for the advice in messages.
+        survey: which fields, frames and trajectories of it.
+        data: the strides, and what is left out already, for the advice in messages.
+        memory: bytes that the trajectories may take in RAM. Where all of them would take more, none are kept and every
+            read goes to the file; else one is read whole when it is first touched, and is gathered from RAM after that.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        *,
-        fields: Sequence[str],
-        spatial_stride: int,
-        time_stride: int,
-        frames: int,
-        rows: Int64,
-        memory: int,
-        exclude: Sequence[int] = (),
-    ) -> None:
+    def __init__(self, source: Source, survey: MemberSurvey, data: DataSettings, memory: int) -> None:
         self.source = source
-        self.fields = tuple(fields)
-        self.spatial_stride = spatial_stride
-        self.time_stride = time_stride
-        self.frames = frames
-        self.space = tuple(-(-points // spatial_stride) for points in source.info.resolution)
-        self.channels = sum(spec.channels for spec in source.info.field_specs(fields))
-        self.frame_bytes = 4 * self.channels * math.prod(self.space)
-        self.stored_frame_bytes = 4 * self.channels * math.prod(source.info.resolution) * time_stride
+        self._fields = survey.field_names
+        self.spatial_stride, self.time_stride = data.spatial_stride, data.time_stride
+        self._frames, self._exclude = survey.frames, data.exclude
+        rows, frame = survey.splits.all(), (*survey.discretisation.shape, survey.channels)
+        self.stored_frame_bytes = 4 * survey.channels * math.prod(source.info.resolution) * data.time_stride
         """Read from the file for each frame that is used, those that the stride skips included."""
-        self._exclude = tuple(exclude)
         self._kept: Float32 | None = None
-        if len(rows) * frames * self.frame_bytes <= memory:
+        if 4 * len(rows) * survey.frames * math.prod(frame) <= memory:
             # untouched pages of this array take no memory
-            self._kept = np.empty((len(rows), frames, *self.space, self.channels), np.float32)
+            self._kept = np.empty((len(rows), survey.frames, *frame), np.float32)
         self._place = np.full(source.info.trajectories, -1)
         self._place[rows] = np.arange(len(rows))
         self._present = np.zeros(len(rows), dtype=bool)
-
-    @property
-    def resident(self) -> bool:
-        """Whether rows are kept in RAM once they were read."""
-        return self._kept is not None
 
     def read(self, trajectories: Int64, frames: Int64 | None = None) -> Float32:
         """Physical values (n, T', *space, C) of frames (T',), or of (n, T') each trajectory's own; None for all.
@@ -68,15 +45,15 @@ class StridedReader:
             DataError: the file cannot be read, or holds non-finite values there.
         """
         rows = np.asarray(trajectories, dtype=np.int64)
-        when = np.arange(self.frames) if frames is None else np.asarray(frames, dtype=np.int64)
-        if when.size and not (when.min() >= 0 and when.max() < self.frames):
-            raise IndexError(f"frames {when.min()} to {when.max()} of {self.frames}")
+        when = np.arange(self._frames) if frames is None else np.asarray(frames, dtype=np.int64)
+        if when.size and not (when.min() >= 0 and when.max() < self._frames):
+            raise IndexError(f"frames {when.min()} to {when.max()} of {self._frames}")
         places = self._place[rows]
         if self._kept is None or (places < 0).any():
             return self._from_file(rows, when)
         for place in np.unique(places[~self._present[places]]):
             row = rows[places == place][:1]
-            self._kept[place] = self._from_file(row, np.arange(self.frames))[0]
+            self._kept[place] = self._from_file(row, np.arange(self._frames))[0]
             self._present[place] = True
         picked: Float32 = (
             self._kept[places]
@@ -87,7 +64,7 @@ class StridedReader:
 
     def _from_file(self, rows: Int64, frames: Int64) -> Float32:
         stored = frames * self.time_stride
-        values = self.source.read(rows, stored, self.fields, spatial_stride=self.spatial_stride)
+        values = self.source.read(rows, stored, self._fields, spatial_stride=self.spatial_stride)
         finite = np.isfinite(values).reshape(*values.shape[:2], -1).all(axis=-1)  # (n, T')
         if not finite.all():
             which, when = (int(place[0]) for place in np.nonzero(~finite))

@@ -8,7 +8,6 @@ random, and one in ten is multiplied by a smooth window.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,24 +21,26 @@ _SMOOTH_MODES = 3  # highest wavenumber along an axis of a smooth field
 _BLOCK_VALUES = 32768  # of float64: 256 KiB an array; 64 trajectories of 512 points ran fastest
 
 
-@dataclass(frozen=True, eq=False)
 class InitialConditions:
-    """Random functions on the periodic domain [0, 1], to be evaluated anywhere."""
+    """Random functions on the periodic domain [0, 1], to be evaluated anywhere.
 
-    wavenumber: Int64
-    """(n, 4)"""
-    amplitude: Float64
-    """(n, 4)"""
-    phase: Float64
-    """(n, 4)"""
-    folded: np.ndarray
-    """(n,) whether the absolute value is taken."""
-    sign: Float64
-    """(n,)"""
-    windowed: np.ndarray
-    """(n,) whether the window applies."""
-    window: Float64
-    """(n, 2) where the window opens and closes."""
+    Each depends on the seed and on its own number alone, so that a larger set begins with the smaller one.
+
+    Args:
+        trajectories: (n,) numbers from 0.
+        seed: any integer.
+    """
+
+    def __init__(self, trajectories: Int64, seed: int) -> None:
+        rows = [np.random.default_rng([seed % 2**64, int(number)]) for number in trajectories]
+        drawn = [np.bincount(rng.integers(_MODES, size=_DRAWS), minlength=_MODES) for rng in rows]
+        self.wavenumber = np.array(drawn, dtype=np.int64) * np.arange(1, _MODES + 1)  # (n, 4)
+        self.amplitude = np.array([rng.uniform(size=_MODES) for rng in rows])  # (n, 4)
+        self.phase = np.array([rng.uniform(0, 2 * np.pi, size=_MODES) for rng in rows])  # (n, 4)
+        self.folded = np.array([rng.uniform() < 0.1 for rng in rows])  # (n,) whether the absolute value is taken
+        self.sign = np.array([1.0 if rng.uniform() < 0.5 else -1.0 for rng in rows])
+        self.windowed = np.array([rng.uniform() < 0.1 for rng in rows])  # (n,) whether the window applies
+        self.window = np.array([[rng.uniform(0.1, 0.45), rng.uniform(0.55, 0.9)] for rng in rows])  # opens, closes
 
     def __call__(self, x: Float64) -> Float64:
         """Values (n, X) at positions (X,), wrapped into [0, 1)."""
@@ -55,31 +56,9 @@ class InitialConditions:
         return values
 
 
-def draw_initial_conditions(trajectories: Int64, seed: int) -> InitialConditions:
-    """Initial conditions of the given trajectories.
-
-    Each depends on the seed and on its own number alone, so that a larger set begins with the smaller one.
-
-    Args:
-        trajectories: (n,) numbers from 0.
-        seed: any integer.
-    """
-    rows = [np.random.default_rng([seed % 2**64, int(number)]) for number in trajectories]
-    drawn = [np.bincount(rng.integers(_MODES, size=_DRAWS), minlength=_MODES) for rng in rows]
-    return InitialConditions(
-        wavenumber=np.array(drawn, dtype=np.int64) * np.arange(1, _MODES + 1),
-        amplitude=np.array([rng.uniform(size=_MODES) for rng in rows]),
-        phase=np.array([rng.uniform(0, 2 * np.pi, size=_MODES) for rng in rows]),
-        folded=np.array([rng.uniform() < 0.1 for rng in rows]),
-        sign=np.array([1.0 if rng.uniform() < 0.5 else -1.0 for rng in rows]),
-        windowed=np.array([rng.uniform() < 0.1 for rng in rows]),
-        window=np.array([[rng.uniform(0.1, 0.45), rng.uniform(0.55, 0.9)] for rng in rows]),
-    )
-
-
 def draw_sinusoids(trajectories: Int64, seed: int, points: int) -> Float64:
     """PDEBench's initial conditions (n, points) at the centres of equal cells of [0, 1]; see `Solver.draw`."""
-    return draw_initial_conditions(trajectories, seed)(cell_centres(points))
+    return InitialConditions(trajectories, seed)(cell_centres(points))
 
 
 def draw_smooth(trajectories: Int64, seed: int, points: int, dimensions: int) -> Float64:

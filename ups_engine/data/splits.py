@@ -15,7 +15,7 @@ from ups_engine.errors import DataError, SettingsError
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 Groups = Mapping[tuple[str | None, Any], Int64]
-"""Usable trajectories by (declared split, PDE parameters), in file order."""
+"""Trajectories by (declared split, PDE parameters), in file order."""
 _SMALL_GROUP = 10  # files of fewer trajectories are drawn from together
 
 
@@ -77,13 +77,24 @@ def draw_splits(n: int, val_fraction: float, test_fraction: float, seed: int) ->
     return Splits(train=rest[n_val:], val=rest[:n_val], test=np.arange(n_test))
 
 
-def choose_splits(source: Source, data: DataSettings, seed: int) -> Splits:
+def parameter_groups(source: Source) -> Groups:
+    """All trajectories of one file or many."""
+    groups: dict[tuple[str | None, Any], list[Int64]] = {}
+    for part in source.parts():
+        rows = np.arange(part.start, part.stop)
+        values = source.parameters(rows)
+        for distinct in np.unique(values, axis=0):
+            groups.setdefault((part.split, tuple(distinct)), []).append(rows[(values == distinct).all(axis=1)])
+    return {key: _joined(rows) for key, rows in groups.items()}
+
+
+def choose_splits(groups: Groups, data: DataSettings, seed: int) -> Splits:
     """Take the splits that the files declare, and draw those they do not from the training files.
 
     Draws are made within each set of files of equal PDE parameters, so that every parameter is trained and tested on.
 
     Args:
-        source: one file or many.
+        groups: all trajectories.
         data: shares drawn, trajectories left out, and how many are used: the first, of several files in proportion.
         seed: decides the draw of validation trajectories.
 
@@ -91,18 +102,27 @@ def choose_splits(source: Source, data: DataSettings, seed: int) -> Splits:
         SettingsError: an excluded trajectory that does not exist, or a limit above what there is.
         DataError: too few trajectories.
     """
-    groups: dict[tuple[str | None, Any], list[Int64]] = {}
-    for part in source.parts():
-        rows = _usable(np.arange(part.start, part.stop), data, source.info.trajectories)
-        values = source.parameters(rows)
-        for distinct in np.unique(values, axis=0):
-            groups.setdefault((part.split, tuple(distinct)), []).append(rows[(values == distinct).all(axis=1)])
-    return _chosen({key: _joined(rows) for key, rows in groups.items()}, data, seed)
-
-
-def foretell_splits(trajectories: int, data: DataSettings, seed: int) -> Splits:
-    """What `choose_splits` will give for a single file of one set of parameters; raises likewise."""
-    return _chosen({(None, ()): _usable(np.arange(trajectories), data, trajectories)}, data, seed)
+    total = sum(len(rows) for rows in groups.values())
+    for row in data.exclude:
+        if not 0 <= row < total:
+            raise SettingsError(f"data.exclude names trajectory {row}, but there are {total}, counted from 0")
+    used = {key: np.setdiff1d(rows, data.exclude) for key, rows in groups.items()}
+    groups = _limited({key: rows for key, rows in used.items() if rows.size}, data.trajectories)
+    if len({split for split, _ in groups}) == 1:  # one split alone declares nothing: it is all there is
+        groups = {(None, values): rows for (_, values), rows in groups.items()}
+    declared = {name: _joined(rows for (split, _), rows in groups.items() if split == name) for name in SPLITS}
+    pool = [rows for (split, _), rows in groups.items() if split in (None, "train")]
+    if declared["val"].size and declared["test"].size:
+        return Splits(_joined(pool), declared["val"], declared["test"])
+    if min((len(rows) for rows in pool), default=0) < _SMALL_GROUP:
+        pool = [_joined(pool)]
+    train, val, test = [], [declared["val"]], [declared["test"]]
+    for rows in pool:
+        drawn = draw_splits(len(rows), data.val_fraction, data.test_fraction, seed)
+        train.append(rows[drawn.train])
+        (train if declared["val"].size else val).append(rows[drawn.val])
+        (train if declared["test"].size else test).append(rows[drawn.test])
+    return Splits(_joined(train), _joined(val), _joined(test))
 
 
 def prove_disjoint(source: Source, splits: Splits) -> None:
@@ -138,33 +158,6 @@ def _equal(source: Source, one: int, other: int) -> bool:
     frames = np.unique([0, source.info.frames // 2, source.info.frames - 1])
     a, b = source.read([one, other], frames)
     return bool(np.array_equal(a, b, equal_nan=True))
-
-
-def _usable(rows: Int64, data: DataSettings, total: int) -> Int64:
-    """Those of the trajectories that are not left out."""
-    for row in data.exclude:
-        if not 0 <= row < total:
-            raise SettingsError(f"data.exclude names trajectory {row}, but there are {total}, counted from 0")
-    return np.setdiff1d(rows, data.exclude)
-
-
-def _chosen(groups: Groups, data: DataSettings, seed: int) -> Splits:
-    groups = _limited(groups, data.trajectories)
-    if len({split for split, _ in groups}) == 1:  # one split alone declares nothing: it is all there is
-        groups = {(None, values): rows for (_, values), rows in groups.items()}
-    declared = {name: _joined(rows for (split, _), rows in groups.items() if split == name) for name in SPLITS}
-    pool = [rows for (split, _), rows in groups.items() if split in (None, "train")]
-    if declared["val"].size and declared["test"].size:
-        return Splits(_joined(pool), declared["val"], declared["test"])
-    if min((len(rows) for rows in pool), default=0) < _SMALL_GROUP:
-        pool = [_joined(pool)]
-    train, val, test = [], [declared["val"]], [declared["test"]]
-    for rows in pool:
-        drawn = draw_splits(len(rows), data.val_fraction, data.test_fraction, seed)
-        train.append(rows[drawn.train])
-        (train if declared["val"].size else val).append(rows[drawn.val])
-        (train if declared["test"].size else test).append(rows[drawn.test])
-    return Splits(_joined(train), _joined(val), _joined(test))
 
 
 def _limited(groups: Groups, limit: int | None) -> Groups:

@@ -1,18 +1,28 @@
 """What a run's data will be, told by settings and file headers alone: nothing is made, no field value is read."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ups_engine.config.data import DataSettings
 from ups_engine.config.schema import Settings
-from ups_engine.data.collection import recorded_members
 from ups_engine.data.generate import generated_info, generated_path, is_made_with
-from ups_engine.data.prepare import check_identity, find_files, time_step, used_frames
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
-from ups_engine.data.splits import Splits, choose_splits, foretell_splits
+from ups_engine.data.sources.files import expand, find_task, of_task
+from ups_engine.data.splits import Splits, choose_splits, parameter_groups
+from ups_engine.data.tasks import SOLVED
 from ups_engine.discretisation import Discretisation, discretisation_of
+from ups_engine.errors import DataError, SettingsError
+from ups_engine.formats import require_known
+
+RECORD_VERSION = 2
+"""Of a run's data record. Version 1 was the record of the only member, with `grid` for `discretisation` and
+`conditioning` for `scaling`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +30,8 @@ class MemberSurvey:
     """A member of the collection as training will see it.
 
     Attributes:
-        name: of the member.
+        name: of the member, unique in its collection.
+        task: the PDE, as the files or the settings say.
         source: the files, opened; None where the data is made by UPS.
         info: what the files hold or will hold.
         fields: that are trained on.
@@ -33,6 +44,7 @@ class MemberSurvey:
     """
 
     name: str
+    task: str
     source: Source | None
     info: SourceInfo
     fields: tuple[FieldSpec, ...]
@@ -42,6 +54,11 @@ class MemberSurvey:
     dt: float
     parameter_names: tuple[str, ...]
     to_make: Path | None
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the fields."""
+        return tuple(spec.name for spec in self.fields)
 
     @property
     def channels(self) -> int:
@@ -58,35 +75,140 @@ def survey_data(settings: Settings, record: Mapping[str, Any] | None = None) -> 
         SettingsError: settings that do not go with the data.
     """
     known = (None,) if record is None else recorded_members(record)
-    return tuple(_survey(settings, member) for member in known)
+    return tuple(survey_member(settings, find_files(settings.data, member), member) for member in known)
 
 
-def _survey(settings: Settings, known: Mapping[str, Any] | None) -> MemberSurvey:
+def recorded_members(record: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """The records of the members in what `Collection.record` gave, now or in an earlier version.
+
+    Raises:
+        FormatError: it was written by a newer UPS.
+    """
+    if require_known("data record", record.get("version"), RECORD_VERSION, "the run's data.json") > 1:
+        return tuple(record["members"])
+    renamed = {"grid": "discretisation", "conditioning": "scaling"}
+    member = {renamed.get(key, key): value for key, value in record.items() if key != "version"}
+    member["discretisation"] = {"kind": "grid", **member["discretisation"]}
+    return ({"name": member["task"], **member},)
+
+
+def survey_member(settings: Settings, files: Sequence[Path], known: Mapping[str, Any] | None) -> MemberSurvey:
+    """Look ahead at a member of which UPS makes the file where there are none; raises as `survey_data`.
+
+    Args:
+        settings: of the run.
+        files: of the member.
+        known: its record, where it has one.
+    """
     data, source, to_make = settings.data, None, None
-    if files := find_files(data, known):
+    if files:
         source = open_source(files)
         if known is not None:
-            check_identity(source, known)
+            _check_identity(source, known)
         info = source.info
     else:
         path = generated_path(data.task, data)
         info = generated_info(data.task, data.generate, path)
         to_make = None if is_made_with(path, data.task, data.generate) else path
+    discretisation = discretisation_of(info.layout(), data.spatial_stride)
+    frames, dt = used_frames(info, data), time_step(info, data)
     if known is not None:
         splits = Splits.from_json(known["splits"])
-    elif source is not None:
-        splits = choose_splits(source, data, settings.seed)
+    elif source is None:
+        splits = choose_splits({(None, ()): np.arange(info.trajectories)}, data, settings.seed)
     else:
-        splits = foretell_splits(info.trajectories, data, settings.seed)
+        splits = choose_splits(parameter_groups(source), data, settings.seed)
+    names = info.parameters if known is None else tuple(known["scaling"]["names"])
+    if missing := [name for name in names if name not in info.parameters]:
+        raise DataError(f"{info.files[0].name} does not say the parameter {missing[0]}")
+    task = info.task or data.task
     return MemberSurvey(
-        name=info.task or data.task if known is None else known["name"],
+        name=task if known is None else known["name"],
+        task=task,
         source=source,
         info=info,
         fields=info.field_specs(data.fields),
         splits=splits,
-        discretisation=discretisation_of(info.layout(), data.spatial_stride),
-        frames=used_frames(info, data),
-        dt=time_step(info, data),
-        parameter_names=info.parameters if known is None else tuple(known["scaling"]["names"]),
+        discretisation=discretisation,
+        frames=frames,
+        dt=dt,
+        parameter_names=names,
         to_make=to_make,
     )
+
+
+def find_files(data: DataSettings, known: Mapping[str, Any] | None) -> list[Path]:
+    """The files that are there already for these settings; none where UPS would make them.
+
+    Args:
+        data: `path` counts first, then files of `task` under `root`.
+        known: record of a member: its files go before the settings', where they still are.
+
+    Raises:
+        DataError: nothing there, and no solver for the task.
+    """
+    if known is not None and all(Path(name).exists() for name in known["files"]):
+        return [Path(name) for name in known["files"]]
+    if data.path is not None:
+        return of_task(expand(data.path), data.task)
+    root = Path(data.root).expanduser()
+    found = find_task(root, data.task)
+    if not found and data.task not in SOLVED:
+        raise DataError(
+            f"no files of task {data.task!r} in {root}, and UPS has no solver for it",
+            f"give files with --data PATH or --set data.root=FOLDER; solvers: {', '.join(SOLVED)}",
+        )
+    return found
+
+
+def _check_identity(source: Source, known: Mapping[str, Any]) -> None:
+    """Make sure that a source is the one of a member's record.
+
+    Raises:
+        DataError: it is not.
+    """
+    if source.identity() != known["identity"]:
+        names = [Path(name).name for name in known["files"]]
+        raise DataError(
+            f"{', '.join(names[:3])}: not the data that this run was made with",
+            "its content changed, or it was moved and other files took its place; put it back or start a new run",
+        )
+
+
+def used_frames(info: SourceInfo, data: DataSettings) -> int:
+    """Frames of a trajectory that are used.
+
+    Raises:
+        DataError: a single frame.
+        SettingsError: a stride or a number of frames that the file cannot give.
+    """
+    if info.frames < 2:
+        raise DataError(f"{info.files[0].name} holds no time series: {info.frames} frame(s) a trajectory")
+    available = -(-info.frames // data.time_stride)
+    if available < 2:
+        raise SettingsError(f"data.time_stride = {data.time_stride} leaves fewer than 2 of {info.frames} frames")
+    if data.frames is not None and data.frames > available:
+        raise SettingsError(
+            f"data.frames = {data.frames}, but the data has {available} frames at data.time_stride = {data.time_stride}"
+        )
+    return data.frames or available
+
+
+def time_step(info: SourceInfo, data: DataSettings) -> float:
+    """Time between frames after striding.
+
+    Raises:
+        SettingsError: neither the file nor the settings say it, or they contradict each other.
+    """
+    if info.dt is None and data.dt is None:
+        raise SettingsError(
+            f"{info.files[0].name} does not say the time between its frames", "give it with --set data.dt=..."
+        )
+    if info.dt is not None and data.dt is not None and not math.isclose(info.dt, data.dt, rel_tol=1e-4):
+        raise SettingsError(
+            f"data.dt = {data.dt:g}, but {info.files[0].name} says {info.dt:g}",
+            "leave data.dt out; a longer step is data.time_stride",
+        )
+    step = info.dt if info.dt is not None else data.dt
+    assert step is not None
+    return step * data.time_stride

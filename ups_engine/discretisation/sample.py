@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.errors import DataError
 
 Kind = Literal["grid", "mesh", "particles"]
-KINDS: tuple[Kind, ...] = ("grid", "mesh", "particles")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 AXES = "xyz"
 """Names of the axes of space."""
 
@@ -40,7 +40,7 @@ class Sample:
     dt: float | None = None
     """Time to the next stored state; None for steady problems."""
     meta: Mapping[str, Any] = field(default_factory=dict)
-    """Where the sample comes from."""
+    """What else there is to say: of a grid its `shape`."""
 
 
 def validate_sample(sample: Sample) -> None:

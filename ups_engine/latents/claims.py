@@ -5,38 +5,16 @@ Two empty files beside the store carry them as locks (`runs.locks`), which vanis
 
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from ups_engine.errors import CacheError
 from ups_engine.runs.atomic import explaining_disk_errors
 from ups_engine.runs.locks import LockFile
 
 
-class _Claim:
-    """What all claims are: held in a file from the start until released, or until the process ends."""
-
-    def __init__(self, file: LockFile | None) -> None:
-        self._file = file
-
-    def release(self) -> None:
-        """Let go; the second time does nothing."""
-        if self._file is not None:
-            self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
-
-class StoreClaim(_Claim):
-    """A user's claim on a store, held until released or forgotten.
+class StoreClaim(ExitStack):
+    """A user's claim on a store, held until closed or forgotten.
 
     A folder that cannot be written to, or a file system without locks, does not keep anybody from reading: there
     the claim says nothing.
@@ -46,15 +24,15 @@ class StoreClaim(_Claim):
     """
 
     def __init__(self, store: Path) -> None:
-        super().__init__(None)
+        super().__init__()
         with suppress(OSError):
             store.absolute().parent.mkdir(parents=True, exist_ok=True)
-            self._file = LockFile(_beside(store, "users"))
-            weakref.finalize(self, self._file.close)
-            self._file.lock(shared=True, wait=True)
+            file = self.enter_context(LockFile(_beside(store, "users")))
+            weakref.finalize(self, file.close)
+            file.lock(shared=True, wait=True)
 
 
-class SoleClaim(_Claim):
+class SoleClaim(ExitStack):
     """The right to do away with a store, taken at once or not at all.
 
     Args:
@@ -65,14 +43,13 @@ class SoleClaim(_Claim):
     """
 
     def __init__(self, store: Path) -> None:
-        super().__init__(None)
+        super().__init__()
         self.granted = False
         with suppress(OSError):
-            self._file = LockFile(_beside(store, "users"), alone=True)
-            self.granted = self._file.lock()
+            self.granted = self.enter_context(LockFile(_beside(store, "users"), alone=True)).lock()
 
 
-class StoreLock(_Claim):
+class StoreLock(ExitStack):
     """Builders' claims on a store: byte 0 of the file is the manifest's, byte 1 + k that of block k.
 
     Other processes are kept out: a process has one builder of a store at a time.
@@ -86,11 +63,11 @@ class StoreLock(_Claim):
     """
 
     def __init__(self, store: Path) -> None:
+        super().__init__()
         path = _beside(store, "lock")
         with explaining_disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._locks = LockFile(path)
-        super().__init__(self._locks)
+            self._locks = self.enter_context(LockFile(path))
         self._folder = path.parent
 
     @contextmanager

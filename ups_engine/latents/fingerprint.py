@@ -29,56 +29,17 @@ class Fingerprint:
     parts: Mapping[str, Json]
 
 
-def fingerprint(
-    *,
-    encoder: str,
-    source: Mapping[str, Json],
-    fields: Sequence[str],
-    split: str,
-    rows: NDArray[np.int64],
-    normalisation: Mapping[str, Json],
-    spatial_stride: int,
-    time_stride: int,
-    frames: int,
-    patch_size: int,
-    tokens: int,
-    dim: int,
-    dtype: str,
-) -> Fingerprint:
+def fingerprint(rows: NDArray[np.int64], parts: Mapping[str, Json]) -> Fingerprint:
     """Fingerprint the latents of one split.
 
     Args:
-        encoder: hash of the encoder's weights, see `hash_tensors`.
-        source: identity of the source files with their content stamps, JSON-able.
-        fields: names of the encoded fields, in order.
-        split: name of the split.
         rows: trajectories of the source in the split, (N,), in the order of the store.
-        normalisation: statistics applied before encoding, JSON-able.
-        spatial_stride: every n-th grid point is used.
-        time_stride: every n-th frame is used.
-        frames: frames of a trajectory in the store.
-        patch_size: grid points along an axis that a token covers.
-        tokens: tokens of a frame.
-        dim: channels of a token.
-        dtype: number format of the store: `float32`, `float16` or `bfloat16`.
+        parts: what else they depend on, by name: `encoder`, the hash of its weights (see `hash_tensors`), by which
+            caches are cleared; the source and what is made of it before encoding; shape and format of the latents.
     """
     order = np.ascontiguousarray(rows, dtype="<i8")
-    parts: dict[str, Json] = {
-        "format": FORMAT,
-        "encoder": encoder,
-        "source": source,
-        "fields": list(fields),
-        "split": split,
-        "rows": {"count": int(order.size), "sha256": hashlib.sha256(order.tobytes()).hexdigest()},
-        "normalisation": normalisation,
-        "strides": {"space": spatial_stride, "time": time_stride},
-        "frames": frames,
-        "patch_size": patch_size,
-        "tokens": tokens,
-        "dim": dim,
-        "dtype": dtype,
-    }
-    text = _canonical(parts)
+    counted: Json = {"count": int(order.size), "sha256": hashlib.sha256(order.tobytes()).hexdigest()}
+    text = _canonical({"format": FORMAT, "rows": counted, **parts})
     return Fingerprint(hashlib.sha256(text.encode()).hexdigest(), json.loads(text))
 
 

@@ -21,13 +21,6 @@ On an H200 blocks 4 and 16 times as large were encoded no faster than they can b
 BLOCK_ROWS = 64
 """Trajectories encoded at a time at most, so that a build stops soon and is shared evenly."""
 
-_ZARR_TYPES: dict[CacheDtype, str] = {"float32": "float32", "float16": "float16", "bfloat16": "uint16"}
-_TORCH_TYPES: dict[CacheDtype, torch.dtype] = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
-
 
 @dataclass(frozen=True)
 class Block:
@@ -73,7 +66,7 @@ class Layout:
     @property
     def zarr_type(self) -> str:
         """Zarr's name of the stored numbers; Zarr has no bfloat16, so its bits are stored as uint16."""
-        return _ZARR_TYPES[self.dtype]
+        return "uint16" if self.dtype == "bfloat16" else self.dtype
 
     @property
     def storage(self) -> np.dtype[np.generic]:
@@ -83,7 +76,7 @@ class Layout:
     @property
     def torch_type(self) -> torch.dtype:
         """The stored numbers in torch's terms."""
-        return _TORCH_TYPES[self.dtype]
+        return getattr(torch, self.dtype)
 
     @property
     def row_bytes(self) -> int:
@@ -118,7 +111,7 @@ def pack(latents: torch.Tensor, dtype: CacheDtype) -> Packed:
     Returns:
         The same shape; bfloat16 as its bits in uint16. Numbers beyond the format's range become infinite.
     """
-    rounded = latents.detach().to("cpu", _TORCH_TYPES[dtype]).contiguous()
+    rounded = latents.detach().to("cpu", getattr(torch, dtype)).contiguous()
     array: Packed = (rounded.view(torch.uint16) if dtype == "bfloat16" else rounded).numpy()
     return array
 

@@ -29,10 +29,6 @@ def store_path(root: Path, task: str, split: str, digest: str) -> Path:
 
 def neighbours(path: Path) -> list[Path]:
     """Caches of the same task and split that belong to other fingerprints, newest first."""
-    stem = path.name[: -(_DIGITS + len(_SUFFIX))]
-    pattern = re.compile(re.escape(stem) + rf"[0-9a-f]{{{_DIGITS}}}" + re.escape(_SUFFIX))
-    try:
-        found = [p for p in path.parent.iterdir() if p != path and pattern.fullmatch(p.name) and p.is_dir()]
-    except OSError:
-        return []
+    pattern = path.name[: -(_DIGITS + len(_SUFFIX))] + "[0-9a-f]" * _DIGITS + _SUFFIX
+    found = [p for p in path.parent.glob(pattern) if p != path and p.is_dir()]
     return sorted(found, key=lambda p: (-p.stat().st_mtime_ns, p.name))

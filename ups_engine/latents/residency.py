@@ -87,42 +87,29 @@ def choose(
     Raises:
         SettingsError: `gpu` is forced and no GPU trains.
     """
-    if forced == "on_the_fly":
-        found = choose(required, memory, gpu_free, working=working)
-        return Residency(
-            found.choice, f"{found.reason}; latent.residency = on_the_fly completes the caches while training"
-        )
     need = f"{human_bytes(required)} of latents"
     ram = (
         f"the {human_bytes(memory.available_bytes)} of memory free under {memory.limit_source},"
         f" of which {human_bytes(ram_kept(memory))} are kept back"
     )
-    if gpu_free is None:
-        gpu, on_gpu = "training runs on the CPU", False
-    else:
+    in_ram, on_gpu, gpu = ram_sufficient(required, memory), False, "training runs on the CPU"
+    if gpu_free is not None:
         on_gpu = gpu_sufficient(required, gpu_free, working)
         kept = f"of which {human_bytes(gpu_kept(gpu_free, working))} are kept for the networks"
         kept += f" (a probe step wants {human_bytes(working)} with weights and optimiser)" if working else ""
         gpu = f"{need} {'fit' if on_gpu else 'do not fit'} into the {human_bytes(gpu_free)} free on the GPU, {kept}"
-    in_ram = ram_sufficient(required, memory)
-    if forced != "auto":
-        return _forced(forced, f"{need} do not fit into {ram}", in_ram, gpu_free is not None, gpu, on_gpu)
-    if on_gpu:
-        return Residency("gpu", gpu)
-    if in_ram:
-        return Residency("ram", f"{need} fit into {ram}; {gpu}")
-    return Residency("disk", f"{need} do not fit into {ram}, so they are mapped from disk; {gpu}")
-
-
-def _forced(choice: Choice, ram: str, in_ram: bool, has_gpu: bool, gpu: str, on_gpu: bool) -> Residency:
-    reason = f"latent.residency = {choice} asks for it"
-    if choice == "gpu" and not has_gpu:
+    elif forced == "gpu":
         raise SettingsError(
             "latent.residency = gpu, but training runs on the CPU",
             "use --set latent.residency=auto, or --set runtime.device=cuda where there is a GPU",
         )
-    if choice == "gpu" and not on_gpu:
-        reason += f", although {gpu}"
-    if choice == "ram" and not in_ram:
-        reason += f", although {ram}"
-    return Residency(choice, reason)
+    if forced in ("gpu", "ram", "disk"):
+        doubts = {"gpu": "" if on_gpu else gpu, "ram": "" if in_ram else f"{need} do not fit into {ram}"}
+        although = f", although {doubts[forced]}" if doubts.get(forced) else ""
+        return Residency(forced, f"latent.residency = {forced} asks for it{although}")
+    later = "; latent.residency = on_the_fly completes the caches while training" if forced == "on_the_fly" else ""
+    if on_gpu:
+        return Residency("gpu", f"{gpu}{later}")
+    if in_ram:
+        return Residency("ram", f"{need} fit into {ram}; {gpu}{later}")
+    return Residency("disk", f"{need} do not fit into {ram}, so they are mapped from disk; {gpu}{later}")

@@ -108,7 +108,12 @@ class LatentStore:
             os.close(descriptor)
         if got != self.layout.chunk_bytes:
             return "its file has the wrong size"
-        return checksum_fault(crc32c(out), int.from_bytes(tail, "little"), expected)
+        actual = crc32c(out)
+        if actual != int.from_bytes(tail, "little"):
+            return "its checksum fails"
+        if actual != expected:
+            return "its file is intact, but it is not the one recorded for this trajectory"
+        return None
 
     def sizes(self) -> dict[int, int]:
         """Sizes in bytes of the chunk files that exist, by row; none where the folder cannot be read."""
@@ -167,15 +172,6 @@ def store_attributes(store: Path) -> dict[str, Any]:
     """The attributes of a store's group; none where its metadata cannot be understood."""
     attributes = (metadata_of(store) or {}).get("attributes")
     return attributes if isinstance(attributes, dict) else {}
-
-
-def checksum_fault(actual: int, stored: int, expected: int) -> str | None:
-    """What the three checksums of a chunk say: of its numbers, behind its numbers, in the manifest."""
-    if actual != stored:
-        return "its checksum fails"
-    if actual != expected:
-        return "its file is intact, but it is not the one recorded for this trajectory"
-    return None
 
 
 def array_metadata(layout: Layout) -> dict[str, Any]:

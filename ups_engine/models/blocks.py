@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ups_engine.config.models import ConvSettings
 from ups_engine.models.tokens import TokenGrid, pad
 
 
@@ -45,6 +46,50 @@ class ConvBlock(nn.Module):
         return x + self.down(F.gelu(self.up(self.norm(self.conv(x)))))
 
 
+class TokenTransform(nn.Module):
+    """What encoder and decoder share: A x + f(x) per token, f a small convolutional network that starts at zero.
+
+    Args:
+        grid: the arrangement of tokens.
+        channels: field channels C.
+        dim: latent channels.
+        inputs: channels of x.
+        outputs: channels of the result.
+
+    Attributes:
+        mean: (dim,) of the latent before it is standardised.
+        std: (dim,) likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, grid: TokenGrid, channels: int, dim: int, settings: ConvSettings, *, inputs: int, outputs: int
+    ) -> None:
+        super().__init__()
+        self.grid, self.channels, self.dim = grid, channels, dim
+        self.linear = nn.Linear(inputs, outputs)
+        self.stem = nn.Linear(inputs, settings.hidden)
+        self.blocks = nn.ModuleList(ConvBlock(settings.hidden, grid) for _ in range(settings.depth))
+        self.head = nn.Linear(settings.hidden, outputs)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        nn.init.zeros_(self.linear.bias)
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+
+    def transform(self, x: Tensor) -> Tensor:
+        """(B, tokens, inputs) -> (B, tokens, outputs)."""
+        y = self.linear(x)
+        if len(self.blocks):
+            hidden = self.stem(x)
+            for block in self.blocks:
+                hidden = block(hidden)
+            y = y + self.head(hidden)
+        return y
+
+
 class RelativeAttention(nn.Module):
     """Attention that sees only relative positions: rotary phases with whole periods on periodic axes.
 
@@ -67,9 +112,8 @@ class RelativeAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, tokens, channels) -> the same shape."""
-        q, k, v = (
-            self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )  # each (B, heads, tokens, width)
+        # each (B, heads, tokens, width)
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(self._rotate(q), self._rotate(k), v)
         return self.out(y.transpose(1, 2).flatten(2))
 

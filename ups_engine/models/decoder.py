@@ -1,15 +1,15 @@
 """From latent tokens to fields, on the grid or at any point between."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ups_engine.config.models import ConvSettings
-from ups_engine.models.blocks import ConvBlock
+from ups_engine.models.blocks import TokenTransform
 from ups_engine.models.lapped import LappedTransform, wave_order, waves, window_start
 from ups_engine.models.tokens import TokenGrid, pad
 
 
-class GridDecoder(nn.Module):
+class GridDecoder(TokenTransform):
     """Each token gives the coefficients of smooth waves on its window; a field is the sum over windows.
 
     u(x) = sum_j sum_k c_jk w_k(x - x_j) with the waves w_k of lapped.py and c = S z + g(z): S starts as the inverse
@@ -17,25 +17,12 @@ class GridDecoder(nn.Module):
     evaluated anywhere; on the grid it is a transposed convolution.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, grid: TokenGrid, channels: int, dim: int, settings: ConvSettings) -> None:
-        super().__init__()
-        self.grid, self.channels, self.dim = grid, channels, dim
-        self.transform = LappedTransform(grid)
         coefficients = (2 * grid.patch) ** grid.axes * channels
-        self.linear = nn.Linear(dim, coefficients)
-        self.stem = nn.Linear(dim, settings.hidden)
-        self.blocks = nn.ModuleList(ConvBlock(settings.hidden, grid) for _ in range(settings.depth))
-        self.head = nn.Linear(settings.hidden, coefficients)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        nn.init.zeros_(self.linear.bias)
+        super().__init__(grid, channels, dim, settings, inputs=dim, outputs=coefficients)
         with torch.no_grad():
             self.linear.weight.copy_(synthesis(grid, channels, dim))
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("std", torch.ones(dim))
+        self.lapped = LappedTransform(grid)
 
     def forward(self, z: Tensor, points: Tensor | None = None) -> Tensor:
         """Decode.
@@ -52,19 +39,13 @@ class GridDecoder(nn.Module):
 
     def coefficients(self, z: Tensor) -> Tensor:
         """Wave coefficients (B, *cells, 2p, .., 2p, C) of every token's window."""
-        z = z * self.std + self.mean
-        c = self.linear(z)
-        if len(self.blocks):
-            hidden = self.stem(z)
-            for block in self.blocks:
-                hidden = block(hidden)
-            c = c + self.head(hidden)
+        c = self.transform(z * self.std + self.mean)
         return c.unflatten(1, self.grid.cells).unflatten(-1, (*[2 * self.grid.patch] * self.grid.axes, self.channels))
 
     def _on_grid(self, c: Tensor) -> Tensor:
         patch, left, axes = self.grid.patch, self.grid.patch // 2, self.grid.axes
         for axis in range(axes):
-            values = self.transform.synthesise(c.movedim(axes + 1, -1), axis)  # (.., waves of later axes, C, 2p)
+            values = self.lapped.synthesise(c.movedim(axes + 1, -1), axis)  # (.., waves of later axes, C, 2p)
             # The window of cell j covers grid points jp - left .. jp - left + 2p: sum its two halves with the
             # neighbours', then cut the half cell that hangs over at either end.
             values = pad(values, axis + 1, 1, 1, self.grid.periodic[axis])

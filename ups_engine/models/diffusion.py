@@ -88,6 +88,20 @@ class ResidualModel(nn.Module):
         """`count` noise levels, falling from sigma_max to sigma_min."""
         return self.level(torch.linspace(1.0, 0.0, count, device=device))
 
+    def sample(self, context: "Context", noise: Tensor, steps: int, temperature: float) -> Tensor:
+        """A correction of the prediction.
+
+        Args:
+            noise: standard normal (n, B, tokens, dim): n >= 1 for the teacher, which uses noise[0]; n = steps for the
+                student.
+            steps: network evaluations.
+            temperature: scale of the noise.
+
+        Returns:
+            Residual in latent units (B, tokens, dim).
+        """
+        raise NotImplementedError
+
 
 class Context(NamedTuple):
     """What a correction is conditioned on."""
@@ -115,16 +129,7 @@ class DiffusionResidual(ResidualModel):
         return (x - self(x, sigma, context)) / per_sample(sigma)
 
     def sample(self, context: Context, noise: Tensor, steps: int, temperature: float) -> Tensor:
-        """A correction of the prediction by `steps` Euler steps from sigma_max to zero.
-
-        Args:
-            noise: standard normal (n, B, tokens, dim), n >= 1; the teacher uses noise[0].
-            steps: network evaluations.
-            temperature: scale of the initial noise.
-
-        Returns:
-            Residual in latent units (B, tokens, dim).
-        """
+        """See `ResidualModel.sample`: `steps` Euler steps from sigma_max to zero."""
         levels = torch.cat([self.levels(steps, noise.device), noise.new_zeros(1)])
         x = temperature * levels[0] * noise[0]
         for now, after in pairwise(levels):
@@ -142,7 +147,7 @@ class ConsistencyResidual(ResidualModel):
         return x / (above**2 + 1) + above / (s**2 + 1).sqrt() * self.raw(x, sigma, context)
 
     def sample(self, context: Context, noise: Tensor, steps: int, temperature: float) -> Tensor:
-        """A correction of the prediction; arguments and result as in `DiffusionResidual.sample`, with n = steps.
+        """See `ResidualModel.sample`.
 
         Every evaluation after the first starts from its predecessor's result, noised again (Song et al., algorithm 1).
         """

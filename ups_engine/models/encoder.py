@@ -1,15 +1,15 @@
 """From fields on a grid to latent tokens."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ups_engine.config.models import ConvSettings
-from ups_engine.models.blocks import ConvBlock
+from ups_engine.models.blocks import TokenTransform
 from ups_engine.models.lapped import LappedTransform, wave_order
 from ups_engine.models.tokens import TokenGrid, pad
 
 
-class GridEncoder(nn.Module):
+class GridEncoder(TokenTransform):
     """Overlapping windows of a field, each turned into one token.
 
     z = standardise(A c + f(c)) of the coefficients c that the lapped transform of lapped.py gives each window: A starts
@@ -22,25 +22,12 @@ class GridEncoder(nn.Module):
         dim: latent channels.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, grid: TokenGrid, channels: int, dim: int, settings: ConvSettings) -> None:
-        super().__init__()
-        self.grid, self.channels, self.dim = grid, channels, dim
-        self.transform = LappedTransform(grid)
         coefficients = (2 * grid.patch) ** grid.axes * channels
-        self.linear = nn.Linear(coefficients, dim)
-        self.stem = nn.Linear(coefficients, settings.hidden)
-        self.blocks = nn.ModuleList(ConvBlock(settings.hidden, grid) for _ in range(settings.depth))
-        self.head = nn.Linear(settings.hidden, dim)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        nn.init.zeros_(self.linear.bias)
+        super().__init__(grid, channels, dim, settings, inputs=coefficients, outputs=dim)
+        self.lapped = LappedTransform(grid)
         with torch.no_grad():
             self.linear.weight.copy_(analysis(grid, channels, dim, self.linear.weight))
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("std", torch.ones(dim))
 
     def forward(self, u: Tensor) -> Tensor:
         """Encode.
@@ -51,14 +38,7 @@ class GridEncoder(nn.Module):
         Returns:
             Standardised latent tokens (B, tokens, dim).
         """
-        coefficients = self.coefficients(u)
-        z = self.linear(coefficients)
-        if len(self.blocks):
-            hidden = self.stem(coefficients)
-            for block in self.blocks:
-                hidden = block(hidden)
-            z = z + self.head(hidden)
-        return (z - self.mean) / self.std
+        return (self.transform(self.coefficients(u)) - self.mean) / self.std
 
     def coefficients(self, u: Tensor) -> Tensor:
         """Of a field (B, *grid shape, C): those of every token's window (B, tokens, (2p)^d * C)."""
@@ -66,7 +46,7 @@ class GridEncoder(nn.Module):
         for axis in range(self.grid.axes):
             u = pad(u, axis + 1, left, patch - left, self.grid.periodic[axis])
             u = u.unfold(axis + 1, 2 * patch, patch)  # the window's points move to the last axis
-            u = self.transform.analyse(u, axis)
+            u = self.lapped.analyse(u, axis)
         u = u.movedim(self.grid.axes + 1, -1)  # (B, *cells, 2p, .., 2p, C)
         return u.reshape(u.shape[0], self.grid.count, -1)
 

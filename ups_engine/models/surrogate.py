@@ -1,21 +1,11 @@
 """The trained parts put together: one step in time of a field, through the latent."""
 
-from typing import Protocol
-
 from torch import Tensor, nn
 
 from ups_engine.models.decoder import GridDecoder
-from ups_engine.models.diffusion import Context
+from ups_engine.models.diffusion import Context, ResidualModel
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
-
-
-class Corrector(Protocol):
-    """What adds the operator's missing residual: the diffusion model or its consistency student."""
-
-    def sample(self, context: Context, noise: Tensor, steps: int, temperature: float) -> Tensor:
-        """Residual (B, tokens, dim) for a prediction; see `DiffusionResidual.sample`."""
-        ...
 
 
 class Surrogate(nn.Module):
@@ -39,14 +29,13 @@ class Surrogate(nn.Module):
         encoder: GridEncoder,
         decoder: GridDecoder,
         operator: LatentOperator,
-        corrector: Corrector | None = None,
+        corrector: ResidualModel | None = None,
         *,
         steps: int = 0,
         temperature: float = 0.0,
     ) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.operator = encoder, decoder, operator
-        self.corrector = corrector
+        self.encoder, self.decoder, self.operator, self.corrector = encoder, decoder, operator, corrector
         self.steps, self.temperature = steps, temperature
 
     @property
@@ -61,7 +50,7 @@ class Surrogate(nn.Module):
             z: latents (B, tokens, dim).
             cond: PDE parameters (B, P).
             dt: time step (B,).
-            noise: standard normal (n, B, tokens, dim) for the corrector; see `DiffusionResidual.sample`.
+            noise: standard normal (n, B, tokens, dim) for the corrector; see `ResidualModel.sample`.
 
         Returns:
             (B, tokens, dim).

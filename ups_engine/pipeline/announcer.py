@@ -16,6 +16,7 @@ from ups_engine.telemetry.memory import available_memory, resident_bytes
 from ups_engine.telemetry.process import CpuMeter
 
 _CPU = CpuMeter()
+_GPU_FIGURES = ("index", "name", "total_bytes", "run_bytes", "utilisation", "temperature", "power")
 
 
 class Announcer:
@@ -27,7 +28,7 @@ class Announcer:
     """
 
     def __init__(self, events: EventWriter, observers: Sequence[Observer]) -> None:
-        self._events, self._observers = events, tuple(observers)
+        self.events, self._observers = events, tuple(observers)
         self.stage: str | None = None
         """The stage that warnings and failures belong to."""
         self._cache: Mapping[str, object] | None = None
@@ -51,7 +52,7 @@ class Announcer:
             self._throughput = data.get("throughput")
         elif kind in ("stage_started", "run_paused"):
             self._throughput = None
-        self._events.emit(kind, stage=stage, epoch=epoch, step=step, data=data)
+        self.events.emit(kind, stage=stage, epoch=epoch, step=step, data=data)
         for observer in self._observers:
             observer.event(kind, stage, epoch, step, data)
 
@@ -96,12 +97,12 @@ def device_sentence(device: torch.device) -> str:
 
 def data_sentence(member: Member) -> str:
     """What the run learns from a member of its collection."""
-    files = [path.name for path in member.source.info.files]
+    files = [path.name for path in member.info.files]
     more = f" and {len(files) - 1} more files" if len(files) > 1 else ""
     splits = member.splits
     return (
-        f"data {files[0]}{more}: {'/'.join(member.fields)} on {'x'.join(map(str, member.discretisation.shape))} points,"
-        f" {member.frames} frames, dt {member.dt:g};"
+        f"data {files[0]}{more}: {'/'.join(member.field_names)} on {'x'.join(map(str, member.discretisation.shape))}"
+        f" points, {member.frames} frames, dt {member.dt:g};"
         f" {len(splits.train)} trajectories train, {len(splits.val)} validate, {len(splits.test)} test"
     )
 
@@ -120,16 +121,7 @@ def vital_signs(throughput: float | None) -> dict[str, object]:
         "ram_limit": memory.limit_source,
         "cpu_percent": round(_CPU.percent(), 1),
         "gpu": [
-            {
-                "index": gpu.index,
-                "name": gpu.name,
-                "used_bytes": gpu.total_bytes - gpu.free_bytes,
-                "total_bytes": gpu.total_bytes,
-                "run_bytes": gpu.run_bytes,
-                "utilisation": gpu.utilisation,
-                "temperature": gpu.temperature,
-                "power": gpu.power,
-            }
+            {name: getattr(gpu, name) for name in _GPU_FIGURES} | {"used_bytes": gpu.total_bytes - gpu.free_bytes}
             for gpu in gpu_devices()
         ],
         "throughput": throughput,

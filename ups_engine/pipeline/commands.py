@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
-from ups_engine.pipeline.agenda import Agenda
 from ups_engine.pipeline.announcer import Announcer
-from ups_engine.pipeline.plan import EVALUATION
+from ups_engine.pipeline.plan import EVALUATION, Agenda
 from ups_engine.runs.commands import Command, CommandKind, Inbox
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.signals import StopRequest

@@ -4,7 +4,6 @@ Whoever looks ahead asks here: the start of a run, the preflight, the check of t
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from math import prod
 
 import torch
@@ -18,7 +17,7 @@ from ups_engine.latents.residency import choose
 from ups_engine.stages.base import stage_epochs
 from ups_engine.stages.evaluation import require_frames
 from ups_engine.stages.memory import FIXED, Probe
-from ups_engine.stages.networks import NETWORKS, Described, NetworkPlan, build
+from ups_engine.stages.networks import NETWORKS, NetworkPlan, build
 from ups_engine.stages.operator import max_horizon
 from ups_engine.stages.registry import TRAINING_STAGES
 from ups_engine.telemetry.memory import available_memory
@@ -31,41 +30,21 @@ _STATES = 3
 """Two are kept while the next is written."""
 
 
-@dataclass(frozen=True)
-class WorkingMemory:
-    """Memory of the stage that wants the most.
-
-    Attributes:
-        bytes: on a GPU, beside the latents.
-        stage: its name; empty where no stage reads latents.
-    """
-
-    bytes: int
-    stage: str
-
-
-@dataclass(frozen=True)
 class Forecast:
     """A run that is to come.
 
-    Attributes:
+    Args:
         settings: of the run.
         members: of its collection, as surveyed or as prepared.
-        plan: what the networks' shapes follow from.
+
+    Raises:
+        SettingsError: the settings do not go with the data's grid or frames.
     """
 
-    settings: Settings
-    members: Sequence[Described]
-    plan: NetworkPlan
-
-    @classmethod
-    def of(cls, settings: Settings, members: Sequence[Described]) -> "Forecast":
-        """Look ahead.
-
-        Raises:
-            SettingsError: the settings do not go with the data's grid or frames.
-        """
-        plan = NetworkPlan.of(settings, members)
+    def __init__(self, settings: Settings, members: Sequence[MemberSurvey]) -> None:
+        self.settings, self.members = settings, members
+        self.plan = NetworkPlan.of(settings, members)
+        """What the networks' shapes follow from."""
         for member in members:
             if settings.stages.operator.epochs and max_horizon(settings) >= member.frames:
                 raise SettingsError(
@@ -75,7 +54,6 @@ class Forecast:
                 )
             if settings.stages.evaluation.epochs:
                 require_frames(member.frames, settings.stages.evaluation.initial_steps)
-        return cls(settings, members, plan)
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
@@ -100,22 +78,18 @@ class Forecast:
 
     def working_bytes(self, device: torch.device) -> int:
         """Bytes of GPU memory that the stages want beside the latents; 0 on the CPU."""
-        return working_memory(self.settings, self.plan).bytes if device.type == "cuda" else 0
+        return working_memory(self.settings, self.plan) if device.type == "cuda" else 0
 
     def _numbers(self, result: str) -> int:
         with torch.device("meta"):
             return sum(prod(t.shape) for t in build(result, self.settings, self.plan).state_dict().values())
 
 
-def working_memory(settings: Settings, plan: NetworkPlan) -> WorkingMemory:
-    """The most memory that a stage takes beside the latents, on a GPU; stages with `epochs = 0` do not count."""
+def working_memory(settings: Settings, plan: NetworkPlan) -> int:
+    """The most bytes that a stage takes beside the latents, on a GPU; stages with `epochs = 0` do not count."""
     probe = Probe(settings, plan)
-    wants = [
-        WorkingMemory(FIXED + stage.memory(probe), name)
-        for name, stage in TRAINING_STAGES.items()
-        if stage.memory is not None and stage_epochs(settings, name)
-    ]
-    return max(wants, key=lambda want: want.bytes, default=WorkingMemory(FIXED, ""))
+    stages = [stage for name, stage in TRAINING_STAGES.items() if stage_epochs(settings, name)]
+    return FIXED + max((stage.memory(probe) for stage in stages if stage.memory is not None), default=0)
 
 
 def cache_bytes(layouts: Collection[Layout]) -> int:
@@ -134,4 +108,4 @@ def forecast(settings: Settings) -> tuple[Forecast, tuple[MemberSurvey, ...]]:
     if settings.latent.residency == "gpu" and device.type != "cuda":
         choose(0, available_memory(), None, "gpu")
     surveys = survey_data(settings)
-    return Forecast.of(settings, surveys), surveys
+    return Forecast(settings, surveys), surveys

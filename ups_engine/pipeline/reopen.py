@@ -1,7 +1,6 @@
 """Going back to what a run left: evaluating it again, and finding the encoder that the latent caches belong to."""
 
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from ups_engine.config.anchor import anchored
@@ -42,7 +41,7 @@ def open_context(run: RunDirectory, settings: Settings | None = None) -> StageCo
     device = pick_device(settings.runtime)
     set_precision(settings.training, device)
     collection = prepare_data(settings, record)
-    working = Forecast.of(settings, collection.members).working_bytes(device)
+    working = Forecast(settings, collection.members).working_bytes(device)
     return StageContext(settings, run, collection, device, working=working)
 
 
@@ -100,26 +99,15 @@ def cache_context(settings: Settings, reference: str | None) -> CacheContext:
     )
 
 
-@dataclass(frozen=True)
-class WantedCaches:
-    """What the runs of a folder would read.
-
-    Attributes:
-        fingerprints: digests of their caches.
-        encoders: hashes of the weights of runs whose data are gone or damaged, so that nothing more is known.
-        runs: how many have an encoder.
-    """
-
-    fingerprints: frozenset[str]
-    encoders: frozenset[str]
-    runs: int
-
-
-def wanted_caches(root: Path) -> WantedCaches:
+def wanted_caches(root: Path) -> tuple[set[str], set[str], int]:
     """The caches that belong to the present encoder of any run.
 
     Args:
         root: the folder of runs.
+
+    Returns:
+        The digests of the caches that the runs would read; the hashes of the weights of runs whose data are gone or
+        damaged, so that nothing more is known; and how many runs have an encoder.
     """
     fingerprints: set[str] = set()
     encoders: set[str] = set()
@@ -133,22 +121,17 @@ def wanted_caches(root: Path) -> WantedCaches:
         except UpsError:
             with suppress(UpsError):
                 encoders.add(hash_tensors(load_result(run, "encoder")[0]))
-    return WantedCaches(frozenset(fingerprints), frozenset(encoders), len(runs))
+    return fingerprints, encoders, len(runs)
 
 
 def _newest_fitting(settings: Settings, root: Path) -> RunDirectory:
     wanted, current = dependencies(settings, "encoder"), anchored(settings, Path.cwd())
     for run in RunDirectory.list_runs(root):
-        try:
-            if not has_result(run, "encoder"):
-                continue
+        with suppress(UpsError):  # a damaged run is no candidate
             own = run_settings(run)
-            if (own.data, own.seed) == (current.data, current.seed):
-                _, sidecar = load_result(run, "encoder")
-                if sidecar.get("settings") == wanted:
-                    return run
-        except UpsError:  # a damaged run is no candidate
-            continue
+            same = has_result(run, "encoder") and (own.data, own.seed) == (current.data, current.seed)
+            if same and load_result(run, "encoder")[1].get("settings") == wanted:
+                return run
     raise CheckpointError(
         f"no run under {root} has an encoder that fits the current settings, so there is no cache to look at",
         "train one with `ups train --headless --stage autoencoder`, or name a run",

@@ -15,12 +15,11 @@ from ups_engine.config.archive import settings_from_toml, settings_to_toml
 from ups_engine.config.schema import Settings
 from ups_engine.data.prepare import prepare_data
 from ups_engine.errors import UpsError
-from ups_engine.pipeline.agenda import Agenda
 from ups_engine.pipeline.announcer import Announcer, data_sentence, device_sentence
 from ups_engine.pipeline.commands import SKIPPED, CommandDesk, LeaveError, Outcome, SkipError
 from ups_engine.pipeline.forecast import Forecast, forecast
 from ups_engine.pipeline.observer import Observer
-from ups_engine.pipeline.plan import EVALUATION, Past, PlannedStage, check_needs, make_plan
+from ups_engine.pipeline.plan import EVALUATION, Agenda, Past, PlannedStage, check_needs, make_plan
 from ups_engine.pipeline.stage_work import Saved, StageWork
 from ups_engine.runs.checkpoints import read_sidecar, settle_results
 from ups_engine.runs.directory import RunDirectory
@@ -53,10 +52,15 @@ def start_run(
         DataError, SettingsError: the run could not come to its end; nothing was made (see `forecast.forecast`).
     """
     forecast(settings)
-    archived: dict[str, Any] = {"settings_toml": settings_to_toml(settings), "origins": origins, "argv": argv}
-    if folder is not None:
-        return RunDirectory.create_at(folder, task=settings.data.task, **archived)
-    return RunDirectory.create(Path(settings.runs.root), settings.runs.name, task=settings.data.task, **archived)
+    return RunDirectory.create(
+        Path(settings.runs.root),
+        settings.runs.name,
+        settings_toml=settings_to_toml(settings),
+        origins=origins,
+        argv=argv,
+        task=settings.data.task,
+        folder=folder,
+    )
 
 
 def run_settings(run: RunDirectory) -> Settings:
@@ -92,10 +96,7 @@ def run_pipeline(
                 observer.notice(f"run {run.name} is finished already; nothing is left to do")
             return Outcome.FINISHED
         events = stack.enter_context(EventWriter(run.events))
-        announcer = Announcer(events, observers)
-        agenda = Agenda(plan, run, past, settings)
-        desk = CommandDesk(run, agenda, stop, announcer, comeback=past.planned is not None)
-        return _Pipeline(run, settings, plan, past, agenda, desk, events, announcer).run(stack, asked=only)
+        return _Pipeline(run, settings, plan, past, Announcer(events, observers), stop).run(asked=only)
 
 
 class RunHost(Host):
@@ -141,24 +142,23 @@ class _Pipeline:
         settings: Settings,
         plan: Sequence[PlannedStage],
         past: Past,
-        agenda: Agenda,
-        desk: CommandDesk,
-        events: EventWriter,
         announcer: Announcer,
+        stop: StopRequest,
     ) -> None:
         self._run, self._settings, self._plan, self._past = run, settings, plan, past
-        self._agenda, self._desk, self._events, self._announcer = agenda, desk, events, announcer
-        self._resume = ResumeStore(run.resume)
+        self._announcer, self._resume = announcer, ResumeStore(run.resume)
+        self._agenda = Agenda(plan, run, past, settings)
+        self._desk = CommandDesk(run, self._agenda, stop, announcer, comeback=past.planned is not None)
 
-    def run(self, stack: ExitStack, *, asked: Collection[str]) -> Outcome:
+    def run(self, *, asked: Collection[str]) -> Outcome:
         """Work through the plan, `asked` being the stages named by the user, and mark how it ended."""
         say = self._announcer
         try:
             device = pick_device(self._settings.runtime)
             set_precision(self._settings.training, device)
             saved = self._announce(device)
-            stack.enter_context(heartbeat(self._events, say.heartbeat))
-            outcome = self._stages(self._prepare(device), saved, asked)
+            with heartbeat(say.events, say.heartbeat):
+                outcome = self._stages(self._prepare(device), saved, asked)
         except LeaveError:
             outcome = self._desk.leaving or Outcome.STOPPED
         except KeyboardInterrupt:
@@ -208,7 +208,7 @@ class _Pipeline:
             self._run.write_data_record(collection.record())
         for member in collection.members:
             host.tell(data_sentence(member))
-        working = Forecast.of(self._settings, collection.members).working_bytes(device)
+        working = Forecast(self._settings, collection.members).working_bytes(device)
         return StageContext(self._settings, self._run, collection, device, host=host, working=working)
 
     def _stages(self, context: StageContext, saved: Saved | None, asked: Collection[str]) -> Outcome:

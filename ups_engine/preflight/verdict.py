@@ -1,12 +1,14 @@
-"""The outcome of a preflight: verdicts, each explained in one sentence."""
+"""The outcome of looking: verdicts, each explained in one sentence."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
 
 from ups_engine.errors import UpsError
 
 Verdict: TypeAlias = Literal["good", "warning", "bad"]
+Finding: TypeAlias = tuple[Verdict, str]
+"""A verdict and its sentence, of something that whoever looks has a name for; see `Check`."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,6 @@ class Check:
     verdict: Verdict
     sentence: str
 
-    def to_json(self) -> dict[str, str]:
-        """An entry of `checks` in `ups train --dry-run --json`."""
-        return {"name": self.name, "verdict": self.verdict, "sentence": self.sentence}
-
 
 @dataclass(frozen=True)
 class Preflight:
@@ -41,13 +39,13 @@ class Preflight:
 
     def to_json(self) -> dict[str, object]:
         """What `ups train --dry-run --json` prints."""
-        return {"ready": self.ready, "checks": [check.to_json() for check in self.checks]}
+        return {"ready": self.ready, "checks": [asdict(check) for check in self.checks]}
 
 
-def attempt(name: str, look: Callable[[], Check]) -> Check:
+def attempt(name: str, look: Callable[[], Finding]) -> Check:
     """Look, and turn an error that the user can mend into a bad verdict."""
     try:
-        return look()
+        return Check(name, *look())
     except UpsError as problem:
         return Check(name, "bad", said(problem))
     except OSError as problem:

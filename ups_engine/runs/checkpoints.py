@@ -88,7 +88,7 @@ def has_result(run: RunDirectory, name: str) -> bool:
 
 
 def read_sidecar(run: RunDirectory, name: str) -> dict[str, Any]:
-    """Give what is known of a result; its tensors are not read.
+    """Give what is known of a result, with the SHA-256 of its tensors as `sha256`; the tensors are not read.
 
     Args:
         run: settled, if a killed owner left it (`settle_results`).
@@ -103,11 +103,6 @@ def read_sidecar(run: RunDirectory, name: str) -> dict[str, Any]:
     if sidecar is None or not tensor_path.is_file():
         raise _missing(run, name, sidecar_path if sidecar is None else tensor_path)
     return sidecar
-
-
-def result_hash(run: RunDirectory, name: str) -> str:
-    """Give the SHA-256 of a result's tensors as its sidecar states it; arguments and errors as of `read_sidecar`."""
-    return str(read_sidecar(run, name)["sha256"])
 
 
 def list_results(run: RunDirectory) -> list[str]:

@@ -2,17 +2,16 @@
 
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 
 from ups_engine.errors import RunError, UsageError
 from ups_engine.runs.atomic import explaining_disk_errors, fsync, write_text
-from ups_engine.runs.directory import RECORD
 
+RECORD = "run.json"
+"""Name of the file that makes a folder a run."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -108,11 +107,6 @@ def fill(path: Path, folders: Sequence[str], files: Mapping[str, str]) -> None:
         raise
 
 
-def version() -> str:
-    """Give the version of the installed distribution."""
-    return metadata.version("universal-physics-stack")
-
-
 def source_commit() -> str | None:
     """Name the git commit of UPS's own source tree, with `-dirty` behind it when files were changed.
 
@@ -122,6 +116,8 @@ def source_commit() -> str | None:
     source = Path(__file__).parents[2]
     if not (source / ".git").exists():
         return None
+    import subprocess  # only a new run needs it
+
     command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL)

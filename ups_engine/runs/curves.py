@@ -65,7 +65,8 @@ class GrowingCurve:
         if self._last is not None and step <= self._last[0]:
             self.cut(step - 1)
         while step >= self._width * BUCKETS:
-            self._merge()
+            self._width *= 2
+            self._low, self._high = _halved(self._low, higher=False), _halved(self._high, higher=True)
         at = step // self._width
         if not self._low[1, at] <= number:
             self._low[:, at] = step, number
@@ -104,11 +105,6 @@ class GrowingCurve:
             self._curve = Curve(steps, values)
         return self._curve
 
-    def _merge(self) -> None:
-        self._width *= 2
-        self._low = _halved(self._low, higher=False)
-        self._high = _halved(self._high, higher=True)
-
 
 class StageRecorder:
     """The growing curves of a stage."""
@@ -116,7 +112,6 @@ class StageRecorder:
     def __init__(self) -> None:
         self._curves: defaultdict[str, GrowingCurve] = defaultdict(GrowingCurve)
         self._components: defaultdict[str, GrowingCurve] = defaultdict(GrowingCurve)
-        self._given: StageCurves | None = StageCurves()
 
     def step(self, event: Event) -> None:
         """Take in a step, or an epoch with the same data."""
@@ -129,27 +124,21 @@ class StageRecorder:
         if isinstance(components, dict):
             for name, value in components.items():
                 self._components[name].add(event.step, value)
-        self._given = None
 
     def validation(self, event: Event) -> None:
         """Take in a validation."""
         if event.step is not None:
             self._curves["validation"].add(event.step, event.data.get("score"))
-            self._given = None
 
     def cut(self, step: float) -> None:
         """Forget what lies beyond a step."""
         for curve in (*self._curves.values(), *self._components.values()):
             curve.cut(step)
-        self._given = None
 
     def curves(self) -> StageCurves:
-        """Give the curves as they are now; the same object until something changes."""
-        if self._given is None:
-            components = {name: curve.curve() for name, curve in self._components.items()}
-            curves = {name: curve.curve() for name, curve in self._curves.items()}
-            self._given = StageCurves(**curves, components=components)
-        return self._given
+        """Give the curves as they are now."""
+        components = {name: curve.curve() for name, curve in self._components.items()}
+        return StageCurves(**{name: curve.curve() for name, curve in self._curves.items()}, components=components)
 
 
 def _halved(points: NDArray[np.float64], *, higher: bool) -> NDArray[np.float64]:

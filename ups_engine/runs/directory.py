@@ -13,30 +13,21 @@ from ups_engine.errors import RunError
 from ups_engine.formats import FormatError, require_known
 from ups_engine.runs import strict_json
 from ups_engine.runs.atomic import write_json, write_text
+from ups_engine.runs.creation import RECORD, fill, given_folder, new_folder, source_commit
 from ups_engine.runs.owner import Owner
 from ups_engine.runs.ulid import new_ulid
 
-RECORD = "run.json"
-"""Name of the file that makes a folder a run."""
-_FORMAT = 1  # of that file
+_FORMAT = 1  # of run.json
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What run.json says."""
+    """What run.json says that UPS itself reads; the rest is where the run comes from, for its user to look up."""
 
-    id: str
-    """A ULID, which stays when the folder is moved or renamed."""
     created: float
     """UNIX time."""
-    version: str
-    """Of UPS."""
-    commit: str | None
-    """Git commit of the source tree that UPS ran from, with `-dirty` for local changes; None when installed."""
-    argv: tuple[str, ...]
     folder: Path
     """The working folder that the run was started in; relative paths of its settings begin there."""
-    task: str
     owner: Owner | None
     """The process that writes the run; None when it has let go."""
 
@@ -73,8 +64,9 @@ class RunDirectory:
         origins: Mapping[str, str],
         argv: Sequence[str],
         task: str,
+        folder: Path | None = None,
     ) -> Self:
-        """Make the folder of a new run under `root`.
+        """Make the folder of a new run.
 
         Args:
             root: folder of all runs; made when absent.
@@ -83,42 +75,25 @@ class RunDirectory:
             origins: the layer that each settings value came from.
             argv: the command line, program included.
             task: the PDE task.
+            folder: of the user's choice, absent or empty; None makes one under `root`, by `name`.
 
         Raises:
             UsageError: the name cannot be a folder's.
-            RunError: a run of that name exists, or the disk refuses.
+            RunError: a run of that name exists, something is in the chosen folder already, or the disk refuses.
         """
-        from ups_engine.runs import creation  # only a new run needs it
+        from importlib import metadata  # only a new run needs it
 
-        path = creation.new_folder(root, name, task)
-        try:
-            return cls.create_at(path.absolute(), settings_toml=settings_toml, origins=origins, argv=argv, task=task)
-        except BaseException:
-            with suppress(OSError):
-                path.rmdir()
-            raise
-
-    @classmethod
-    def create_at(
-        cls, path: Path, *, settings_toml: str, origins: Mapping[str, str], argv: Sequence[str], task: str
-    ) -> Self:
-        """Make a new run in a folder of the user's choice, absent or empty; arguments as for `create`.
-
-        Raises:
-            RunError: something is there already, or the disk refuses.
-        """
-        from ups_engine.runs import creation
-
-        path, folder = creation.given_folder(path), Path.cwd()
+        path = given_folder(folder) if folder else new_folder(root, name, task).absolute()
+        here = Path.cwd()
         record = {
             "format": _FORMAT,
-            "id": new_ulid(),
+            "id": new_ulid(),  # stays when the folder is moved or renamed
             "created": time.time(),
-            "version": creation.version(),
-            "commit": creation.source_commit(),
+            "version": metadata.version("universal-physics-stack"),
+            "commit": source_commit(),
             "argv": list(argv),
             # From the run's own folder, so that a project that is moved or copied stays whole.
-            "folder": os.path.relpath(folder, path) if path.is_relative_to(folder) else str(folder),
+            "folder": os.path.relpath(here, path) if path.is_relative_to(here) else str(here),
             "task": task,
             "owner": None,
         }
@@ -127,7 +102,13 @@ class RunDirectory:
             "origins.json": strict_json.dumps(dict(origins), indent=2) + "\n",
             RECORD: strict_json.dumps(record, indent=2) + "\n",  # last: without it the folder is no run
         }
-        creation.fill(path, ("commands", "checkpoints/resume", "reports"), files)
+        try:
+            fill(path, ("commands", "checkpoints/resume", "reports"), files)
+        except BaseException:
+            if folder is None:
+                with suppress(OSError):
+                    path.rmdir()
+            raise
         return cls(path)
 
     @classmethod
@@ -155,7 +136,7 @@ class RunDirectory:
 
     @property
     def record(self) -> RunRecord:
-        """What run.json says.
+        """What run.json says of the run's beginning and owner.
 
         Raises:
             RunError: it is missing or damaged.
@@ -164,13 +145,8 @@ class RunDirectory:
         value = self._record()
         try:
             return RunRecord(
-                id=str(value["id"]),
                 created=float(value["created"]),
-                version=str(value["version"]),
-                commit=None if value["commit"] is None else str(value["commit"]),
-                argv=tuple(map(str, value["argv"])),
                 folder=Path(os.path.normpath(self.path / value.get("folder", Path.cwd()))),
-                task=str(value["task"]),
                 owner=None if value["owner"] is None else Owner.from_json(value["owner"]),
             )
         except (KeyError, TypeError, ValueError) as error:

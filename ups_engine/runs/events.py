@@ -120,7 +120,7 @@ class EventWriter:
         epoch: int | None = None,
         step: int | None = None,
         data: Mapping[str, object] | None = None,
-    ) -> int | None:
+    ) -> None:
         """Append an event; durably, unless it is a step or a heartbeat.
 
         Args:
@@ -129,9 +129,6 @@ class EventWriter:
             epoch: counted from 0.
             step: optimiser steps of the stage done so far.
             data: see the module's page; numbers that are not finite become null.
-
-        Returns:
-            The event's seq, or None for a step event that was held back.
 
         Raises:
             RunError: the disk is full or refuses; the history is as it was before.
@@ -146,13 +143,13 @@ class EventWriter:
         tail = strict_json.dumps({"stage": stage, "epoch": epoch, "step": step, "data": data or {}})[1:]
         with self._lock:
             now = time.time()
-            if kind == "step":
-                if self._step_times and time.monotonic() - self._step_times[-1] < _STEP_INTERVAL:
-                    self._held_back = (now, tail)
-                    return None
-                return self._append_step(now, tail)
-            self._append_held_back()
-            return self._append(now, kind, tail, durable=kind != "heartbeat")
+            if kind != "step":
+                self._append_held_back()
+                self._append(now, kind, tail, durable=kind != "heartbeat")
+            elif self._step_times and time.monotonic() - self._step_times[-1] < _STEP_INTERVAL:
+                self._held_back = (now, tail)
+            else:
+                self._append_step(now, tail)
 
     def close(self) -> None:
         """Write what was held back, sync, and close the file; closing again does nothing."""
@@ -174,12 +171,12 @@ class EventWriter:
         if held_back and within_limit:
             self._append_step(*held_back)
 
-    def _append_step(self, when: float, tail: str) -> int:
+    def _append_step(self, when: float, tail: str) -> None:
         self._held_back = None
         self._step_times.append(time.monotonic())
-        return self._append(when, "step", tail, durable=False)
+        self._append(when, "step", tail, durable=False)
 
-    def _append(self, when: float, kind: str, tail: str, *, durable: bool) -> int:
+    def _append(self, when: float, kind: str, tail: str, *, durable: bool) -> None:
         line = f'{{"seq":{self._seq + 1},"time":{when:.6f},"kind":"{kind}",{tail}\n'.encode()
         with explaining_disk_errors(self._path):
             try:
@@ -194,7 +191,6 @@ class EventWriter:
             self._seq += 1
             if durable:
                 os.fsync(self._file)
-        return self._seq
 
 
 @contextmanager

@@ -14,7 +14,6 @@ _STATUS_AFTER: dict[str, StageStatus] = {
     "stage_finished": "done",
     "stage_skipped": "skipped",
 }
-_ENDS: dict[str, RunOutcome] = {"finished": "finished", "stopped": "stopped", "parked": "parked"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,10 @@ class RunProjection:
     """
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
         self.last_seq = 0
         self.last_time: float | None = None
         self.last_heartbeat: Event | None = None
@@ -118,6 +121,10 @@ class RunProjection:
         begun = [stage.name for stage in self._stages.values() if stage.status in ("running", "failed")]
         return begun[-1] if begun else None
 
+    def waits(self, name: str) -> bool:
+        """Whether a stage is to be done, from its beginning."""
+        return name in self._stages and self._stages[name].status == "waiting"
+
     def _command(self, data: Mapping[str, Any]) -> None:
         if data.get("outcome") != "done":
             return
@@ -143,7 +150,8 @@ class RunProjection:
         if event.kind == "run_paused":
             self.outcome = "paused"
         elif event.kind == "run_finished":
-            self.outcome = _ENDS.get(str(event.data.get("outcome")), "finished")
+            outcome = event.data.get("outcome")
+            self.outcome = outcome if outcome in ("stopped", "parked") else "finished"
         elif event.kind == "run_failed":
             hint = event.data.get("hint")
             self.outcome = "failed"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ups_engine.errors import RunError
 from ups_engine.runs.atomic import explaining_disk_errors
-from ups_engine.runs.directory import RECORD, RunDirectory
+from ups_engine.runs.creation import RECORD
+from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.lease import Lease
 
 _FILES = ("settings.toml", "origins.json", "data.json", "events.jsonl", "log.txt", "owner.lock")

@@ -5,16 +5,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.event_file import Event, EventReader
 from ups_engine.runs.lease import HEARTBEAT_LIMIT, owner_of
 from ups_engine.runs.owner import Owner
 from ups_engine.runs.projection import RunOutcome, RunProjection, StageState
-
-if TYPE_CHECKING:
-    from ups_engine.runs.history import History
 
 RunStatus = RunOutcome | Literal["waiting", "lost"]
 """`waiting`: made, not begun. `lost`: was running when its process went away; it can be resumed."""
@@ -71,18 +68,17 @@ class StateReader:
 
     Args:
         run: the run.
-        history: takes in every event that is read; with one, steps are read too (see `EventReader`).
+        projection: takes in every event that is read; with one, steps are read too (see `EventReader`).
         clock: UNIX time.
     """
 
     def __init__(
-        self, run: RunDirectory, history: "History | None" = None, clock: Callable[[], float] = time.time
+        self, run: RunDirectory, projection: RunProjection | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self.run = run
-        self._history = history
         self._clock = clock
-        self._projection = RunProjection()
-        self._events = EventReader(run.events, steps=history is not None)
+        self._projection = projection or RunProjection()
+        self._events = EventReader(run.events, steps=projection is not None)
         self._heard = time.monotonic()
         """When this reader last saw the events grow, by its own clock: the writer's may be another machine's."""
         self._saw_growth = False
@@ -139,15 +135,11 @@ class StateReader:
 
     def _read(self) -> None:
         if self._events.begins_anew():
-            self._projection = RunProjection()
-            if self._history is not None:
-                self._history.clear()
+            self._projection.clear()
         offset = self._events.offset
         for event in self._events.events():
             # An event whose data are not what the page says is passed over, as a line is that is no event.
             with suppress(TypeError, ValueError, KeyError, AttributeError):
                 self._projection.add(event)
-                if self._history is not None:
-                    self._history.add(event)
         if self._events.offset > offset:
             self._heard, self._saw_growth = time.monotonic(), offset > 0

@@ -11,11 +11,12 @@ from typing import Self
 
 from ups_engine.errors import RunError
 from ups_engine.formats import FormatError
-from ups_engine.runs.directory import RECORD, RunDirectory
-from ups_engine.runs.history import Curve, Eta, History, RunView, StageCurves
+from ups_engine.runs.creation import RECORD
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.history import History, RunView
 from ups_engine.runs.state import RunState, StateReader
 
-__all__ = ["Curve", "Damaged", "Eta", "RunView", "RunsWatcher", "StageCurves", "Watcher"]
+__all__ = ["Damaged", "RunView", "RunsWatcher", "Watcher"]
 
 INTERVAL = 0.25
 """Seconds between two looks at a run."""
@@ -44,12 +45,6 @@ class _Poller(ABC):
         self._closed.set()
         if self._thread.is_alive():
             self._thread.join(_PATIENCE)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _go_on(self) -> None:
         while True:
@@ -172,7 +167,8 @@ class RunsWatcher(_Poller):
 
     def _look(self, known: _Known, stamps: tuple[_Stamp, _Stamp]) -> None:
         run, state = known.reader.run, known.state
-        if stamps == known.stamps and isinstance(state, RunState) and _at_rest(state):
+        at_rest = isinstance(state, RunState) and state.state in _AT_REST and not (state.lease and state.lease.alive)
+        if at_rest and stamps == known.stamps:
             return
         known.stamps = stamps
         try:
@@ -189,10 +185,6 @@ class RunsWatcher(_Poller):
 
 def _age(state: RunState | Damaged) -> tuple[float, str]:
     return (-state.created, state.run) if isinstance(state, RunState) else (0.0, state.name)
-
-
-def _at_rest(state: RunState) -> bool:
-    return state.state in _AT_REST and (state.lease is None or not state.lease.alive)
 
 
 def _stamp(path: Path) -> _Stamp:

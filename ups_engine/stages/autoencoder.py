@@ -45,7 +45,7 @@ class AutoencoderTask(StageTask):
         self.network = Autoencoder(
             context.results.fresh("encoder", GridEncoder), context.results.fresh("decoder", GridDecoder)
         )
-        self._fields = tuple(context.fields(member, "train") for member in members)
+        self._fields = tuple(context.fields(member) for member in members)
         self.samples = tuple(len(fields) * settings.frames_per_trajectory for fields in self._fields)
 
     def prepare(self, batch: Batch) -> Inputs:

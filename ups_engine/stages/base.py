@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ups_engine.config.schema import Settings
-from ups_engine.models.decoder import GridDecoder
-from ups_engine.models.encoder import GridEncoder
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.memory import Probe
 from ups_engine.stages.variant import Variant
@@ -42,9 +40,8 @@ class PairTask(StageTask):
 
     def __init__(self, context: StageContext, horizon: int) -> None:
         self._context, self._members = context, context.collection.members
-        self._encoder = context.results.frozen("encoder", GridEncoder)
-        self._decoder = context.results.frozen("decoder", GridDecoder)
-        self._pairs = context.pairs("train", horizon)
+        self._encoder, self._decoder = context.results.codec()
+        self._pairs = context.pairs(horizon)
         self.samples = tuple(len(pairs) for pairs in self._pairs)
 
     def begin_epoch(self, numbers: Sequence[Tensor]) -> None:

@@ -1,6 +1,8 @@
 """The latent caches of a collection: one for each member and split, all of the run's encoder."""
 
+import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,97 +12,149 @@ from ups_engine.config.schema import Settings
 from ups_engine.data.collection import Collection
 from ups_engine.data.member import Member
 from ups_engine.data.splits import SPLITS, SplitName
-from ups_engine.latents.caches import LatentCaches
+from ups_engine.latents.building.completion import build_target, prepare_target
+from ups_engine.latents.claims import StoreClaim
 from ups_engine.latents.fingerprint import fingerprint, hash_tensors
 from ups_engine.latents.location import cache_root, store_path
+from ups_engine.latents.reading.opening import open_latents
 from ups_engine.latents.reading.readers import LatentReader
-from ups_engine.latents.target import CacheTarget
+from ups_engine.latents.residency import choose, gpu_free
+from ups_engine.latents.target import CacheKey, CacheTarget, Wanted
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.stages.host import Host
 from ups_engine.stages.networks import NetworkPlan
 from ups_engine.stages.results import Results
+from ups_engine.telemetry.gpu import gpu_devices
+from ups_engine.telemetry.memory import available_memory
+
+_TOLD_APART = 2.0  # s between facts about caches that are completed while training
 
 
-class CollectionCaches:
-    """Completes the caches when latents are first asked for, and keeps them open until they are released.
+class LatentCaches:
+    """Completes caches when latents are first asked for, and keeps them open until they are released.
+
+    With residency `on_the_fly` they are completed while they are read. From the first request on nobody clears them
+    while this lives.
+
+    Args:
+        targets: tells what the caches should hold, of any members and splits.
+        residency: the setting `latent.residency`.
+        device: where batches go.
+        host: hears where the latents live, of damage that is mended, how far encoding is, and at most every 2 s what
+            is known of the caches: `residency`, `reason`, `samples`, `bytes`, `complete`.
+        working: bytes of GPU memory that stages want beside the latents; 0 on the CPU.
+    """
+
+    def __init__(
+        self,
+        targets: Callable[[], tuple[CacheTarget, ...]],
+        residency: Wanted,
+        device: torch.device,
+        host: Host,
+        working: int = 0,
+    ) -> None:
+        self.targets = targets
+        self._wanted, self._device, self._host, self._working = residency, device, host, working
+        self._ready: dict[CacheKey, CacheTarget] = {}
+        self._readers: dict[CacheKey, LatentReader] = {}
+
+    def reader(self, member: str, split: str) -> LatentReader:
+        """A split's latents where they live while training.
+
+        Raises:
+            CheckpointError: there is no encoder yet.
+            CacheError: the disk or the memory is too small, or a cache is damaged beyond repair.
+            RunError: the disk filled up or refuses a write.
+            DataError: the source cannot be read.
+            SettingsError: residency `gpu` is forced and no GPU trains.
+        """
+        if not self._ready:
+            self._make_ready()
+        key = member, split
+        if key not in self._readers:
+            target, count = self._ready[key], partial(self._count, key)
+            self._readers[key] = open_latents(target, self._residency.choice, self._device, self._host.warn, count)
+        return self._readers[key]
+
+    def release(self) -> None:
+        """Give back the memory of the latents; the claims on the stores stay, and what was completed."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+
+    def _make_ready(self) -> None:
+        """Encode what the caches lack, or prepare for that, and choose where the latents live."""
+        targets = {target.key: target for target in self.targets()}
+        self._claims = [StoreClaim(target.path) for target in targets.values()]  # between stages too
+        self._complete = {key: self._completed(target) for key, target in targets.items()}
+        required = sum(target.layout.memory_bytes for target in targets.values())
+        free = gpu_free(self._device, gpu_devices())
+        self._residency = choose(required, available_memory(), free, self._wanted, self._working)
+        self._host.tell(f"latent residency {self._residency.choice}: {self._residency.reason}")
+        self._facts = {
+            "residency": self._residency.choice,
+            "reason": self._residency.reason,
+            "samples": sum(len(target.rows) for target in targets.values()),
+            "bytes": required,
+        }
+        self._tell_facts()
+        self._ready = targets
+
+    def _completed(self, target: CacheTarget) -> int:
+        """Trajectories that are complete once a cache is made ready."""
+        if self._wanted == "on_the_fly":
+            return prepare_target(target, self._host.warn).manifest.complete
+        progress = partial(self._host.advance, f"encoding {target.split}")
+        return build_target(target, progress=progress, warn=self._host.warn).complete
+
+    def _count(self, key: CacheKey, complete: int) -> None:
+        """Hear how many trajectories of an open cache are complete."""
+        if complete == self._complete[key]:
+            return
+        self._complete[key] = complete
+        if complete == len(self._ready[key].rows) or time.monotonic() - self._facts_told >= _TOLD_APART:
+            self._tell_facts()
+
+    def _tell_facts(self) -> None:
+        self._facts_told = time.monotonic()
+        self._host.caches({**self._facts, "complete": sum(self._complete.values())})
+
+
+def collection_targets(
+    settings: Settings, collection: Collection, results: Results, plan: NetworkPlan, device: torch.device
+) -> tuple[CacheTarget, ...]:
+    """What a collection's caches should hold.
 
     Args:
         settings: of the run.
         collection: whose latents they hold.
         results: with the encoder.
         plan: of the networks.
-        device: that encodes, and gets the batches.
-        host: hears about them.
-        working: bytes of GPU memory that stages want beside the latents; 0 on the CPU.
+        device: that encodes.
+
+    Raises:
+        CheckpointError: there is no encoder yet.
     """
+    encoder, grid, latent = results.frozen("encoder", GridEncoder), plan.grid, settings.latent
+    digest = hash_tensors(encoder.state_dict())
 
-    def __init__(
-        self,
-        settings: Settings,
-        collection: Collection,
-        results: Results,
-        plan: NetworkPlan,
-        device: torch.device,
-        host: Host,
-        working: int,
-    ) -> None:
-        self._settings, self._collection, self._results, self._plan = settings, collection, results, plan
-        self._device, self._host, self._working = device, host, working
-        self._caches: LatentCaches | None = None
-
-    def reader(self, member: Member, split: SplitName) -> LatentReader:
-        """A split's latents where they live while training.
-
-        Raises:
-            CheckpointError: there is no encoder yet.
-            CacheError: the disk is too small, or a cache is damaged beyond repair.
-        """
-        if self._caches is None:
-            self._caches = LatentCaches(
-                self.targets(),
-                self._settings.latent.residency,
-                self._device,
-                self._working,
-                tell=self._host.tell,
-                warn=self._host.warn,
-                advance=self._host.advance,
-                facts=self._host.caches,
-            )
-        return self._caches.reader((member.name, split))
-
-    def targets(self) -> tuple[CacheTarget, ...]:
-        """What the caches should hold.
-
-        Raises:
-            CheckpointError: there is no encoder yet.
-        """
-        encoder = self._results.frozen("encoder", GridEncoder)
-        digest = hash_tensors(encoder.state_dict())
-        return tuple(
-            self._target(member, split, encoder, digest) for member in self._collection.members for split in SPLITS
-        )
-
-    def release(self) -> None:
-        """Give back the memory of the latents; the claims on the stores stay, and what was completed."""
-        if self._caches is not None:
-            self._caches.release()
-
-    def _target(self, member: Member, split: SplitName, encoder: GridEncoder, digest: str) -> CacheTarget:
-        settings, grid, rows = self._settings, self._plan.grid, member.splits.of(split)
+    def target(member: Member, split: SplitName) -> CacheTarget:
+        rows = member.splits.of(split)
         stamp = fingerprint(
-            encoder=digest,
-            source=member.identity(),
-            fields=member.fields,
-            split=split,
-            rows=rows,
-            normalisation=member.normalisation.to_json(),
-            spatial_stride=settings.data.spatial_stride,
-            time_stride=settings.data.time_stride,
-            frames=member.frames,
-            patch_size=grid.patch,
-            tokens=grid.count,
-            dim=settings.latent.dim,
-            dtype=settings.latent.cache_dtype,
+            rows,
+            {
+                "encoder": digest,
+                "source": member.identity,
+                "fields": list(member.field_names),
+                "split": split,
+                "normalisation": member.normalisation.to_json(),
+                "strides": {"space": settings.data.spatial_stride, "time": settings.data.time_stride},
+                "frames": member.frames,
+                "patch_size": grid.patch,
+                "tokens": grid.count,
+                "dim": latent.dim,
+                "dtype": latent.cache_dtype,
+            },
         )
         parameters = member.physical_parameters(rows)
         return CacheTarget(
@@ -109,13 +163,15 @@ class CollectionCaches:
             path=store_path(cache_root(settings), member.task, split, stamp.digest),
             fingerprint=stamp,
             rows=rows,
-            shape=(member.frames, grid.count, settings.latent.dim),
-            dtype=settings.latent.cache_dtype,
+            shape=(member.frames, grid.count, latent.dim),
+            dtype=latent.cache_dtype,
             frame_bytes=4 * member.discretisation.points * member.channels,
             read=member.read,
-            encode=_encoding(member, encoder, self._device),
+            encode=_encoding(member, encoder, device),
             conditions={name: parameters[:, i] for i, name in enumerate(member.parameter_names)},
         )
+
+    return tuple(target(member, split) for member in collection.members for split in SPLITS)
 
 
 def _encoding(

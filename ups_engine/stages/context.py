@@ -1,6 +1,7 @@
 """A run's workplace: what its stages share."""
 
 import gc
+from functools import partial
 
 import torch
 
@@ -8,13 +9,12 @@ from ups_engine.config.schema import Settings
 from ups_engine.data.collection import Collection
 from ups_engine.data.fields import TrainingFields
 from ups_engine.data.member import Member
-from ups_engine.data.pairs import LatentPairs
-from ups_engine.data.splits import SplitName
 from ups_engine.evaluation.rollout import Noise, frame_noise
+from ups_engine.latents.pairs import LatentPairs
 from ups_engine.latents.residency import gpu_free
 from ups_engine.models.surrogate import Surrogate
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.stages.caches import CollectionCaches
+from ups_engine.stages.caches import LatentCaches, collection_targets
 from ups_engine.stages.host import Host
 from ups_engine.stages.networks import NetworkPlan
 from ups_engine.stages.results import Results
@@ -50,7 +50,8 @@ class StageContext:
         self.host, self.working = host or Host(), working
         self.plan = NetworkPlan.of(settings, collection.members)
         self.results = Results(settings, run, self.plan, collection.normalisation(), device)
-        self.caches = CollectionCaches(settings, collection, self.results, self.plan, device, self.host, working)
+        targets = partial(collection_targets, settings, collection, self.results, self.plan, device)
+        self.caches = LatentCaches(targets, settings.latent.residency, device, self.host, working)
 
     def surrogate(self) -> Surrogate:
         """The trained surrogate, without a corrector; `results` has it with one."""
@@ -60,18 +61,18 @@ class StageContext:
         """Noise of predicted frames, for one purpose."""
         return frame_noise(self.settings.seed, purpose, self.device)
 
-    def pairs(self, split: SplitName, horizon: int) -> tuple[LatentPairs, ...]:
-        """Training pairs of every member, from the split's caches, which are completed first."""
+    def pairs(self, horizon: int) -> tuple[LatentPairs, ...]:
+        """Training pairs of every member, from its cache, which is completed first."""
         return tuple(
-            LatentPairs(self.caches.reader(member, split), member, split, horizon, self.device)
+            LatentPairs(self.caches.reader(member.name, "train"), member, "train", horizon, self.device)
             for member in self.collection.members
         )
 
-    def fields(self, member: Member, split: SplitName) -> TrainingFields:
-        """Normalised fields of a member's split, on the GPU where there is room."""
+    def fields(self, member: Member) -> TrainingFields:
+        """Normalised fields of a member's training split, on the GPU where there is room."""
         free = gpu_free(self.device, gpu_devices()) or 0
         room = free // (_FIELDS_SHARE * len(self.collection.members))
-        return TrainingFields(member, split, self.device, room)
+        return TrainingFields(member, "train", self.device, room)
 
     def release(self) -> None:
         """Give back the caches' memory and what the last stage held on the device."""

@@ -18,7 +18,7 @@ from ups_engine.evaluation.rollout import Rollouts, single_steps, spread, true_b
 from ups_engine.losses.terms import LossBundle
 from ups_engine.models.diffusion import Context, DiffusionResidual, ResidualModel, per_sample
 from ups_engine.models.operator import LatentOperator
-from ups_engine.models.surrogate import Corrector, Surrogate
+from ups_engine.models.surrogate import Surrogate
 from ups_engine.stages.base import PairTask, TrainingStage
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.memory import Probe
@@ -67,7 +67,7 @@ class ResidualTask(PairTask):
         network.scale.copy_(torch.stack(squares).mean().sqrt().clamp_min(1e-12))
 
     @torch.no_grad()
-    def one_step_error(self, corrector: Corrector | None, steps: int) -> float:
+    def one_step_error(self, corrector: ResidualModel | None, steps: int) -> float:
         """nRMSE of single steps over validation trajectories, in physical units, mean over members."""
         stages, context = self._context.settings.stages, self._context
         surrogate = Surrogate(

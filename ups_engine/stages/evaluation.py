@@ -36,8 +36,6 @@ from ups_engine.evaluation.rollout import (
     try_persistence,
     try_surrogate,
 )
-from ups_engine.models.decoder import GridDecoder
-from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Surrogate
 from ups_engine.runs.checkpoints import has_result
@@ -105,11 +103,8 @@ def evaluate(context: StageContext, variants: Sequence[Variant], *, split: Split
     validation = {name: float(np.mean([one.validation[name] for one in tried])) for name in tried[0].validation}
     selected = select(validation)
     context.host.between()
-    reports = {one.member.name: _report(context, one, surrogates, split, initial_steps, selected) for one in tried}
-    examples = {
-        one.member.name: _examples(context, one, split, initial_steps, selected, surrogates.get(selected))
-        for one in tried
-    }
+    reports = {one.member.name: _report(context, one, surrogates, split, selected) for one in tried}
+    examples = {one.member.name: _examples(context, one, surrogates, split, selected) for one in tried}
     return Evaluation(together(reports), examples)
 
 
@@ -204,12 +199,7 @@ def _try(
 
 
 def _report(
-    context: StageContext,
-    tried: _Tried,
-    surrogates: Mapping[str, Surrogate],
-    split: SplitName,
-    initial_steps: int,
-    selected: str,
+    context: StageContext, tried: _Tried, surrogates: Mapping[str, Surrogate], split: SplitName, selected: str
 ) -> EvaluationReport:
     member, trials = tried.member, tried.trials
     reconstructed = reconstruction(surrogates["operator"], member, tried.reported, context.device)
@@ -218,7 +208,7 @@ def _report(
             split=split,
             trajectories=len(tried.reported.rows),
             frames=member.frames,
-            initial_steps=initial_steps,
+            initial_steps=tried.reported.initial_steps,
             resolution=member.discretisation.shape,
             definition=definition(trials[PERSISTENCE].rollout.zero_targets),
         ),
@@ -239,10 +229,10 @@ def _report(
 
 @torch.no_grad()
 def _examples(
-    context: StageContext, tried: _Tried, split: SplitName, given: int, variant: str, surrogate: Surrogate | None
+    context: StageContext, tried: _Tried, surrogates: Mapping[str, Surrogate], split: SplitName, selected: str
 ) -> Examples:
     """Predict a few trajectories once more, with the noise that they were scored with."""
-    member = tried.member
+    member, given, surrogate = tried.member, tried.reported.initial_steps, surrogates.get(selected)
     shown = Rollouts(spread(tried.reported.rows, MOST_TRAJECTORIES), given, batch_size=MOST_TRAJECTORIES)
     [batch] = true_batches(member, shown, context.device)
     prediction = batch.fields.clone()
@@ -253,7 +243,7 @@ def _examples(
     frames = kept_frames(member.frames)
     points, coordinates = member.discretisation.thinned(kept_points(len(shown.rows), len(frames), member.channels))
     part = (slice(None), slice(None), *points)
-    start = float(member.source.info.time[0])
+    start = float(member.info.time[0])
     return Examples(
         truth=np.ascontiguousarray(batch.fields[:, frames].cpu().numpy()[part]),
         prediction=np.ascontiguousarray(prediction[:, frames].cpu().numpy()[part]),
@@ -263,12 +253,12 @@ def _examples(
         trajectories=shown.rows,
         fields=tuple(
             spec.name if spec.channels == 1 else f"{spec.name}[{channel}]"
-            for spec in member.specs
+            for spec in member.fields
             for channel in range(spec.channels)
         ),
-        units=tuple(spec.unit or "" for spec in member.specs for _ in range(spec.channels)),
+        units=tuple(spec.unit or "" for spec in member.fields for _ in range(spec.channels)),
         given=given,
-        variant=variant,
+        variant=selected,
         split=split,
     )
 
@@ -278,6 +268,5 @@ def _steady(context: StageContext, member: Member, split: SplitName) -> SteadyPr
         return None
     results = context.results
     prior = results.frozen("steady_prior", LatentOperator)
-    encoder, decoder = results.frozen("encoder", GridEncoder), results.frozen("decoder", GridDecoder)
-    error, persistence = steady_errors(prior, encoder, decoder, member, split)
+    error, persistence = steady_errors(prior, *results.codec(), member, split)
     return SteadyPriorScores(nrmse=error, persistence=Relative(nrmse=persistence))

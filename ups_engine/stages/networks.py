@@ -1,33 +1,26 @@
-"""Every network that is trained, declared once: its class, how it is built, what it depends on.
+"""Every network that is trained, declared once: how it is built and what it depends on.
 
 A network's result is saved under its name; of one that is `averaged`, the moving average too, as `<name>_ema`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import Self
 
 import torch
 from torch import nn
 
 from ups_engine.config.archive import value_at
 from ups_engine.config.schema import Settings
-from ups_engine.data.member import Member
 from ups_engine.data.survey import MemberSurvey
 from ups_engine.discretisation.base import Discretisation
 from ups_engine.errors import SettingsError
-from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.diffusion import ConsistencyResidual, DiffusionResidual, ResidualModel
-from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
 from ups_engine.models.tokens import TokenGrid
 from ups_engine.training.randomness import seed_of
 
 _EMA = "_ema"
-
-
-Described: TypeAlias = Member | MemberSurvey
-"""A member of a collection, prepared or merely surveyed."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,7 @@ class NetworkPlan:
     frames: int
 
     @classmethod
-    def of(cls, settings: Settings, members: Sequence[Described]) -> Self:
+    def of(cls, settings: Settings, members: Sequence[MemberSurvey]) -> Self:
         """Fit the settings to the data.
 
         Raises:
@@ -74,7 +67,7 @@ class NetworkPlan:
         return cls(first.discretisation, tokens, first.channels, len(first.parameter_names), first.dt, first.frames)
 
 
-def _arrangement(settings: Settings, member: Described) -> TokenGrid:
+def _arrangement(settings: Settings, member: MemberSurvey) -> TokenGrid:
     return member.discretisation.tokens(settings.data.patch_size, settings.latent.tokens)
 
 
@@ -84,7 +77,6 @@ class Network:
 
     Attributes:
         name: of its result.
-        kind: its class.
         build: makes it, with fresh weights.
         depends_on: dotted paths of the settings that its shape and meaning depend on.
         trained_on: results that it was trained on; their hashes go into its sidecar.
@@ -92,7 +84,6 @@ class Network:
     """
 
     name: str
-    kind: type[nn.Module]
     build: Callable[[Settings, NetworkPlan], nn.Module]
     depends_on: tuple[str, ...]
     trained_on: tuple[str, ...] = ()
@@ -138,7 +129,6 @@ NETWORKS: Mapping[str, Network] = {
     for network in (
         Network(
             name="encoder",
-            kind=GridEncoder,
             build=lambda settings, plan: plan.discretisation.encoder(
                 plan.grid, plan.channels, settings.latent.dim, settings.models.encoder
             ),
@@ -147,31 +137,27 @@ NETWORKS: Mapping[str, Network] = {
         ),
         Network(
             name="decoder",
-            kind=GridDecoder,
             build=lambda settings, plan: plan.discretisation.decoder(
                 plan.grid, plan.channels, settings.latent.dim, settings.models.decoder
             ),
             depends_on=_LATENT,
             averaged=False,
         ),
-        Network(name="operator", kind=LatentOperator, build=_operator, depends_on=_OPERATOR, trained_on=_CODEC),
+        Network(name="operator", build=_operator, depends_on=_OPERATOR, trained_on=_CODEC),
         Network(
             name="diffusion_residual",
-            kind=DiffusionResidual,
             build=_residual(DiffusionResidual),
             depends_on=_DIFFUSION,
             trained_on=(*_CODEC, "operator_ema"),
         ),
         Network(
             name="consistency",
-            kind=ConsistencyResidual,
             build=_residual(ConsistencyResidual),
             depends_on=_DIFFUSION,
             trained_on=(*_CODEC, "operator_ema", "diffusion_residual_ema"),
         ),
         Network(
             name="steady_prior",
-            kind=LatentOperator,
             build=_steady_prior,
             depends_on=(*_LATENT, "models.steady_prior"),
             trained_on=_CODEC,

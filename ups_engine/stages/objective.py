@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ups_engine.config.training import TrainingSettings, loss_weights
+from ups_engine.config.training import LOSS_WEIGHTS, TrainingSettings
 from ups_engine.losses.terms import TERMS, Need, compute_inverse_loss_curriculum_weight
 from ups_engine.training.task import Moment
 
@@ -37,7 +37,7 @@ class Objective:
             self._inverse and training.use_inverse_losses and moment.total_step % training.inverse_loss_frequency == 0
         )
         weights = {}
-        for name in loss_weights(TrainingSettings):
+        for name in LOSS_WEIGHTS:
             weight: float = getattr(training, f"lambda_{name}")
             if TERMS[name].inverse:
                 warmup, most = training.inverse_loss_warmup_epochs, training.inverse_loss_max_weight

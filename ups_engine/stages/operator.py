@@ -45,7 +45,7 @@ class OperatorTask(PairTask):
         self._settings = context.settings
         self.network = self._initial(context)
         judged = self._members if self._settings.training.use_inverse_losses else ()
-        self._fields = tuple(context.fields(member, "train") for member in judged)
+        self._fields = tuple(context.fields(member) for member in judged)
         self._objective = Objective(self._settings.training, context.device, inverse=True)
 
     def _initial(self, context: StageContext) -> LatentOperator:

@@ -10,10 +10,11 @@ from ups_engine.config.archive import settings_fingerprint
 from ups_engine.config.schema import Settings
 from ups_engine.errors import CheckpointError
 from ups_engine.models.decoder import GridDecoder
+from ups_engine.models.diffusion import ResidualModel
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Surrogate
-from ups_engine.runs.checkpoints import load_result, result_hash, save_result
+from ups_engine.runs.checkpoints import load_result, read_sidecar, save_result
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.stages.networks import NetworkPlan, build, dependencies, differences, network_of
 from ups_engine.stages.variant import Variant
@@ -71,6 +72,10 @@ class Results:
         """A trained network, not to be trained further; raises as `trained`."""
         return self.trained(result, kind).requires_grad_(False).eval()
 
+    def codec(self) -> tuple[GridEncoder, GridDecoder]:
+        """The trained encoder and decoder, not to be trained further; raises as `trained`."""
+        return self.frozen("encoder", GridEncoder), self.frozen("decoder", GridDecoder)
+
     def save(self, result: str, network: nn.Module, stage: str, metrics: Mapping[str, float]) -> None:
         """Store a stage's result, replacing an earlier one; its sidecar names the results that it was trained on."""
         declared = network_of(result)
@@ -79,7 +84,7 @@ class Results:
             "settings_fingerprint": settings_fingerprint(self._settings, declared.depends_on),
             "settings": dependencies(self._settings, result),
             "normalisation": self._normalisation,
-            "trained_on": {name: result_hash(self._run, name) for name in declared.trained_on},
+            "trained_on": {name: read_sidecar(self._run, name)["sha256"] for name in declared.trained_on},
             "metrics": dict(metrics),
         }
         save_result(self._run, result, network.state_dict(), sidecar)
@@ -90,13 +95,10 @@ class Results:
         Raises:
             CheckpointError: as `trained`.
         """
-        encoder, decoder, operator = (
-            self.frozen("encoder", GridEncoder),
-            self.frozen("decoder", GridDecoder),
-            self.frozen("operator_ema", LatentOperator),
-        )
+        encoder, decoder = self.codec()
+        operator = self.frozen("operator_ema", LatentOperator)
         if variant is None or variant.corrector is None:
             return Surrogate(encoder, decoder, operator).eval()
-        corrector: Any = self.frozen(variant.corrector, network_of(variant.corrector).kind)
+        corrector = self.frozen(variant.corrector, ResidualModel)
         steps, temperature = variant.steps(self._settings), self._settings.stages.diff_residual.temperature
         return Surrogate(encoder, decoder, operator, corrector, steps=steps, temperature=temperature).eval()

@@ -10,55 +10,39 @@ import torch
 from torch import Tensor, nn
 
 from ups_engine.data.member import Member
-from ups_engine.data.pairs import PairIndex
 from ups_engine.data.splits import SplitName
 from ups_engine.evaluation.metrics import score
 from ups_engine.losses.terms import LossBundle, Prediction, prediction_loss
 from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
-from ups_engine.stages.base import StageTask, TrainingStage
+from ups_engine.stages.base import PairTask, TrainingStage
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.memory import Probe
 from ups_engine.stages.objective import Objective, needs
 from ups_engine.training.task import Batch, Inputs
 
 
-class SteadyPriorTask(StageTask):
+class SteadyPriorTask(PairTask):
     """Prediction of the last latent."""
 
     network: LatentOperator
 
     def __init__(self, context: StageContext) -> None:
-        self._members = context.collection.members
-        self._encoder = context.results.frozen("encoder", GridEncoder)
-        self._decoder = context.results.frozen("decoder", GridDecoder)
+        super().__init__(context, 1)
         self.network = context.results.fresh("steady_prior", LatentOperator)
-        self._latents = tuple(context.caches.reader(member, "train") for member in self._members)
-        self._index = tuple(PairIndex(member.splits.train, member.frames, 1) for member in self._members)
-        self._cond = tuple(
-            torch.from_numpy(member.parameters(member.splits.train)).to(context.device) for member in self._members
-        )
+        self._latents = tuple(context.caches.reader(member.name, "train") for member in self._members)
         self._objective = Objective(context.settings.training, context.device, inverse=False)
-        self.samples = tuple(len(index) for index in self._index)
 
     def prepare(self, batch: Batch) -> Inputs:
-        """Latents of pair numbers, each a trajectory and a frame before its last."""
-        member, latents = self._members[batch.member], self._latents[batch.member]
-        rows, frames = self._index[batch.member].positions(batch.numbers)
-        last = member.frames - 1
+        """Latents of frames before the last, each with that of the last frame of its trajectory."""
         terms, weights = self._objective.at(batch.moment)
-        z0 = latents.gather(rows, frames, 0)
-        mean, std = member.normalisation.tensors(z0)
-        tensors = {
-            "z0": z0[:, 0],
-            "limit": latents.gather(rows, torch.full_like(batch.numbers, last), 0)[:, 0],
-            "cond": self._cond[batch.member][rows],
-            "dt": (last - frames) * member.dt,
-            "weights": weights,
-            "mean": mean,
-            "std": std,
-        }
+        member, pairs = self._members[batch.member], self._pairs[batch.member].take(batch.first, len(batch))
+        last = torch.full_like(pairs.frames, member.frames - 1)
+        limit = self._latents[batch.member].gather(pairs.rows, last, 0)[:, 0]
+        mean, std = member.normalisation.tensors(limit)
+        tensors = {"z0": pairs.z0, "limit": limit, "cond": pairs.cond, "dt": (last - pairs.frames) * member.dt}
+        tensors |= {"weights": weights, "mean": mean, "std": std}
         return Inputs(tensors, batch.noise, terms)
 
     def loss(self, inputs: Inputs) -> LossBundle:
@@ -73,10 +57,6 @@ class SteadyPriorTask(StageTask):
             physical=lambda u: u * inputs["std"] + inputs["mean"],
         )
         return prediction_loss(prediction, dict(zip(terms, inputs["weights"], strict=True)))
-
-    def describe(self, member: int, numbers: Tensor) -> str:
-        """See `Task.describe`."""
-        return self._index[member].describe(numbers)
 
     def validate(self, network: nn.Module) -> Mapping[str, float]:
         """nRMSE of the last frame from the first, in physical units, mean over members."""

@@ -35,9 +35,7 @@ class ControlGroup:
             return []
 
 
-def control_groups(
-    controller: str, cgroup_file: Path = CGROUP_FILE, root: Path = CGROUP_ROOT
-) -> Iterator[ControlGroup]:
+def control_groups(controller: str) -> Iterator[ControlGroup]:
     """The groups that control this process, from its own up to the root.
 
     In a container the path may be the host's: what is not there is passed over, and the root is the container's own
@@ -45,11 +43,9 @@ def control_groups(
 
     Args:
         controller: of version 1, such as `memory`; version 2 has one group for all.
-        cgroup_file: see `CGROUP_FILE`; need not exist.
-        root: see `CGROUP_ROOT`.
     """
     try:
-        lines = cgroup_file.read_text().splitlines()
+        lines = CGROUP_FILE.read_text().splitlines()
     except OSError:
         return
     for line in lines:
@@ -58,9 +54,9 @@ def control_groups(
         if version == 1 and controller not in controllers.split(","):
             continue
         # Where both versions are mounted, the second has a folder of its own.
-        own = "unified" if version == 2 and (root / "unified").is_dir() else "" if version == 2 else controller
+        own = "unified" if version == 2 and (CGROUP_ROOT / "unified").is_dir() else "" if version == 2 else controller
         names = [part for part in path.split("/") if part not in ("", "..")]
         for depth in range(len(names), -1, -1):
-            folder = (root / own).joinpath(*names[:depth])
+            folder = (CGROUP_ROOT / own).joinpath(*names[:depth])
             if folder.is_dir():
                 yield ControlGroup("/" + "/".join(names[:depth]), folder, version)

@@ -6,13 +6,13 @@ the host's, that of each ancestor control group (version 1 or 2), and the reques
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
-from ups_engine.telemetry.cgroups import CGROUP_FILE, CGROUP_ROOT, control_groups
+from ups_engine.telemetry.cgroups import control_groups
 from ups_engine.telemetry.process import family
 
 _MEBIBYTE = 1 << 20
@@ -39,25 +39,11 @@ def available_memory(budgets: Sequence[MemoryBudget] | None = None) -> MemoryBud
     return min(memory_budgets() if budgets is None else budgets, key=lambda budget: budget.available_bytes)
 
 
-def memory_budgets(
-    *,
-    cgroup_file: Path = CGROUP_FILE,
-    cgroup_root: Path = CGROUP_ROOT,
-    environment: Mapping[str, str] | None = None,
-) -> list[MemoryBudget]:
-    """Every limit that applies to this process's memory, and what it leaves; the host's first.
-
-    Args:
-        cgroup_file: where the kernel lists the control groups of this process.
-        cgroup_root: where control groups are mounted.
-        environment: searched for SLURM's variables; None means the process's own.
-    """
+def memory_budgets() -> list[MemoryBudget]:
+    """Every limit that applies to this process's memory, and what it leaves; the host's first."""
     host = psutil.virtual_memory()
-    return [
-        MemoryBudget(int(host.available), "host memory", int(host.total)),
-        *_cgroup_budgets(cgroup_file, cgroup_root),
-        *_slurm_budgets(os.environ if environment is None else environment),
-    ]
+    whole = MemoryBudget(int(host.available), "host memory", int(host.total))
+    return [whole, *_cgroup_budgets(), *_slurm_budgets()]
 
 
 def resident_bytes() -> int:
@@ -65,9 +51,9 @@ def resident_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def _cgroup_budgets(cgroup_file: Path, root: Path) -> Iterator[MemoryBudget]:
+def _cgroup_budgets() -> Iterator[MemoryBudget]:
     """Budgets of every control group from this process's own up to the root."""
-    for group in control_groups("memory", cgroup_file, root):
+    for group in control_groups("memory"):
         limits = ("memory.max", "memory.high") if group.version == 2 else ("memory.limit_in_bytes",)
         usage = group.numbers("memory.current" if group.version == 2 else "memory.usage_in_bytes")
         # Clean file pages count as used but give way at once; shared memory and tmpfs do not and are not among them.
@@ -81,23 +67,23 @@ def _cgroup_budgets(cgroup_file: Path, root: Path) -> Iterator[MemoryBudget]:
                 yield MemoryBudget(min(max(free, 0), limit[0]), f"cgroup {group.name} ({name})", limit[0])
 
 
-def _slurm_budgets(environment: Mapping[str, str]) -> Iterator[MemoryBudget]:
+def _slurm_budgets() -> Iterator[MemoryBudget]:
     """What the job asked for on this node, less what this process and its children hold.
 
     Variables are in MiB; `SLURM_MEM_PER_NODE=0` means the whole node. Where SLURM enforces its limit by control
     groups, those are exact and found above.
     """
-    counts = {"SLURM_MEM_PER_NODE": 1, "SLURM_MEM_PER_CPU": _count(environment, "SLURM_CPUS_ON_NODE")}
-    counts["SLURM_MEM_PER_GPU"] = _count(environment, "SLURM_GPUS_ON_NODE")
+    counts = {"SLURM_MEM_PER_NODE": 1, "SLURM_MEM_PER_CPU": _count("SLURM_CPUS_ON_NODE")}
+    counts["SLURM_MEM_PER_GPU"] = _count("SLURM_GPUS_ON_NODE")
     for variable, count in counts.items():
-        limit = _count(environment, variable) * count * _MEBIBYTE
+        limit = _count(variable) * count * _MEBIBYTE
         if limit:
             yield MemoryBudget(max(limit - _held_by_family(), 0), variable, limit)
 
 
-def _count(environment: Mapping[str, str], variable: str) -> int:
-    """A variable as a whole number; 0 where it is unset or no number."""
-    text = environment.get(variable, "")
+def _count(variable: str) -> int:
+    """A variable of the environment as a whole number; 0 where it is unset or no number."""
+    text = os.environ.get(variable, "")
     return int(text) if text.isdecimal() else 0
 
 
@@ -105,8 +91,6 @@ def _held_by_family() -> int:
     """Resident bytes of this process and its descendants."""
     total = 0
     for pid in family():
-        try:
+        with suppress(psutil.Error):  # it has just ended
             total += psutil.Process(pid).memory_info().rss
-        except psutil.Error:  # it has just ended
-            continue
     return total

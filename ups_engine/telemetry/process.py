@@ -1,17 +1,12 @@
 """This process and those that it started."""
 
 import os
-import sys
 import time
 from pathlib import Path
 
 
 def family() -> frozenset[int]:
-    """Pids of this process and all its descendants."""
-    if sys.platform != "linux" or not Path("/proc/self/task").is_dir():
-        import psutil
-
-        return frozenset({os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))})
+    """Pids of this process and all its descendants; without Linux's `/proc` of this process alone."""
     found: set[int] = set()
     waiting = [os.getpid()]
     while waiting:

@@ -26,7 +26,7 @@ from ups_engine.training.guard import NonFiniteGuard
 from ups_engine.training.machine import prepare_network, undo_compilation
 from ups_engine.training.optimiser import build_optimiser
 from ups_engine.training.readings import Readings
-from ups_engine.training.schedule import build_scheduler
+from ups_engine.training.schedule import LearningRate
 from ups_engine.training.state import LoopState, clone, pack_optimiser, prefixed, under, unpack_optimiser
 from ups_engine.training.task import Batch, Moment, Task
 
@@ -88,7 +88,7 @@ class Trainer:
         if stage.max_steps is not None:
             self._steps = min(self._steps, stage.max_steps)
         epochs = self._steps / self._steps_per_epoch
-        self._rate = build_scheduler(stage.scheduler, self._optimiser, epochs, self._steps_per_epoch)
+        self._rate = LearningRate(stage.scheduler, self._optimiser, epochs, self._steps_per_epoch)
         self._guard = NonFiniteGuard(self._optimiser, training.nonfinite_limit, device)
         self._at = LoopState()
         self._best: dict[str, Tensor] = {}

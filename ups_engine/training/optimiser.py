@@ -8,9 +8,7 @@ from torch import nn
 from ups_engine.config.training import OptimizerSettings
 
 
-def build_optimiser(
-    settings: OptimizerSettings, parameters: Iterable[nn.Parameter], *, capturable: bool = False
-) -> torch.optim.Optimizer:
+def build_optimiser(settings: OptimizerSettings, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Build Adam, AdamW or SGD with momentum; one fused kernel per step where there is one.
 
     Weight decay pulls at matrices and convolutions only: parameters with one axis or none (biases, norms' gains,
@@ -19,8 +17,6 @@ def build_optimiser(
     Args:
         settings: which optimiser, and its parameters; all of them are honoured.
         parameters: to train; those that need no gradient are left out.
-        capturable: make a step that a CUDA graph can hold: the learning rate becomes a tensor on the device, and
-            `LearningRate` then writes into it.
 
     Raises:
         ValueError: when there is nothing to train.
@@ -33,13 +29,11 @@ def build_optimiser(
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    device = trained[0].device
-    rate = torch.tensor(settings.lr, device=device) if capturable else settings.lr
     if settings.name == "sgd":
-        optimiser = torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, fused=True)
+        optimiser = torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=True)
         if settings.momentum:  # PyTorch would leave them uninitialised if the guard skipped the very first step
             for parameter in trained:
                 optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return optimiser
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-    return kind(groups, lr=rate, betas=settings.betas, fused=True, capturable=capturable)
+    return kind(groups, lr=settings.lr, betas=settings.betas, fused=True)

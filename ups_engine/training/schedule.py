@@ -46,10 +46,7 @@ class LearningRate:
         self._step = step_number
         rates = [self._rate(peak, step_number) for peak in self._peaks]
         for group, rate in zip(self._optimiser.param_groups, rates, strict=True):
-            if isinstance(group["lr"], torch.Tensor):
-                group["lr"].fill_(rate)  # in place: a CUDA graph reads this very tensor
-            else:
-                group["lr"] = rate
+            group["lr"] = rate
         self.current = rates[0]
 
     def epoch_end(self, score: float) -> None:
@@ -93,10 +90,3 @@ class LearningRate:
                 return peak * self._reduction
             case "constant":
                 return peak
-
-
-def build_scheduler(
-    settings: SchedulerSettings, optimiser: torch.optim.Optimizer, epochs: float, steps_per_epoch: int
-) -> LearningRate:
-    """Build a stage's learning rate; see `LearningRate`."""
-    return LearningRate(settings, optimiser, epochs, steps_per_epoch)

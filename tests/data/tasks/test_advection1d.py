@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from ups_engine.data.solvers import draw_initial_conditions
-from ups_engine.data.tasks.advection1d import solve
+from ups_engine.data.solvers import InitialConditions
+from ups_engine.data.tasks.advection1d import TASK
 
 
 def solved(initial, times, beta):
     frames = np.empty((len(initial), len(times), initial.shape[1]))
-    for rows, block in solve(initial, times, beta):
+    for rows, block in TASK.solver.solve(initial, times, beta=beta):
         frames[rows] = block
     return frames
 
@@ -19,7 +19,7 @@ def centres(points):
 
 
 def errors_at_2(points, beta, rows):
-    drawn, x = draw_initial_conditions(np.arange(rows), seed=0), centres(points)
+    drawn, x = InitialConditions(np.arange(rows), seed=0), centres(points)
     exact = drawn(x - beta * 2.0)
     got = solved(drawn(x), np.array([0.0, 1.0, 2.0]), beta)[:, -1]
     return np.sqrt(((got - exact) ** 2).mean(axis=1) / (exact**2).mean(axis=1)), ~(drawn.folded | drawn.windowed)
@@ -40,20 +40,20 @@ def test_smooth_waves_converge_at_third_order_or_better():
 
 
 def test_no_speed_changes_nothing():
-    initial = draw_initial_conditions(np.arange(3), seed=0)(centres(32))
+    initial = InitialConditions(np.arange(3), seed=0)(centres(32))
     assert np.array_equal(solved(initial, np.array([0.0, 1.0]), 0.0)[:, 1], initial)
 
 
 def test_initial_conditions_are_seeded_one_by_one():
     x = centres(100)
-    many, few = (draw_initial_conditions(np.arange(n), seed=5)(x) for n in (50, 7))
+    many, few = (InitialConditions(np.arange(n), seed=5)(x) for n in (50, 7))
     assert np.array_equal(many[:7], few)
-    assert np.array_equal(draw_initial_conditions(np.array([30]), seed=5)(x), many[30:31])
-    assert not np.array_equal(draw_initial_conditions(np.arange(7), seed=6)(x), few)
+    assert np.array_equal(InitialConditions(np.array([30]), seed=5)(x), many[30:31])
+    assert not np.array_equal(InitialConditions(np.arange(7), seed=6)(x), few)
 
 
 def test_initial_conditions_have_pdebenchs_make():
-    drawn = draw_initial_conditions(np.arange(4000), seed=0)
+    drawn = InitialConditions(np.arange(4000), seed=0)
     assert ((drawn.wavenumber > 0).sum(axis=1) <= 2).all()
     assert (drawn.wavenumber.sum(axis=1) >= 2).all()
     assert drawn.wavenumber.max() == 8

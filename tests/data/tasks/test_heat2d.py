@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from ups_engine.data.solvers import draw_smooth
-from ups_engine.data.tasks.heat2d import solve
+from ups_engine.data.tasks.heat2d import TASK
 from ups_engine.discretisation.grid import cell_centres
 
 
 def solved(initial, times, kappa):
     frames = np.empty((len(initial), len(times), *initial.shape[1:]))
-    for rows, block in solve(initial, times, kappa):
+    for rows, block in TASK.solver.solve(initial, times, kappa=kappa):
         frames[rows] = block
     return frames
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ups_engine.config.data import GenerateSettings
+from ups_engine.config.data import DataSettings, GenerateSettings
 from ups_engine.config.layers import load_settings
-from ups_engine.data.generate import generated_name, make
+from ups_engine.data.generate import generated_path, make
 from ups_engine.data.prepare import prepare_data
 from ups_engine.data.sources import open_source
-from ups_engine.data.sources.names import PARAMETERS, parse_name
+from ups_engine.data.sources.files import PARAMETERS, parse_name
 from ups_engine.data.tasks import SOLVED, TASKS
 from ups_engine.data.tasks.base import Field, Parameter
 from ups_engine.discretisation.grid import cell_centres
@@ -140,19 +140,19 @@ def test_progress_counts_trajectories_and_frames(task):
 
 
 def test_each_of_its_parameters_matters_is_read_back_and_conditions(task, tmp_path, settings_for):
-    (tmp_path / "made").mkdir()
     for parameter in task.parameters:
         values = {parameter.name: parameter.default * 1.5}
         assert not np.allclose(solved(task, initial(task), **values), solved(task, initial(task)), atol=1e-6)
     for factor in (1.0, 1.5):
         values = {parameter.name: parameter.default * factor for parameter in task.parameters}
         settings = SMALL.model_copy(update={"parameters": values, "seed": int(2 * factor)})
-        path = make(task.name, settings, tmp_path / "made" / generated_name(task.name, settings))
+        data = DataSettings.model_construct(root=str(tmp_path), generate=settings)
+        path = make(task.name, settings, generated_path(task.name, data))
         source = open_source(path.rename(path.with_stem(f"renamed{factor}")))
         assert (source.info.task, source.info.parameters) == (task.name, tuple(values))
         assert source.parameters([5])[0] == pytest.approx(list(values.values()))
         assert source.info.periodic == task.periodic
-    (member,) = prepare_data(settings_for(f"data.path={tmp_path / 'made'}"))
+    (member,) = prepare_data(settings_for(f"data.path={tmp_path / 'generated'}")).members
     inputs = member.parameters(np.arange(12))
     assert inputs.shape == (12, len(task.parameters))
     assert (inputs[0] != inputs[-1]).all() and np.abs(inputs).max() > 0.5
@@ -164,9 +164,9 @@ def test_the_preset_of_its_name_makes_and_reads_it(task, tmp_path):
     small += ["data.generate.points=32", "data.generate.frames=3", "data.generate.t_end=0.1"]
     assert resolved.settings.data.task == task.name
     settings = load_settings(preset=task.name, overrides=small, folder=tmp_path, env={}, home=tmp_path).settings
-    (member,) = prepare_data(settings)
+    (member,) = prepare_data(settings).members
     assert (member.task, member.name) == (task.name, task.name)
-    assert member.fields == tuple(field.name for field in task.fields)
+    assert member.field_names == tuple(field.name for field in task.fields)
     extents = [axis.extent for axis in task.axes]
     assert member.discretisation.lengths == pytest.approx([last - first for first, last in extents], rel=1e-6)
     for axis, extent in zip(member.discretisation.coordinates, extents, strict=True):

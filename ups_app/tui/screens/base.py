@@ -75,7 +75,7 @@ class UpsScreen(Screen[None]):
         """Look for a text, on a screen that has a `Filter`."""
         self.query_one(Filter).open()
 
-    def on_filter_left(self) -> None:
+    def on_field_left(self) -> None:
         """Back to what is filtered."""
         self.query_one(str(self.AUTO_FOCUS)).focus()
 

@@ -5,7 +5,6 @@ import re
 import shlex
 import time
 from functools import partial
-from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -18,11 +17,9 @@ from ups_app.tui.widgets.cache_report import cache_report, wrapped
 from ups_app.tui.widgets.line import Line, Rows
 from ups_app.tui.widgets.words import bar
 from ups_app.wording import short_reference
+from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.requests import LIVE
-
-if TYPE_CHECKING:
-    from ups_engine.runs.directory import RunDirectory
-    from ups_engine.runs.watch import RunView
+from ups_engine.runs.watch import RunView
 
 _WORK = (
     Action("refresh", "c", "check", "check the cache"),
@@ -43,13 +40,10 @@ class CacheScreen(UpsScreen):
     ACTIONS = (*_WORK, CANCEL)
     AUTO_FOCUS = "#page"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown: RunDirectory | None = None
-        self._looked = False
-        self._doing: str | None = None
-        """What is under way."""
-        self._note = ""
+    _shown: RunDirectory | None = None
+    _looked = False
+    _doing: str | None = None
+    """What is under way."""
 
     def body(self) -> ComposeResult:
         """Whose caches, the report, how far the work is, and what the run itself reads from."""
@@ -59,7 +53,7 @@ class CacheScreen(UpsScreen):
         yield Line(id="work")
         yield Line(id="in-use")
 
-    def show(self, view: "RunView | None") -> None:
+    def show(self, view: RunView | None) -> None:
         """Check the caches of another run; tell what the followed one reads from."""
         run = self.ups.followed
         if (not self._looked or run != self._shown) and self._doing not in _ENCODING.values():  # not cut short
@@ -121,12 +115,13 @@ class CacheScreen(UpsScreen):
 
     async def _work(self, command: str, *options: str) -> None:
         """Run the command; after one that encodes, check what it left."""
+        before = ""
         if command in _ENCODING:
             encoded = await self.ups.ups("cache", command, *self._reference, *options, on_line=self._heard)
             if encoded.code:
                 self._fail(encoded)
                 return
-            self._note = {"build": "built; ", "repair": "repaired; "}[command]
+            before = {"build": "built; ", "repair": "repaired; "}[command]
         done = await self.ups.ups(
             "cache", "check", *self._reference, "--json", *(options if command == "check" else ()), on_line=self._heard
         )
@@ -137,14 +132,14 @@ class CacheScreen(UpsScreen):
             return
         self.query_one("#report", Rows).show(partial(cache_report, report))
         moment = time.strftime("%H:%M:%S", time.localtime(self.ups.clock()))
-        self._end(f"{self._note}{'every checksum verified' if '--deep' in options else 'checked'} at {moment}")
+        self._end(f"{before}{'every checksum verified' if '--deep' in options else 'checked'} at {moment}")
 
     def _fail(self, done: Done) -> None:
         self.query_one("#report", Rows).show(partial(wrapped, done.error))
         self._end("")
 
     def _end(self, text: str) -> None:
-        self._doing, self._note = None, ""
+        self._doing = None
         self._tell(Content.styled(text, "$muted"))
         self.refresh_keys()
 
@@ -155,14 +150,8 @@ class CacheScreen(UpsScreen):
         elif match := _PROGRESS.fullmatch(line):
             done, total = int(match["done"]), int(match["total"])
             figures = f"{done}/{total}, {match['rest']}"
-            self._tell(
-                Content.from_markup(
-                    "$what [$primary]$bar[/] $figures",
-                    what=match["what"],
-                    bar=bar(done / max(total, 1), _BAR),
-                    figures=figures,
-                )
-            )
+            filled = bar(done / max(total, 1), _BAR), "$primary"
+            self._tell(Content.assemble(f"{match['what']} ", filled, f" {figures}"))
         elif line and not line.startswith(("error:", " ")):
             self._tell(Content(line))
 

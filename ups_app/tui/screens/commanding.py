@@ -1,6 +1,6 @@
 """What can be done to a run, on every screen that shows one."""
 
-from collections.abc import Callable
+from functools import partial
 
 from ups_app.tui.actions import Action
 from ups_app.tui.screens.base import UpsScreen
@@ -65,21 +65,16 @@ class RunCommands(UpsScreen):
 
     def action_skip(self) -> None:
         """Leave a stage out; asks when it is the running one."""
-        target, stage = self.target(), self.stage()
-        if target is None:
-            return
-        running = target[1].stage if target[1].state in LIVE else None
+        running, stage = self._under_way(), self.stage()
         if running is not None and stage in (None, running):
-            self._ask(SKIP, running, lambda: self._command("skip_stage", running))
+            self.ups.confirm(SKIP.loses.format(stage=running), partial(self._command, "skip_stage", running))
         else:
             self._command("skip_stage", stage)
 
     def action_finish(self) -> None:
         """End the running stage now."""
-        target = self.target()
-        if target is not None and target[1].stage is not None and target[1].state in LIVE:
-            running = target[1].stage
-            self._ask(FINISH, running, lambda: self._command("finish_stage", running))
+        if (running := self._under_way()) is not None:
+            self.ups.confirm(FINISH.loses.format(stage=running), partial(self._command, "finish_stage", running))
         else:
             self._command("finish_stage")
 
@@ -120,10 +115,8 @@ class RunCommands(UpsScreen):
     async def _launch(self, run: RunDirectory, stage: str | None) -> None:
         self.ups.tell(f"resuming {run.name}")
         done = await self.ups.ups("runs", "resume", str(run.path), *(("--stage", stage) if stage else ()))
-        if done.code:
-            self.ups.tell("\n".join(done.error), problem=True)
-        else:
-            self.ups.tell(f"run {run.name} goes on")
+        text = "\n".join(done.error) if done.code else f"run {run.name} goes on"
+        self.ups.tell(text, problem=done.code != 0)
 
     def _command(self, kind: CommandKind, stage: str | None = None) -> None:
         target = self.target()
@@ -132,6 +125,7 @@ class RunCommands(UpsScreen):
         else:
             self.ups.command(kind, stage, run=target[0])
 
-    def _ask(self, action: Action, stage: str, then: Callable[[], None]) -> None:
-        assert action.loses is not None
-        self.ups.confirm(action.loses.format(stage=stage), then)
+    def _under_way(self) -> str | None:
+        """The stage under way of a run that lives."""
+        target = self.target()
+        return target[1].stage if target is not None and target[1].state in LIVE else None

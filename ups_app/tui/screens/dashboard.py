@@ -1,7 +1,6 @@
 """The followed run at a glance: its stages, its curves, its figures, its machine."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
@@ -10,13 +9,11 @@ from ups_app.tui.actions import Action
 from ups_app.tui.screens.commanding import COMMANDS, RunCommands
 from ups_app.tui.widgets.banner import Banner
 from ups_app.tui.widgets.line import Line, Rows
-from ups_app.tui.widgets.loss_chart import KINDS, Charted, Kind, LossChart
+from ups_app.tui.widgets.loss_chart import KINDS, Kind, LossChart
 from ups_app.tui.widgets.panels import figures, latents, machine, warnings
 from ups_app.tui.widgets.stage_track import StageTrack, epoch_steps
 from ups_engine.runs.requests import LIVE
-
-if TYPE_CHECKING:
-    from ups_engine.runs.watch import RunView
+from ups_engine.runs.watch import RunView
 
 CURVE = Action("curve", "c", "curve", "turn between loss, its parts, learning rate, gradient, speed")
 
@@ -39,11 +36,9 @@ class DashboardScreen(RunCommands):
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-short"), (30, "-tall")]  # noqa: RUF012
     """Below the second there is no room for a chart."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._chosen: str | None = None
-        self._kind: Kind = "loss"
-        self._run: str | None = None
+    _chosen: str | None = None
+    _kind: Kind = "loss"
+    _run: str | None = None
 
     def body(self) -> ComposeResult:
         """Everything; which of it is shown where is for the style sheet."""
@@ -66,7 +61,7 @@ class DashboardScreen(RunCommands):
                 yield Rows(partial(latents, {}, {}), id="latents")
                 yield Rows(partial(warnings, ()), id="warnings")
 
-    def show(self, view: "RunView | None") -> None:
+    def show(self, view: RunView | None) -> None:
         """Take in the latest view."""
         followed = self.ups.followed
         self.query_one("#no-run").display = followed is None
@@ -125,7 +120,7 @@ class DashboardScreen(RunCommands):
         self._chosen = None if view is not None and stage == view.state.stage else stage
         self.show(view)
 
-    def _show_panels(self, view: "RunView") -> None:
+    def _show_panels(self, view: RunView) -> None:
         over, vitals = view.state.state not in LIVE, view.vitals
         activity = vitals.get("activity") if view.state.state in ("running", "waiting") else None
         for name, layout in (
@@ -136,17 +131,17 @@ class DashboardScreen(RunCommands):
         ):
             self.query_one(name, Rows).show(layout)
 
-    def _show_stages(self, view: "RunView") -> None:
+    def _show_stages(self, view: RunView) -> None:
         shown = _shown(view, self._chosen)
         self.query_one(StageTrack).tell(view, shown)
         curves = None if shown is None else view.curves.get(shown)
         planned = _planned(view, shown)
         for chart in self.query(LossChart):
             kind = self._kind if chart.id == "chosen" else chart.id
-            chart.tell(Charted(shown, kind, curves, planned))  # type: ignore[arg-type]  # ids are kinds
+            chart.tell(shown, kind, curves, planned)  # type: ignore[arg-type]  # ids are kinds
 
 
-def _shown(view: "RunView", chosen: str | None) -> str | None:
+def _shown(view: RunView, chosen: str | None) -> str | None:
     """The stage whose curves are shown: the chosen one, else the one under way, else the last that has any."""
     names = [stage.name for stage in view.state.stages]
     if chosen in names:
@@ -157,7 +152,7 @@ def _shown(view: "RunView", chosen: str | None) -> str | None:
     return drawn[-1] if drawn else names[0] if names else None
 
 
-def _planned(view: "RunView", name: str | None) -> float | None:
+def _planned(view: RunView, name: str | None) -> float | None:
     """Optimiser steps of a whole stage while it is under way; those it did when it is not."""
     stage = next((stage for stage in view.state.stages if stage.name == name), None)
     steps = epoch_steps(view, name)
@@ -167,7 +162,7 @@ def _planned(view: "RunView", name: str | None) -> float | None:
     return None if curves is None or not len(curves.loss.steps) else float(curves.loss.steps[-1])
 
 
-def _device(view: "RunView") -> str | None:
+def _device(view: RunView) -> str | None:
     """Where the run computes, if that is among what it said lately."""
     devices = [event.data["device"] for event in view.recent if event.data.get("device")]
     return str(devices[-1]) if devices else None

@@ -5,36 +5,30 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
 from textual.widgets import DataTable, Input, Select
+from textual.worker import Worker
 
 from ups_app.tui.actions import FILTER, Action
 from ups_app.tui.order import Order
 from ups_app.tui.screens.base import UpsScreen
-from ups_app.tui.widgets.editor import Editor
+from ups_app.tui.widgets.editor import TYPING, Editor
 from ups_app.tui.widgets.fields import Field, Filter, PathSuggester
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.settings_table import SettingsTable
 from ups_app.tui.widgets.stage_choice import StageChoice
 from ups_app.tui.widgets.start import StartPanel, Verdict, verdicts_of
-from ups_engine.config.layers import load_settings, presets
+from ups_engine.config.layers import ResolvedSettings, load_settings, presets
 from ups_engine.config.schema import STAGES
 from ups_engine.errors import SettingsError
 from ups_engine.runs.directory import RunDirectory
 
-if TYPE_CHECKING:
-    from textual.widget import Widget
-    from textual.worker import Worker
-
-    from ups_engine.config.layers import ResolvedSettings
-
 LAUNCH = Action("launch", "ctrl+r", "start run", "start the run", True)
 UNDO = Action("undo", "delete", "undo", "take the change of the highlighted setting back")
-TYPING = 0.15  # s without a change after which the settings are looked at
 SETTLED = 0.8  # s without a change after which a preflight is worth a process
 _OLD = 60.0  # s after which the machine may have changed
 
@@ -52,22 +46,19 @@ class LaunchScreen(UpsScreen):
     )
     AUTO_FOCUS = "#settings"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.order = Order()
-        self._resolved: ResolvedSettings | None = None
-        """The latest valid settings."""
-        self._problem: str | None = "looking at the settings"
-        """What is wrong with the settings."""
-        self._verdicts: tuple[Verdict, ...] | None = None
-        """What the preflight says of the order as it is; None while that is not known."""
-        self._eager = False
-        """The user has asked for the start while the preflight was under way."""
-        self._starting = False
-        self._looked = 0.0
-        """UNIX time of the preflight."""
-        self._looking: Worker[None] | None = None
-        self._wanted = ""
+    order = Order()
+    _resolved: ResolvedSettings | None = None
+    """The latest valid settings."""
+    _problem: str | None = "looking at the settings"
+    """What is wrong with the settings."""
+    _verdicts: tuple[Verdict, ...] | None = None
+    """What the preflight says of the order as it is; None while that is not known."""
+    _eager = False
+    """The user has asked for the start while the preflight was under way."""
+    _starting = False
+    _looked = 0.0
+    """UNIX time of the preflight."""
+    _looking: Worker[None] | None = None
 
     def body(self) -> ComposeResult:
         """The form and the settings; beside or under them the preflight and the start."""
@@ -86,7 +77,7 @@ class LaunchScreen(UpsScreen):
 
     def on_mount(self) -> None:
         """Look at the settings as they are."""
-        self.query_one(SettingsTable).tell(self.ups.resolved, (), "")
+        self._fill()
         self._take(self.order)
 
     def on_screen_resume(self) -> None:
@@ -108,7 +99,7 @@ class LaunchScreen(UpsScreen):
     def label(self, action: Action) -> str:
         """Offer what the order allows."""
         table = self.query_one(SettingsTable)
-        if (action is LAUNCH and self._obstacle) or (action is UNDO and table.highlighted not in self.order.own):
+        if (action is LAUNCH and self._obstacle) or (action is UNDO and table.highlighted not in self.order.changed):
             return ""
         return "copy command" if action.id == "copy" else action.label
 
@@ -118,6 +109,7 @@ class LaunchScreen(UpsScreen):
         chooser.focus()
         chooser.action_show_overlay()
 
+    @on(DataTable.RowSelected)
     def action_edit(self) -> None:
         """Change the highlighted setting."""
         self.query_one(Editor).edit(self.query_one(SettingsTable).assignment or "")
@@ -125,7 +117,7 @@ class LaunchScreen(UpsScreen):
     def action_undo(self) -> None:
         """Take a change back."""
         key = self.query_one(SettingsTable).highlighted
-        if key in self.order.own:
+        if key is not None and key in self.order.changed:
             self.put(self.order.without(key))
 
     def action_check(self) -> None:
@@ -166,7 +158,6 @@ class LaunchScreen(UpsScreen):
         self.focus_next()
 
     @on(Field.Left)
-    @on(Filter.Left)
     def _to_the_table(self) -> None:
         self.query_one(SettingsTable).focus()
         self._explain()
@@ -180,15 +171,6 @@ class LaunchScreen(UpsScreen):
         self.put(self.order.having(event.key, event.text))
         self._to_the_table()
 
-    @on(Input.Changed, "Filter")
-    def _filter_typed(self, event: Input.Changed) -> None:
-        self._wanted = event.value
-        self._fill()
-
-    @on(DataTable.RowSelected)
-    def _row_entered(self) -> None:
-        self.action_edit()
-
     @on(DataTable.RowHighlighted)
     def _row_highlighted(self) -> None:
         self._explain()
@@ -198,8 +180,8 @@ class LaunchScreen(UpsScreen):
         """Go on with an order that does not come out of the form, and show it there."""
         self._take(order)
         with self.prevent(Input.Changed):  # what is being typed must never be written over
-            self.query_one("#data", Field).value = order.data
-            self.query_one("#name", Field).value = order.name
+            self.query_one("#data", Field).value = order.changed.get("data.path", "")
+            self.query_one("#name", Field).value = order.changed.get("runs.name", "")
 
     def _take(self, order: Order) -> None:
         """Go on with another order."""
@@ -238,9 +220,8 @@ class LaunchScreen(UpsScreen):
 
     def _mistake_in(self, key: str, text: str) -> str | None:
         """What is wrong with a change to the order; runs in a thread."""
-        order = self.order.having(key, text)
         try:
-            load_settings(preset=order.preset, overrides=[*order.overrides, f"{key}={text}"])
+            load_settings(preset=self.order.preset, overrides=[*self.order.overrides, f"{key}={text}"])
         except SettingsError as problem:
             return problem.message
         return None
@@ -262,15 +243,15 @@ class LaunchScreen(UpsScreen):
         self.ups.follow(run)
         self.ups.switch_mode("dashboard")
         self._looked = 0.0  # the machine is no longer what it was
-        self.put(replace(self.order, name=""))  # the next run needs another
+        self.put(self.order.without("runs.name"))  # the next run needs another
         self._draw()
 
+    @on(Input.Changed, "Filter")
     def _fill(self) -> None:
-        """Show the settings."""
-        resolved = self._resolved or self.ups.resolved
-        found = self.query_one(SettingsTable).tell(resolved, self.order.own, self._wanted)
-        if not found:
-            self.query_one(Editor).suggest(self._wanted)
+        """Show the settings that hold the filter's text."""
+        resolved, wanted = self._resolved or self.ups.resolved, self.query_one(Filter).value
+        if not self.query_one(SettingsTable).tell(resolved, self.order.changed, wanted):
+            self.query_one(Editor).suggest(wanted)
 
     def _explain(self) -> None:
         """Say what the highlighted setting means."""
@@ -288,6 +269,6 @@ class LaunchScreen(UpsScreen):
         self.refresh_keys()
 
 
-def _line(name: str, widget: "Widget") -> Horizontal:
+def _line(name: str, widget: Widget) -> Horizontal:
     """A line of the form."""
     return Horizontal(Line(name), widget, classes="field")

@@ -1,9 +1,9 @@
 """What a run said: the end of its log.txt, or its events."""
 
 import asyncio
+from collections.abc import Sequence
 
 from textual.app import ComposeResult
-from textual.timer import Timer
 from textual.widgets import Log
 
 from ups_app.tui.actions import FILTER, Action
@@ -28,16 +28,13 @@ class LogScreen(UpsScreen):
     )
     AUTO_FOCUS = "Log"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._run: RunDirectory | None = None
-        self._tail: LogTail | None = None
-        self._events: list[str] = []
-        self._shows_events: bool | None = None
-        """None until it is known whether the run has a log.txt."""
-        self._written: list[str] | None = None
-        self._timer: Timer | None = None
-        self._problem = ""
+    _run: RunDirectory | None = None
+    _tail: LogTail | None = None
+    _events: Sequence[str] = ()
+    _shows_events: bool | None = None
+    """None until it is known whether the run has a log.txt."""
+    _written: list[str] | None = None
+    _problem = ""
 
     def body(self) -> ComposeResult:
         """What is shown, the filter, the lines."""
@@ -50,17 +47,13 @@ class LogScreen(UpsScreen):
         """Whether there is something to look at."""
         return super().settled and self._written is not None
 
-    def on_screen_resume(self) -> None:
-        """Follow the file as long as the screen is in front."""
-        if self._timer is None:
-            self._timer = self.set_interval(LOOKS_APART, self._look)
-        self._timer.resume()
-        self.call_later(self._look)
+    def on_mount(self) -> None:
+        """Follow the file."""
+        self.set_interval(LOOKS_APART, self._look)
 
-    def on_screen_suspend(self) -> None:
-        """Stop following."""
-        if self._timer is not None:
-            self._timer.pause()
+    def on_screen_resume(self) -> None:
+        """Look at once."""
+        self.call_later(self._look)
 
     def show(self, view: RunView | None) -> None:
         """Take the events of the view."""
@@ -103,7 +96,7 @@ class LogScreen(UpsScreen):
         self._write()
 
     async def _look(self) -> None:
-        if self._tail is None:
+        if self._tail is None or not self.is_current:
             return
         try:
             await asyncio.to_thread(self._tail.poll)

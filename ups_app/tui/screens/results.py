@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -14,12 +13,11 @@ from ups_app.tui.widgets.field_picture import Choice, FieldPicture
 from ups_app.tui.widgets.line import Line, Rows
 from ups_app.tui.widgets.scores import error_by_frame, scores
 from ups_app.tui.widgets.words import bar, short_figure
-
-if TYPE_CHECKING:
-    from ups_engine.evaluation.examples import Examples
-    from ups_engine.evaluation.report import EvaluationReport
-    from ups_engine.runs.directory import RunDirectory
-    from ups_engine.runs.watch import RunView
+from ups_engine.errors import RunError
+from ups_engine.evaluation.examples import Examples, examples_path
+from ups_engine.evaluation.report import EvaluationReport
+from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.watch import RunView
 
 _SLIDER = 24
 
@@ -35,15 +33,13 @@ class ResultsScreen(UpsScreen):
         Action("frame_after", "right,right_square_bracket", "frame", "go on to the next frame"),
     )
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._read: tuple[str, int] | None = None
-        """Folder of the run, and number of the evaluation's event, that are shown."""
-        self._reading = False
-        self._report: EvaluationReport | None = None
-        self._examples: Examples | None = None
-        self._choice = Choice()
-        self._fields_in_front = False
+    _read: tuple[str, int] | None = None
+    """Folder of the run, and number of the evaluation's event, that are shown."""
+    _reading = False
+    _report: EvaluationReport | None = None
+    _examples: Examples | None = None
+    _choice = Choice()
+    _fields_in_front = False
 
     def body(self) -> ComposeResult:
         """Everything; which of it is shown where is for the style sheet."""
@@ -60,7 +56,7 @@ class ResultsScreen(UpsScreen):
         """Whether the files have been read."""
         return super().settled and not self._reading
 
-    def show(self, view: "RunView | None") -> None:
+    def show(self, view: RunView | None) -> None:
         """Read the reports when the run has been evaluated since they were read."""
         followed = self.ups.followed
         if followed is None or view is None:
@@ -70,7 +66,9 @@ class ResultsScreen(UpsScreen):
         evaluated = 0 if view.evaluation is None else view.evaluation.seq
         if self._read != (str(followed.path), evaluated):
             self._read = (str(followed.path), evaluated)
-            self._read_again(followed)
+            self._reading = True
+            read = partial(self._load, followed)
+            self.run_worker(read, group="reports", exclusive=True, thread=True, exit_on_error=False)
 
     def on_screen_resume(self) -> None:
         """Read the reports again: `ups evaluate` may have written new ones, of which no event tells."""
@@ -126,16 +124,8 @@ class ResultsScreen(UpsScreen):
         if (count := self._counts["frame"]) > 1:
             self._choose(replace(self._choice, frame=min(max(self._choice.frame + frames, 0), count - 1)))
 
-    def _read_again(self, run: "RunDirectory") -> None:
-        self._reading = True
-        self.run_worker(lambda: self._load(run), group="reports", exclusive=True, thread=True, exit_on_error=False)
-
-    def _load(self, run: "RunDirectory") -> None:
+    def _load(self, run: RunDirectory) -> None:
         """Read the files; in a thread, for a network may be slow."""
-        from ups_engine.errors import RunError
-        from ups_engine.evaluation.examples import Examples, examples_path
-        from ups_engine.evaluation.report import EvaluationReport
-
         path = run.reports / "evaluation.json"
         try:
             report = EvaluationReport.read(path) if path.exists() else None
@@ -148,7 +138,7 @@ class ResultsScreen(UpsScreen):
             examples, missing = None, f"{problem.message}; {problem.hint}"
         self.app.call_from_thread(self._take, report, examples, missing)
 
-    def _take(self, report: "EvaluationReport | None", examples: "Examples | None", missing: str) -> None:
+    def _take(self, report: EvaluationReport | None, examples: Examples | None, missing: str) -> None:
         self._reading = False
         if report is None:
             followed = self.ups.followed
@@ -194,7 +184,7 @@ class ResultsScreen(UpsScreen):
             self.query_one(FieldPicture).tell(examples, choice)
 
 
-def _protocol(report: "EvaluationReport") -> Content:
+def _protocol(report: EvaluationReport) -> Content:
     protocol, steady = report.protocol, report.steady_prior
     grid = " x ".join(map(str, protocol.resolution))
     parts = [
@@ -209,7 +199,7 @@ def _protocol(report: "EvaluationReport") -> Content:
     return Content.styled("; ".join(parts), "$muted")
 
 
-def _example(examples: "Examples", choice: Choice) -> Content:
+def _example(examples: Examples, choice: Choice) -> Content:
     """Which trajectory, field and frame are shown, by whom they were predicted, and how far off that was."""
     unit = examples.units[choice.field]
     name = examples.fields[choice.field] + (f" in {unit}" if unit else "")

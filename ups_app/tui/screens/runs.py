@@ -3,7 +3,6 @@
 from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.timer import Timer
 
 from ups_app.tui.actions import Action
 from ups_app.tui.looks import STATES
@@ -23,7 +22,7 @@ LOOKS_APART = 0.5  # seconds
 _EPOCHS = 7
 _STATE, _RUN, _STAGE = Column("state", 10), Column("run"), Column("stage", max(map(len, STAGES)))
 _NARROW = (_STATE, _RUN, _STAGE)
-_COLUMNS = (*_NARROW, Column("epoch", _EPOCHS, right=True), Column("best", 8, right=True))
+_COLUMNS = (*_NARROW, Column("epoch", _EPOCHS, "right"), Column("best", 8, "right"))
 _WIDE = (*_COLUMNS, Column("started", 12))
 _SENTENCES = {
     "waiting": "It has been made and is about to begin.",
@@ -39,11 +38,8 @@ class RunsScreen(RunCommands):
 
     ACTIONS = (OPEN, *COMMANDS, REMOVE)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._watcher: RunsWatcher | None = None
-        self._timer: Timer | None = None
-        self._states: dict[str, RunState | Damaged] | None = None
+    _watcher: RunsWatcher | None = None
+    _states: dict[str, RunState | Damaged] | None = None
 
     def body(self) -> ComposeResult:
         """The table, and a few words on the highlighted run."""
@@ -55,17 +51,19 @@ class RunsScreen(RunCommands):
         """Whether the folder has been read."""
         return self._states is not None
 
+    def on_mount(self) -> None:
+        """Show what the watcher has seen, again and again."""
+        self.set_interval(LOOKS_APART, self._look)
+
     def on_screen_resume(self) -> None:
         """Look at all runs as long as the screen is in front."""
         if self._watcher is None:
             self._watcher = RunsWatcher(self.ups.root, clock=self.ups.clock).start()
-            self._timer = self.set_interval(LOOKS_APART, self._look)
             self._look()
 
     def on_screen_suspend(self) -> None:
         """Stop looking."""
-        if self._watcher is not None and self._timer is not None:
-            self._timer.stop()
+        if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
 
@@ -120,10 +118,8 @@ class RunsScreen(RunCommands):
 
     async def _remove(self, name: str) -> None:
         done = await self.ups.ups("runs", "remove", str(self.ups.root.absolute() / name), "--yes")
-        if done.code:
-            self.ups.tell("\n".join(done.error), problem=True)
-        else:
-            self.ups.tell(f"run {name} is deleted")
+        text = "\n".join(done.error) if done.code else f"run {name} is deleted"
+        self.ups.tell(text, problem=done.code != 0)
 
     def _look(self) -> None:
         watcher = self._watcher

@@ -4,9 +4,10 @@ import json
 import tomllib
 from collections.abc import Mapping
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.content import Content
+from textual.widgets import DataTable, Input
 
 from ups_app.tui.actions import FILTER
 from ups_app.tui.screens.base import UpsScreen
@@ -31,11 +32,9 @@ class SettingsScreen(UpsScreen):
     ACTIONS = (FILTER,)
     AUTO_FOCUS = "Table"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown: RunDirectory | None = None
-        self._entries: dict[str, tuple[str, str]] | None = None
-        """Value and origin by key."""
+    _shown: RunDirectory | None = None
+    _entries: dict[str, tuple[str, str]] | None = None
+    """Value and origin by key."""
 
     def body(self) -> ComposeResult:
         """Whose settings they are, the filter, the table, the meaning of one."""
@@ -57,18 +56,6 @@ class SettingsScreen(UpsScreen):
         key = self.query_one(Table).highlighted
         return f"{key}={self._entries[key][0]}" if key and self._entries and self._entries[key][0] else key
 
-    def on_input_changed(self) -> None:
-        """Show only what holds the text."""
-        self._draw()
-
-    def on_data_table_row_highlighted(self) -> None:
-        """Explain the highlighted setting."""
-        self._explain()
-
-    def on_resize(self, event: events.Resize) -> None:
-        """The explanation may wrap otherwise."""
-        self._explain()
-
     def _read(self) -> None:
         whose = self.query_one("#whose", Line)
         if self._shown is None:
@@ -89,7 +76,9 @@ class SettingsScreen(UpsScreen):
         keys = dict.fromkeys([*origins, *values])
         self._entries = {key: (values.get(key, ""), str(origins.get(key, UNSET))) for key in keys}
 
+    @on(Input.Changed)
     def _draw(self) -> None:
+        """Show only what holds the filter's text."""
         if self._entries is None:
             return
         wanted = self.query_one(Filter).value.casefold()
@@ -101,7 +90,10 @@ class SettingsScreen(UpsScreen):
         self.query_one(Table).put(rows)
         self._explain()
 
+    @on(DataTable.RowHighlighted)
+    @on(events.Resize)  # it may wrap otherwise
     def _explain(self) -> None:
+        """Say what the highlighted setting means."""
         key = self.query_one(Table).highlighted
         field = setting(key) if key else None
         if key is None or self._entries is None:
@@ -109,14 +101,11 @@ class SettingsScreen(UpsScreen):
         elif field is None:
             text = Content(f"{key} is no setting of this version")
         else:
-            text = Content.from_markup(
-                "[b]$key[/] = $value   [$muted]$origin[/]\n$meaning\n[$muted]accepts $kinds[/]",
-                key=key,
-                value=self._entries[key][0] or "unset",
-                origin=self._entries[key][1],
-                meaning=(field.description or "").replace("\n", " "),
-                kinds=allowed(field.annotation, field.metadata),
-            )
+            value, origin = self._entries[key]
+            meaning = (field.description or "").replace("\n", " ")
+            accepts = f"accepts {allowed(field.annotation, field.metadata)}", "$muted"
+            now = f" = {value or 'unset'}   "
+            text = Content.assemble((key, "b"), now, (origin, "$muted"), f"\n{meaning}\n", accepts)
         self.query_one("#meaning", Line).put(text)
 
 
@@ -124,8 +113,6 @@ def _flat(tree: Mapping[str, object], path: str = "") -> dict[str, str]:
     """Values as TOML by dotted key."""
     flat: dict[str, str] = {}
     for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{path}{name}.")
-        else:
-            flat[f"{path}{name}"] = toml_value(value)
+        here = f"{path}{name}"
+        flat |= _flat(value, f"{here}.") if isinstance(value, Mapping) else {here: toml_value(value)}
     return flat

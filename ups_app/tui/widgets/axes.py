@@ -3,11 +3,17 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 _FINER_AND_FINER = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 5, 6, 7, 8, 9))
 _CLOSE = 3.0
 """Values of which none is so many times another are shown on a range of their own, not on whole thirds of decades."""
 _NEARLY = 0.8
 _NICE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
+
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -18,10 +24,10 @@ class Axis:
     high: float
     log: bool = False
 
-    def place(self, value: float) -> float:
-        """Where a value lies: 0 at the low end, 1 at the high one."""
-        low, high, value = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
-        return (value - low) / (high - low)
+    def places(self, values: ArrayLike) -> Floats:
+        """Where values lie: 0 at the low end, 1 at the high one."""
+        low, high, along = (np.log10(v) if self.log else np.asarray(v) for v in (self.low, self.high, values))
+        return (along - low) / (high - low)
 
     def ticks(self, most: int) -> list[float]:
         """Round values on the axis, at least two and as many as there are up to a number."""

@@ -1,21 +1,17 @@
 """What state a run is in when it is not simply running, and what to do next."""
 
-from typing import TYPE_CHECKING
-
 from textual.content import Content
 
 from ups_app.tui.looks import STATES
 from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.words import clock
-
-if TYPE_CHECKING:
-    from ups_engine.runs.state import RunState
+from ups_engine.runs.state import RunState
 
 
 class Banner(Line):
     """A sentence or two; hidden while the run is running."""
 
-    def tell(self, state: "RunState | None", keys: dict[str, str], *, read_only: bool) -> None:
+    def tell(self, state: RunState | None, keys: dict[str, str], *, read_only: bool) -> None:
         """Show the state of a run.
 
         Args:
@@ -30,7 +26,7 @@ class Banner(Line):
             self.put(_content(state, keys, read_only))
 
 
-def _content(state: "RunState", keys: dict[str, str], read_only: bool) -> Content:
+def _content(state: RunState, keys: dict[str, str], read_only: bool) -> Content:
     sign, colour = STATES[state.state]
     what, does = _WORDS[state.state]
     if state.state == "lost" and state.silence is not None:

@@ -79,13 +79,11 @@ class TopBar(_Bar):
 class KeyBar(_Bar):
     """What the keys do here, as far as they fit; the help shows the rest."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._entries: list[tuple[str, str, str]] = []
+    _entries: tuple[tuple[str, str, str], ...] = ()
 
     def tell(self, actions: list[tuple[Action, str]], keys: dict[str, str]) -> None:
         """Show actions, each with its label, and with the name of its key out of `keys`."""
-        self._entries = [(action.id, keys[action.id], label) for action, label in actions]
+        self._entries = tuple((action.id, keys[action.id], label) for action, label in actions)
         self.draw()
 
     def draw(self) -> None:

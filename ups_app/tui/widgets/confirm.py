@@ -15,8 +15,8 @@ class Confirm(ModalScreen[bool]):
     """Asks one question; y or Enter does it, n or Escape does not."""
 
     BINDINGS: ClassVar = [
-        Binding("y,enter", "answer(True)", "yes"),
-        Binding("n,escape,q", "answer(False)", "no"),
+        Binding("y,enter", "dismiss(True)", "yes"),
+        Binding("n,escape,q", "dismiss(False)", "no"),
     ]
 
     def __init__(self, question: str) -> None:
@@ -28,10 +28,6 @@ class Confirm(ModalScreen[bool]):
         with Vertical(id="confirm"):
             yield Line(self._question)
             yield Line(
-                Content.from_markup("\n[@click=screen.answer(True)]y yes[/]    [@click=screen.answer(False)]n no[/]"),
+                Content.from_markup("\n[@click=screen.dismiss(True)]y yes[/]    [@click=screen.dismiss(False)]n no[/]"),
                 classes="answers",
             )
-
-    def action_answer(self, yes: bool) -> None:
-        """Close with the answer."""
-        self.dismiss(yes)

@@ -16,7 +16,7 @@ from ups_app.tui.widgets.line import Line
 from ups_app.tui.widgets.settings_table import explained
 from ups_engine.config.paths import nearest, setting
 
-TYPING = 0.15  # s without a key after which what was typed is looked at
+TYPING = 0.15  # s without a key or a change after which what was typed or chosen is looked at
 
 
 class Editor(Vertical):
@@ -78,19 +78,17 @@ class Editor(Vertical):
         key, equals, text = (part.strip() for part in typed.partition("="))
         if not typed:
             return
-        if not equals:
-            self._complain(f"write KEY=VALUE{'' if setting(key) else f'; the nearest key is {nearest(key)}'}")
-        elif (mistake := await asyncio.to_thread(self._mistake, key, text)) is not None:
-            self._complain(mistake)
+        mistake: str | None = f"write KEY=VALUE{'' if setting(key) else f'; the nearest key is {nearest(key)}'}"
+        if equals:
+            mistake = await asyncio.to_thread(self._mistake, key, text)
+        if mistake is not None:
+            self._say("[$error]✗ $mistake[/]", mistake=mistake)
         elif take:
             self.query_one(Field).value = ""
             self.post_message(self.Changed(key, text))
         else:
             meaning = explained(key) if setting(key) else "understood as a key of the earlier research code"
             self._say("[$success]✓[/] Enter takes it. [$muted]$meaning[/]", meaning=meaning)
-
-    def _complain(self, mistake: str) -> None:
-        self._say("[$error]✗ $mistake[/]", mistake=mistake)
 
     def _say(self, markup: str, **texts: str) -> None:
         self.query_one("#said", Line).put(Content.from_markup(markup, **texts), layout=False)

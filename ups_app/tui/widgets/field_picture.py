@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +15,7 @@ from textual.widget import Widget
 
 from ups_app.tui.looks import PlainAscii
 from ups_app.tui.widgets.words import short_figure
-
-if TYPE_CHECKING:
-    from ups_engine.evaluation.examples import Examples
+from ups_engine.evaluation.examples import Examples
 
 Rgb = tuple[int, int, int]
 Values = NDArray[np.float64]
@@ -68,12 +65,10 @@ class FieldPicture(Widget):
 
     DEFAULT_CSS = "FieldPicture { width: 100%; height: 1fr; }"
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._shown: tuple[Examples, Choice] | None = None
-        self._strips: list[Strip] = []
+    _shown: tuple[Examples, Choice] | None = None
+    _strips: Sequence[Strip] = ()
 
-    def tell(self, examples: "Examples | None", choice: Choice) -> None:
+    def tell(self, examples: Examples | None, choice: Choice) -> None:
         """Show one of these examples."""
         self._shown = None if examples is None else (examples, choice)
         self._draw()
@@ -95,9 +90,8 @@ class FieldPicture(Widget):
 
     def _draw(self) -> None:
         width, height = self.size
-        self._strips = []
-        if self._shown is not None and width >= 3 * 8 and height >= 3:
-            self._strips = self._pictures(scene(*self._shown), width, height)
+        fits = width >= 3 * 8 and height >= 3
+        self._strips = self._pictures(scene(*self._shown), width, height) if self._shown and fits else ()
         self.refresh()
 
     def _pictures(self, seen: Scene, width: int, height: int) -> list[Strip]:
@@ -120,7 +114,7 @@ class FieldPicture(Widget):
         return [_titles(names, across), *lines, _titles((scale, scale, of_difference), across)]
 
 
-def scene(examples: "Examples", choice: Choice) -> Scene:
+def scene(examples: Examples, choice: Choice) -> Scene:
     """The pictures of a choice; of a volume the middle plane."""
     pair = [
         array[choice.trajectory, ..., choice.field].astype(np.float64)
@@ -132,14 +126,9 @@ def scene(examples: "Examples", choice: Choice) -> Scene:
     most = float(np.max(differences, initial=0.0, where=np.isfinite(differences)))
     over_time = len(examples.coordinates) == 1
     if not over_time:
-        pair = [_plane(array[choice.frame]) for array in pair]
+        planes = [array[choice.frame].reshape(*array.shape[1:3], -1) for array in pair]
+        pair = [array[..., array.shape[-1] // 2] for array in planes]
     return Scene(pair[0], pair[1], low, high, most, over_time)
-
-
-def _plane(field: Values) -> Values:
-    while field.ndim > 2:
-        field = field[..., field.shape[-1] // 2]
-    return field
 
 
 def _fit(seen: Scene, columns: int, lines: int, *, rows_per_line: int) -> tuple[int, int]:

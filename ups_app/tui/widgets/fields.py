@@ -18,7 +18,7 @@ class Field(Input):
     class Left(Message):
         """The user goes elsewhere."""
 
-    def __init__(self, *, placeholder: str, id: str, suggester: Suggester | None = None) -> None:
+    def __init__(self, placeholder: str, id: str | None = None, suggester: Suggester | None = None) -> None:
         super().__init__(placeholder=placeholder, id=id, suggester=suggester, compact=True, select_on_focus=False)
         self.cursor_blink = False  # a blinking cursor talks all night over a slow line
 
@@ -27,20 +27,16 @@ class Field(Input):
         self.post_message(self.Left())
 
 
-class Filter(Input):
+class Filter(Field):
     """Hidden until it is opened; tells its text as it is typed. Enter keeps it and goes back, Escape clears it."""
 
     BINDINGS: ClassVar = [
-        Binding("escape", "leave(True)", "clear", show=False),
-        Binding("enter,down", "leave(False)", "keep", show=False),
+        Binding("escape", "close(True)", "clear", show=False),
+        Binding("enter,down", "close(False)", "keep", show=False),
     ]
 
-    class Left(Message):
-        """The user is done with it."""
-
     def __init__(self) -> None:
-        super().__init__(placeholder="show only what holds ...", compact=True)
-        self.cursor_blink = False  # a blinking cursor talks all night over a slow line
+        super().__init__("show only what holds ...")
         self.display = False
 
     def open(self) -> None:
@@ -48,12 +44,12 @@ class Filter(Input):
         self.display = True
         self.focus()
 
-    def action_leave(self, clear: bool) -> None:
+    def action_close(self, clear: bool) -> None:
         """Give the keyboard back; empty, it is hidden again."""
         if clear:
             self.value = ""
         self.display = bool(self.value)
-        self.post_message(self.Left())
+        self.action_leave()
 
 
 class PathSuggester(Suggester):

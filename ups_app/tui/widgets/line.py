@@ -50,13 +50,9 @@ class Rows(Widget):
 
     def __init__(self, layout: Layout | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._layout: Layout = layout or (lambda width, height: self._lines)
-        self._lines: tuple[Content, ...] = ()
-
-    @property
-    def lines(self) -> tuple[Content, ...]:
+        self._layout: Layout = layout or (lambda width, height: self.lines)
+        self.lines: tuple[Content, ...] = ()
         """What is shown."""
-        return self._lines
 
     def show(self, layout: Layout) -> None:
         """Show what another function lays out from now on."""
@@ -65,11 +61,11 @@ class Rows(Widget):
 
     def put(self, lines: Sequence[Content]) -> None:
         """Show these lines; those that are as they were are not painted again."""
-        before, self._lines = self._lines, tuple(lines)
-        if len(before) != len(self._lines):
+        before, self.lines = self.lines, tuple(lines)
+        if len(before) != len(self.lines):
             self.refresh(layout=True)
             return
-        changed = [y for y, pair in enumerate(zip(before, self._lines, strict=True)) if not pair[0].is_same(pair[1])]
+        changed = [y for y, pair in enumerate(zip(before, self.lines, strict=True)) if not pair[0].is_same(pair[1])]
         if changed:
             self.refresh(*(Region(0, y, max(1, self.size.width), 1) for y in changed))
 
@@ -80,7 +76,7 @@ class Rows(Widget):
 
     def render(self) -> Content:
         """All lines as one text."""
-        return Content("\n").join(self._lines)
+        return Content("\n").join(self.lines)
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
         """As many lines as there are at that width; at least one, for what has no size is told of no size."""

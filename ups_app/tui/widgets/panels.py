@@ -3,17 +3,15 @@
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual.content import Content
 
 from ups_app.tui.widgets.words import ONE_LINE, bar, clock, count, flowing, heading, labelled, short_figure
 from ups_engine.runs.curves import Curve, StageCurves
+from ups_engine.runs.event_file import Event
+from ups_engine.runs.watch import RunView
 from ups_engine.telemetry.units import human_bytes
-
-if TYPE_CHECKING:
-    from ups_engine.runs.event_file import Event
-    from ups_engine.runs.watch import RunView
 
 _LONGEST_BAR = 24
 _UNWRAPPED = 10_000  # cells
@@ -26,7 +24,7 @@ _MOST_GPUS = 2
 """That are shown where there are lines for few."""
 
 
-def figures(view: "RunView | None", stage: str | None, width: int, height: int) -> list[Content]:
+def figures(view: RunView | None, stage: str | None, width: int, height: int) -> list[Content]:
     """What a stage has come to: in a line or two across the screen, else in two columns."""
     curves, best, stage_left, run_left = StageCurves(), None, None, None
     if view is not None:
@@ -68,16 +66,12 @@ def latents(cache: Mapping[str, Any], activity: Mapping[str, Any], width: int, h
     return [heading("latents"), *map(Content, textwrap.wrap(state, width)), *why, *doing]
 
 
-def warnings(events: "Sequence[Event]", width: int, height: int) -> list[Content]:
+def warnings(events: Sequence[Event], width: int, height: int) -> list[Content]:
     """The latest warnings, the last one at the bottom: as many as there is room for."""
     if height <= 1:
         whole = [_warning(event, _UNWRAPPED)[0].truncate(width, ellipsis=True) for event in events[-1:]]
         return whole or [_NONE]
-    lines: list[Content] = []
-    for event in reversed(events):
-        lines = [*_warning(event, width), *lines]
-        if len(lines) >= height - 1:
-            break
+    lines = [line for event in events[-height:] for line in _warning(event, width)]
     return [heading("warnings"), *(lines[-(height - 1) :] or [_NONE])]
 
 
@@ -124,7 +118,7 @@ def _cache_state(cache: Mapping[str, Any]) -> str:
     return ", ".join(parts) or "no cache yet"
 
 
-def _warning(event: "Event", width: int) -> list[Content]:
+def _warning(event: Event, width: int) -> list[Content]:
     text = str(event.data.get("message", ""))
     if event.stage is not None:
         text = f"{event.stage}: {text}"
@@ -190,11 +184,9 @@ def _ram_short(vitals: Mapping[str, Any]) -> Iterator[Content]:
 
 
 def _cpu(vitals: Mapping[str, Any], *, short: bool) -> Iterator[Content]:
-    percent = vitals.get("cpu_percent")
-    if percent is not None and short:
-        yield labelled("CPU", f"{percent:.0f} %")
-    elif percent is not None:
-        yield Content.assemble("CPU ", f"{percent:.0f} %", (" (100 % is one core)", "$muted"))
+    if (percent := vitals.get("cpu_percent")) is not None:
+        share = f"{percent:.0f} %"
+        yield labelled("CPU", share) if short else Content.assemble("CPU ", share, (" (100 % is one core)", "$muted"))
 
 
 def _memory(vitals: Mapping[str, Any]) -> tuple[int, int, int]:

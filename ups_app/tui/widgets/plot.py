@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from textual.content import Content
 
-from ups_app.tui.widgets.axes import Axis, linear_axis, log_axis, steps_axis, tick_label
+from ups_app.tui.widgets.axes import Axis, Floats, linear_axis, log_axis, steps_axis, tick_label
 
 _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 _LABELS = 8
@@ -33,8 +33,8 @@ class Series:
     """
 
     name: str
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
+    x: Floats
+    y: Floats
     colour: str
     points: bool = False
 
@@ -74,10 +74,8 @@ def chart(
     y_axis = log_axis(y.min(), y.max()) if log else linear_axis(y.max())
     x_axis = steps_axis(max(one.x[-1] for one in kept if len(one.x)), planned)
     characters, owners = _rasterised(kept, inner, rows, x_axis, y_axis)
-    ticks = {
-        round((1 - y_axis.place(value)) * (rows - 1)): value
-        for value in y_axis.ticks(min(_MOST_TICKS, max(2, 2 * rows // 5)))
-    }
+    values = y_axis.ticks(min(_MOST_TICKS, max(2, 2 * rows // 5)))
+    ticks = dict(zip(_cells(1 - y_axis.places(values), rows), values, strict=True))
     colours = [one.colour for one in kept]
     lines = [_line(characters[row], owners[row], ticks.get(row), colours) for row in range(rows)]
     return [*lines, *_feet(x_axis, inner, unit)]
@@ -100,12 +98,9 @@ def _rasterised(
     for number, one in enumerate(series):
         if not len(one.x):
             continue
-        y = np.log10(one.y) if y_axis.log else one.y
-        low, high = (np.log10((y_axis.low, y_axis.high))) if y_axis.log else (y_axis.low, y_axis.high)
-        across = (one.x - x_axis.low) / (x_axis.high - x_axis.low)
-        down = (high - y) / (high - low)
+        across, down = x_axis.places(one.x), 1 - y_axis.places(one.y)
         if one.points:
-            at = np.rint(down * (height - 1)).astype(int), np.rint(across * (width - 1)).astype(int)
+            at = _cells(down, height), _cells(across, width)
             characters[at], owners[at] = "○", number
             continue
         dots = line_dots(across * (2 * width - 1), down * (4 * height - 1), 2 * width, 4 * height)
@@ -122,7 +117,7 @@ def _rasterised(
     return characters, owners
 
 
-def line_dots(x: NDArray[np.float64], y: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:
+def line_dots(x: Floats, y: Floats, width: int, height: int) -> NDArray[np.bool_]:
     """The dots of a line through points, each column from its lowest to its highest value.
 
     Args:
@@ -144,6 +139,11 @@ def line_dots(x: NDArray[np.float64], y: NDArray[np.float64], width: int, height
     touched = (np.arange(width) >= columns[0]) & (np.arange(width) <= columns[-1])
     dots: NDArray[np.bool_] = (rows >= np.rint(lowest)) & (rows <= np.rint(highest)) & touched
     return dots
+
+
+def _cells(places: Floats, count: int) -> NDArray[np.intp]:
+    """The nearest of so many cells to each place between 0 and 1."""
+    return np.rint(places * (count - 1)).astype(np.intp)
 
 
 def letter(number: int) -> str:
@@ -169,9 +169,8 @@ def _line(
 def _feet(axis: Axis, width: int, unit: str) -> list[Content]:
     """The axis of steps and its labels."""
     line, labels = ["─"] * width, [" "] * (width + _LABELS + 1)
-    free = 0
-    for value in axis.ticks(max(2, width // 12)):
-        at = round(axis.place(value) * (width - 1))
+    free, ticks = 0, axis.ticks(max(2, width // 12))
+    for value, at in zip(ticks, _cells(axis.places(ticks), width), strict=True):
         text = tick_label(value)
         start = min(_LABELS + 1 + at - (len(text) - 1) // 2, len(labels) - len(text))
         if start >= free:

@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from itertools import cycle
 from math import isfinite
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from textual.content import Content
 
 from ups_app.tui.widgets.plot import Series, chart, letter
 from ups_app.tui.widgets.words import short_figure
-
-if TYPE_CHECKING:
-    from ups_engine.evaluation.report import EvaluationReport, Variant
+from ups_engine.evaluation.report import EvaluationReport, Variant
 
 _BASELINE: Final = "persistence"
 """The variant that the others are measured by."""
@@ -35,7 +33,7 @@ _HEAD = "* selected"
 _WIDE = 10
 
 
-def scores(report: "EvaluationReport | None", width: int, height: int) -> list[Content]:
+def scores(report: EvaluationReport | None, width: int, height: int) -> list[Content]:
     """A line for each variant, the selected one marked; two figures of each number where three do not fit."""
     if report is None:
         return []
@@ -57,7 +55,7 @@ def scores(report: "EvaluationReport | None", width: int, height: int) -> list[C
     return lines
 
 
-def error_by_frame(report: "EvaluationReport", width: int, height: int) -> list[Content]:
+def error_by_frame(report: EvaluationReport, width: int, height: int) -> list[Content]:
     """The rollout's error of every variant, frame by frame, on a logarithmic axis, under their names."""
     colours = cycle(_COLOURS)
     series = []
@@ -74,7 +72,7 @@ def error_by_frame(report: "EvaluationReport", width: int, height: int) -> list[
     return [legend, *chart(series, width, height - 1, log=True, planned=last, unit="frame")]
 
 
-def _numbers(variant: "Variant", still: "Variant | None") -> list[float]:
+def _numbers(variant: Variant, still: Variant | None) -> list[float]:
     rollout, bands = variant.rollout, variant.rollout.frmse
     share = rollout.nrmse / still.rollout.nrmse if still is not None and still.rollout.nrmse > 0 else float("nan")
     return [

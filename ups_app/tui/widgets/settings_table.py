@@ -3,17 +3,14 @@
 from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import getitem
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual import events
 
 from ups_app.tui.widgets.table import Cell, Column, Table
-from ups_engine.config.layers import DEFAULTS
+from ups_engine.config.layers import DEFAULTS, ResolvedSettings
 from ups_engine.config.notation import toml_value
 from ups_engine.config.paths import allowed, setting
-
-if TYPE_CHECKING:
-    from ups_engine.config.layers import ResolvedSettings
 
 _NARROW = 72  # cells
 _CHANGED = "●"
@@ -32,7 +29,7 @@ class SettingsTable(Table):
         key = self.highlighted
         return None if key is None else f"{key}={self._values[key]}"
 
-    def tell(self, resolved: "ResolvedSettings", changed: Collection[str], wanted: str) -> int:
+    def tell(self, resolved: ResolvedSettings, changed: Collection[str], wanted: str) -> int:
         """Show the settings that hold the wanted text; gives how many there are."""
         values = resolved.settings.model_dump(mode="json")
         self._values = {path: _text(values, path) for path in resolved.origins}

@@ -1,7 +1,6 @@
 """The stages of a run, one line each: what state, how far, how good, how long, and how much longer."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from textual import events
 from textual.content import Content
@@ -11,10 +10,8 @@ from ups_app.tui.looks import STATES
 from ups_app.tui.widgets.line import Rows
 from ups_app.tui.widgets.words import bar, clock, short_figure
 from ups_engine.config.schema import STAGES
-
-if TYPE_CHECKING:
-    from ups_engine.runs.projection import StageState
-    from ups_engine.runs.watch import RunView
+from ups_engine.runs.projection import StageState
+from ups_engine.runs.watch import RunView
 
 _NAME = max(map(len, STAGES))
 _LONGEST_BAR = 40
@@ -35,7 +32,7 @@ class StageTrack(Rows):
         self._view: RunView | None = None
         self._chosen: str | None = None
 
-    def tell(self, view: "RunView", chosen: str | None) -> None:
+    def tell(self, view: RunView, chosen: str | None) -> None:
         """Show the stages of a run, one of them highlighted."""
         self._view, self._chosen = view, chosen
         self.draw()
@@ -66,7 +63,7 @@ class StageTrack(Rows):
         return self.screen.size.height >= 30
 
 
-def _line(stage: "StageState", view: "RunView", chosen: str | None, columns: Mapping[str, int], room: int) -> Content:
+def _line(stage: StageState, view: RunView, chosen: str | None, columns: Mapping[str, int], room: int) -> Content:
     """A stage's line: these columns with their widths, and a bar in so much room before them."""
     sign, colour = STATES[stage.state]
     current = stage.name == view.state.stage
@@ -87,7 +84,7 @@ def _line(stage: "StageState", view: "RunView", chosen: str | None, columns: Map
     )
 
 
-def _done(stage: "StageState", view: "RunView") -> float:
+def _done(stage: StageState, view: RunView) -> float:
     """How much of a stage is done, 0 to 1; of the one under way to the step, where that is known."""
     if stage.state == "done":
         return 1.0
@@ -99,7 +96,7 @@ def _done(stage: "StageState", view: "RunView") -> float:
     return max(stage.epoch, step.step / steps) / stage.epochs
 
 
-def epoch_steps(view: "RunView", stage: str | None) -> float | None:
+def epoch_steps(view: RunView, stage: str | None) -> float | None:
     """Optimiser steps of an epoch of a stage, where its last step has told."""
     step = view.last_step
     if step is not None and step.stage == stage and step.data.get("epoch_steps"):

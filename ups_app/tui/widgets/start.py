@@ -30,9 +30,7 @@ class Verdict:
 class StartPanel(Vertical):
     """Every check with its sentence, the equivalent command line, and a button that says why it is disabled."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._verdicts: Sequence[Verdict] = ()
+    _verdicts: Sequence[Verdict] = ()
 
     def compose(self) -> ComposeResult:
         """From the checks down to the start."""
@@ -80,21 +78,15 @@ def verdict_lines(verdicts: Sequence[Verdict], old: bool, width: int, height: in
     """A sign, a name and a wrapped sentence for every check, what is bad first; dimmed where it is old."""
     margin = max((len(verdict.name) for verdict in verdicts), default=0) + 4
     room = max(_LEAST_WIDTH, width - margin)
-    by_sign = sorted(verdicts, key=lambda verdict: list(_SIGNS).index(verdict.verdict))
-    return [line for verdict in by_sign for line in _lines_of(verdict, old, margin, room)]
-
-
-def _lines_of(verdict: Verdict, old: bool, margin: int, room: int) -> list[Content]:
-    sign, colour = _SIGNS[verdict.verdict]
-    text = "$muted" if old else "$foreground"
-    first, *rest = textwrap.wrap(verdict.sentence, room, break_on_hyphens=False) or [""]
-    head = Content.from_markup(
-        f"[{'$muted' if old else colour}]$sign $name[/][{text}]$line[/]",
-        sign=sign,
-        name=verdict.name.ljust(margin - 2),
-        line=first,
-    )
-    return [head, *(Content.from_markup(f"[{text}]$line[/]", line=" " * margin + line) for line in rest)]
+    style = "$muted" if old else "$foreground"
+    lines = []
+    for verdict in sorted(verdicts, key=lambda verdict: list(_SIGNS).index(verdict.verdict)):
+        sign, colour = _SIGNS[verdict.verdict]
+        name = f"{sign} {verdict.name.ljust(margin - 2)}", "$muted" if old else colour
+        first, *rest = textwrap.wrap(verdict.sentence, room, break_on_hyphens=False) or [""]
+        lines.append(Content.assemble(name, (first, style)))
+        lines += [Content.styled(" " * margin + line, style) for line in rest]
+    return lines
 
 
 def verdicts_of(done: Done) -> tuple[Verdict, ...]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, TypeAlias
 
+from rich.console import JustifyMethod
 from rich.text import Text
 from textual import events
 from textual.binding import Binding
@@ -23,7 +24,7 @@ class Column:
     title: str
     width: int | None = None
     """Cells; None is as wide as its longest text so far, where there is room."""
-    right: bool = False
+    justify: JustifyMethod = "left"
 
 
 class Table(DataTable[Text]):
@@ -65,10 +66,6 @@ class Table(DataTable[Text]):
         if key in keys:
             self.move_cursor(row=keys.index(key))
 
-    def on_mount(self) -> None:
-        """Make the columns."""
-        self._show()
-
     def on_resize(self, event: events.Resize) -> None:
         """Share the new width, and bring the cursor into view."""
         self._fitted = ()
@@ -98,7 +95,7 @@ class Table(DataTable[Text]):
             self.clear(columns=True)
             self._drawn, self._fitted = {}, widths
             for number, (column, width) in enumerate(zip(self._columns_wanted, widths, strict=True)):
-                self.add_column(Text(column.title, justify=_side(column)), width=width, key=str(number))
+                self.add_column(Text(column.title, justify=column.justify), width=width, key=str(number))
         drawn = {key: list(map(self._draw, cells, self._columns_wanted, self._fitted)) for key, cells in self._rows}
         if list(drawn) == list(self._drawn):
             for row, cells in drawn.items():
@@ -116,8 +113,4 @@ class Table(DataTable[Text]):
     def _draw(self, cell: Cell, column: Column, width: int) -> Text:
         text, variable = cell if isinstance(cell, tuple) else (cell, None)
         colour = "" if variable is None else self.app.theme_variables.get(variable, "")
-        return Text(shortened(text, width), style=colour, justify=_side(column), no_wrap=True)
-
-
-def _side(column: Column) -> Literal["left", "right"]:
-    return "right" if column.right else "left"
+        return Text(shortened(text, width), style=colour, justify=column.justify, no_wrap=True)

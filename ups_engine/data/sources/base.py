@@ -49,11 +49,11 @@ class SourceInfo:
     """Time between frames; None where the file does not say."""
     periodic: tuple[bool, ...]
     """Per axis."""
-    parameters: tuple[str, ...]
+    parameters: tuple[str, ...] = ()
     """Names of the PDE's parameters."""
-    bytes: int
+    bytes: int = 0
     """Size of all files."""
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
     split: str | None = None
     """`train`, `val` or `test` where the file's name declares it."""
 
@@ -203,20 +203,11 @@ class Source(ABC):
         """One frame of one trajectory as a `Sample`."""
         info = self.info
         params = dict(zip(info.parameters, self.parameters([trajectory])[0].tolist(), strict=True))
-        path, _ = self.locate(trajectory)
         return replace(
             info.layout(self.read([trajectory], [frame])[0, 0]),
             params=params,
             time=float(info.time[frame]),
             dt=info.dt,
-            meta={
-                "format": info.format,
-                "task": info.task,
-                "file": path.name,
-                "trajectory": trajectory,
-                "frame": frame,
-                "shape": info.resolution,
-            },
         )
 
     def _frame_table(self, frames: slice | Sequence[int] | Int64 | None, rows: int) -> Int64:

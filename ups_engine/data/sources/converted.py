@@ -8,10 +8,9 @@ They say nothing of time and space, so time is counted in frames until `data.dt`
 import h5py
 import numpy as np
 
-from ups_engine.data.sources.axes import space_axis, time_axis
 from ups_engine.data.sources.base import FieldSpec, SourceInfo
-from ups_engine.data.sources.hdf5 import Hdf5Source, number_attribute, text_attribute
-from ups_engine.data.sources.names import parse_name
+from ups_engine.data.sources.files import parse_name
+from ups_engine.data.sources.hdf5 import Hdf5Source, number_attribute, space_axis, text_attribute, time_axis
 from ups_engine.discretisation.arrays import Float64
 from ups_engine.discretisation.grid import cell_centres
 from ups_engine.errors import DataError
@@ -49,10 +48,6 @@ class ConvertedSource(Hdf5Source):
             time=time,
             dt=dt,
             periodic=self._periodic(file, len(resolution), name.periodic),
-            parameters=(),
-            bytes=self.path.stat().st_size,
-            files=(self.path,),
-            split=name.split,
         )
         return info, {"u": "data"}
 

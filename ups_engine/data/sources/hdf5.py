@@ -1,4 +1,4 @@
-"""What all HDF5 layouts share: opening safely, lazy contiguous reads, PDE parameters, the content stamp."""
+"""What all HDF5 layouts share: opening safely, lazy contiguous reads, parameters, checked axes, the content stamp."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from ups_engine.data.sources.base import Source, SourceInfo
-from ups_engine.data.sources.names import PARAMETERS, FileName, parse_name
+from ups_engine.data.sources.files import PARAMETERS, FileName, parse_name
 from ups_engine.data.tasks.base import RESERVED
 from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.errors import DataError
@@ -81,8 +81,10 @@ class Hdf5Source(Source):
         file = self._file()
         with readable(path):
             info, self._datasets = self.describe(file)
-            self._parameters = read_parameters(file, parse_name(path), info.trajectories)
-            self.info = replace(info, parameters=tuple(self._parameters))
+            name = parse_name(path)
+            self._parameters = read_parameters(file, name, info.trajectories)
+            parameters, size = tuple(self._parameters), path.stat().st_size
+            self.info = replace(info, parameters=parameters, bytes=size, files=(path,), split=name.split)
             self._gap = _gap(file[next(iter(self._datasets.values()))])
 
     @classmethod
@@ -92,7 +94,7 @@ class Hdf5Source(Source):
 
     @abstractmethod
     def describe(self, file: h5py.File) -> tuple[SourceInfo, dict[str, str]]:
-        """The description, without PDE parameters, and the HDF5 dataset of every field by the field's name."""
+        """The description, without PDE parameters, files and split, and the HDF5 dataset of every field by its name."""
 
     def read_span(self, trajectory: int, start: int, stop: int, fields: tuple[str, ...]) -> Float32:
         """See `Source.read_span`."""
@@ -196,6 +198,63 @@ def text_attribute(holder: h5py.File | h5py.Dataset, *keys: str) -> str | None:
         if isinstance(value, bytes | str):
             return value.decode() if isinstance(value, bytes) else str(value)
     return None
+
+
+def time_axis(stored: np.ndarray, frames: int, where: str) -> tuple[Float64, float | None]:
+    """Cut a stored time axis to the frames (PDEBench's is one longer) and find the time between frames.
+
+    Returns:
+        (frames,) times, and their mean spacing; None for a single frame.
+
+    Raises:
+        DataError: too short, not rising, or spaced unevenly beyond float32 rounding.
+    """
+    time = _axis(stored, frames, where, "t-coordinate")
+    return time, (_spacing(time, where, "t-coordinate") if frames > 1 else None)
+
+
+def space_axis(stored: np.ndarray, points: int, where: str, name: str) -> Float64:
+    """Cut a stored coordinate to the grid's points.
+
+    Raises:
+        DataError: too short, not rising, or spaced unevenly.
+    """
+    axis = _axis(stored, points, where, name)
+    if points > 1:
+        _spacing(axis, where, name)
+    return axis
+
+
+def _spacing(axis: Float64, where: str, name: str) -> float:
+    """Mean spacing of an even axis.
+
+    An axis stored in float32 is even where its steps differ by no more than the rounding of its largest value,
+    which `t += dt` in float32 reaches too.
+
+    Raises:
+        DataError: steps that fall or differ by more than that.
+    """
+    steps = np.diff(axis)
+    mean = float((axis[-1] - axis[0]) / (len(axis) - 1))
+    rounding = 8 * float(np.finfo(np.float32).eps) * float(np.abs(axis).max())
+    if not mean > 0 or not steps.min() > 0:
+        raise DataError(f"{where}: {name} does not rise")
+    worst = int(np.abs(steps - mean).argmax())
+    if abs(steps[worst] - mean) > rounding + 1e-5 * mean:
+        raise DataError(
+            f"{where}: {name} is spaced unevenly: step {worst} is {steps[worst]:.6g}, the mean {mean:.6g}",
+            "UPS reads data that is even in time and space; resample it",
+        )
+    return float(f"{mean:.7g}")  # the digits that float32 coordinates carry
+
+
+def _axis(stored: np.ndarray, length: int, where: str, name: str) -> Float64:
+    if stored.ndim != 1 or len(stored) < length:
+        raise DataError(f"{where}: {name} has shape {stored.shape}, too short for {length} points")
+    axis = stored[:length].astype(np.float64)
+    if not np.isfinite(axis).all():
+        raise DataError(f"{where}: {name} holds non-finite values")
+    return axis
 
 
 def content_stamp(path: Path) -> str:

@@ -6,10 +6,9 @@
 
 import h5py
 
-from ups_engine.data.sources.axes import space_axis, time_axis
 from ups_engine.data.sources.base import FieldSpec, SourceInfo
-from ups_engine.data.sources.hdf5 import Hdf5Source, text_attribute
-from ups_engine.data.sources.names import parse_name
+from ups_engine.data.sources.files import parse_name
+from ups_engine.data.sources.hdf5 import Hdf5Source, space_axis, text_attribute, time_axis
 from ups_engine.data.tasks import TASKS
 from ups_engine.discretisation.sample import AXES
 from ups_engine.errors import DataError
@@ -75,10 +74,6 @@ class PdebenchSource(Hdf5Source):
             time=time,
             dt=dt,
             periodic=_periodic(name.periodic, task, len(resolution), scalar=datasets == SCALAR),
-            parameters=(),
-            bytes=self.path.stat().st_size,
-            files=(self.path,),
-            split=name.split,
         )
         return info, datasets
 

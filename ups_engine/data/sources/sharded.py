@@ -1,9 +1,8 @@
 """Several files that hold trajectories of one kind, read as one source."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,11 +82,6 @@ class ShardedSource(Source):
             for shard, start, stop in zip(self.shards, self._starts[:-1], self._starts[1:], strict=True)
         )
 
-    def locate(self, trajectory: int) -> tuple[Path, int]:
-        """See `Source.locate`."""
-        shard, row = self._shard(trajectory)
-        return shard.locate(row)
-
     def close(self) -> None:
         """See `Source.close`."""
         for shard in self.shards:
@@ -108,6 +102,17 @@ class ShardedSource(Source):
 
 def _check_alike(first: SourceInfo, other: SourceInfo) -> None:
     """Refuse a shard whose numbers cannot stand beside the first one's."""
+    if difference := next(_differences(first, other), None):
+        what, ours, theirs = difference
+        raise DataError(
+            f"{other.files[0].name} does not go with {first.files[0].name}: {what} {theirs} against {ours}",
+            "put files of one kind into a folder of their own, or choose them by a pattern:"
+            " --data 'folder/1D_Burgers*'",
+        )
+
+
+def _differences(first: SourceInfo, other: SourceInfo) -> Iterator[tuple[str, object, object]]:
+    """What differs: in words, in the first one, in the other."""
     pairs: list[tuple[str, object, object]] = [
         ("format", first.format, other.format),
         ("task", first.task, other.task),
@@ -117,18 +122,9 @@ def _check_alike(first: SourceInfo, other: SourceInfo) -> None:
         ("boundaries", first.periodic, other.periodic),
         ("PDE parameters", first.parameters, other.parameters),
     ]
-    for what, ours, theirs in pairs:
-        if ours != theirs:
-            raise _unlike(first, other, what, ours, theirs)
+    yield from (pair for pair in pairs if pair[1] != pair[2])
     if (first.dt is None) != (other.dt is None) or not np.allclose(first.time, other.time, rtol=1e-5, atol=1e-7):
-        raise _unlike(first, other, "time step", first.dt, other.dt)
+        yield "time step", first.dt, other.dt
     for ours, theirs in zip(first.coordinates, other.coordinates, strict=True):
         if not np.allclose(ours, theirs, rtol=1e-5, atol=1e-6):
-            raise _unlike(first, other, "coordinates", (ours[0], ours[-1]), (theirs[0], theirs[-1]))
-
-
-def _unlike(first: SourceInfo, other: SourceInfo, what: str, ours: object, theirs: object) -> DataError:
-    return DataError(
-        f"{other.files[0].name} does not go with {first.files[0].name}: {what} {theirs} against {ours}",
-        "put files of one kind into a folder of their own, or choose them by a pattern: --data 'folder/1D_Burgers*'",
-    )
+            yield "coordinates", (ours[0], ours[-1]), (theirs[0], theirs[-1])

@@ -13,33 +13,25 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ups_engine.data.solvers import cache_blocks, draw_sinusoids
-from ups_engine.data.tasks.base import Advanced, Axis, Field, Parameter, Solver, Task
-from ups_engine.discretisation.arrays import Float64, Int64
+from ups_engine.data.solvers import draw_sinusoids
+from ups_engine.data.tasks.base import Axis, Field, Parameter, Solver, Task
+from ups_engine.discretisation.arrays import Float64
 
 COURANT = 0.4
 """Bound on |beta| dt / dx; the error in time leads the error in space above it."""
 _GHOSTS = 3
 
 
-def solve(
-    initial: Float64, times: Float64, beta: float, advanced: Advanced = lambda trajectories: None
-) -> Iterator[tuple[Int64, Float64]]:
-    """Solve for many trajectories (n, X); see `Solver.solve`."""
-    points = initial.shape[1]
-    for rows in cache_blocks(initial):
-        # a wave to the left is a wave to the right seen from behind
-        state = initial[rows, ::-1].T if beta < 0 else initial[rows].T  # (X, k)
-        frames = np.empty((len(rows), len(times), points))
-        frames[:, 0] = initial[rows]
-        for number in range(1, len(times)):
-            distance = abs(beta) * float(times[number] - times[number - 1]) * points  # in cells
-            steps = int(np.ceil(distance / COURANT))
-            for _ in range(steps):
-                state = _step(state, distance / steps)
-            frames[:, number] = state[::-1].T if beta < 0 else state.T
-            advanced(len(rows))
-        yield rows, frames
+def evolve(initial: Float64, times: Float64, beta: float) -> Iterator[Float64]:
+    """States (k, X); see `Solver.evolve`."""
+    # a wave to the left is a wave to the right seen from behind
+    state = initial[:, ::-1].T if beta < 0 else initial.T  # (X, k)
+    for span in np.diff(times).tolist():
+        distance = abs(beta) * span * len(state)  # in cells
+        steps = int(np.ceil(distance / COURANT))
+        for _ in range(steps):
+            state = _step(state, distance / steps)
+        yield state[::-1].T if beta < 0 else state.T
 
 
 def _step(u: Float64, courant: float) -> Float64:
@@ -67,5 +59,5 @@ TASK = Task(
     axes=(Axis(),),
     conserved=("u",),
     symmetries=("shift", "offset", "scaling"),
-    solver=Solver(draw_sinusoids, solve),
+    solver=Solver(draw_sinusoids, evolve),
 )

@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from ups_engine.data.solvers import cache_blocks
 from ups_engine.discretisation.arrays import Float64, Int64
 from ups_engine.errors import SettingsError
 
@@ -16,9 +19,6 @@ signs that fields declare; axes exchanged; a constant added; multiplied by a con
 SIZES = ("trajectories", "points", "frames", "t_end", "seed")
 RESERVED = ("task", "solvers", *SIZES)
 """What else the content of a generated file depends on beside the PDE's parameters, which may not be called so."""
-
-Advanced = Callable[[int], None]
-"""Called after each frame with the number of trajectories that reached it; may raise to stop."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,40 @@ class Solver:
     Attributes:
         draw: (trajectories (n,), seed, points per axis) -> random initial states (n, *space) at the centres of equal
             cells. Each depends on the seed and its own number alone, so that a larger set begins with the smaller one.
-        solve: (initial (n, *space), rising times (T,), advanced=Advanced, **parameters by name) -> row numbers (k,) of
-            `initial` and their frames (k, T, *space), block by block, the first frame being the initial one. Frames of
-            a trajectory do not depend on its companions.
+        evolve: (initial (k, *space), rising times (T,), **parameters by name) -> states (k, *space) at one time after
+            the other, the first left out. States of a trajectory do not depend on its companions.
         version: raised when its output changes, so that files of the earlier one are made again.
     """
 
     draw: Callable[[Int64, int, int], Float64]
-    solve: Callable[..., Iterator[tuple[Int64, Float64]]]
+    evolve: Callable[..., Iterator[Float64]]
     version: int = 1
+
+    def solve(
+        self,
+        initial: Float64,
+        times: Float64,
+        advanced: Callable[[int], None] = lambda trajectories: None,
+        **parameters: float,
+    ) -> Iterator[tuple[Int64, Float64]]:
+        """Solve for many trajectories, block by block.
+
+        Args:
+            initial: (n, *space) states at the first time.
+            times: (T,) rising.
+            advanced: called after each frame with the number of trajectories that reached it; may raise to stop.
+            parameters: of the PDE.
+
+        Yields:
+            Row numbers (k,) of `initial` and their frames (k, T, *space), the first frame being the initial one.
+        """
+        for rows in cache_blocks(initial):
+            frames = np.empty((len(rows), len(times), *initial.shape[1:]))
+            frames[:, 0] = initial[rows]
+            for number, state in enumerate(self.evolve(initial[rows], times, **parameters), start=1):
+                frames[:, number] = state
+                advanced(len(rows))
+            yield rows, frames
 
 
 @dataclass(frozen=True)

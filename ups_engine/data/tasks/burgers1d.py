@@ -16,28 +16,21 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ups_engine.data.solvers import cache_blocks, draw_sinusoids
-from ups_engine.data.tasks.base import Advanced, Axis, Field, Parameter, Solver, Task
-from ups_engine.discretisation.arrays import Float64, Int64
+from ups_engine.data.solvers import draw_sinusoids
+from ups_engine.data.tasks.base import Axis, Field, Parameter, Solver, Task
+from ups_engine.discretisation.arrays import Float64
 
 COURANT = 1.5
 """Bound on dt (2 |u| / dx + 4 nu / (pi dx^2)), the largest decay rate of the two fluxes; the midpoint rule allows 2."""
 _GHOSTS = 2
 
 
-def solve(
-    initial: Float64, times: Float64, nu: float, advanced: Advanced = lambda trajectories: None
-) -> Iterator[tuple[Int64, Float64]]:
-    """Solve for many trajectories (n, X), each in its own time steps; see `Solver.solve`."""
-    for rows in cache_blocks(initial):
-        block = _Block(initial[rows], nu / np.pi)
-        frames = np.empty((len(rows), len(times), initial.shape[1]))
-        frames[:, 0] = initial[rows]
-        for number in range(1, len(times)):
-            block.advance(float(times[number] - times[number - 1]))
-            frames[:, number] = block.state
-            advanced(len(rows))
-        yield rows, frames
+def evolve(initial: Float64, times: Float64, nu: float) -> Iterator[Float64]:
+    """States (k, X), each in its own time steps; see `Solver.evolve`."""
+    block = _Block(initial, nu / np.pi)
+    for span in np.diff(times).tolist():
+        block.advance(span)
+        yield block.u[_GHOSTS:-_GHOSTS].T
 
 
 class _Block:
@@ -56,11 +49,6 @@ class _Block:
         self.low, self.high, self.slope = (np.empty((points + 2, k)) for _ in range(3))
         self.left, self.right = (np.empty((points + 1, k)) for _ in range(2))
         self.change, self.full_step, self.half_step = (np.empty((points, k)) for _ in range(3))
-
-    @property
-    def state(self) -> Float64:
-        """(k, X)"""
-        return self.u[_GHOSTS:-_GHOSTS].T
 
     def advance(self, span: float) -> None:
         """Advance all trajectories by a time, each in as many equal steps as it needs."""
@@ -119,5 +107,5 @@ TASK = Task(
     axes=(Axis(),),
     conserved=("u",),
     symmetries=("shift", "reflection"),
-    solver=Solver(draw_sinusoids, solve),
+    solver=Solver(draw_sinusoids, evolve),
 )

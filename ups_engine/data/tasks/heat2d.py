@@ -14,26 +14,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ups_engine.data.solvers import cache_blocks, draw_smooth
-from ups_engine.data.tasks.base import Advanced, Axis, Field, Parameter, Solver, Task
-from ups_engine.discretisation.arrays import Float64, Int64
+from ups_engine.data.solvers import draw_smooth
+from ups_engine.data.tasks.base import Axis, Field, Parameter, Solver, Task
+from ups_engine.discretisation.arrays import Float64
 
 
-def solve(
-    initial: Float64, times: Float64, kappa: float, advanced: Advanced = lambda trajectories: None
-) -> Iterator[tuple[Int64, Float64]]:
-    """Solve for many trajectories, (n, X, Y) at times[0] on equal cells of the unit square; see `Solver.solve`."""
+def evolve(initial: Float64, times: Float64, kappa: float) -> Iterator[Float64]:
+    """States (k, X, Y) on equal cells of the unit square; see `Solver.evolve`."""
     x, y = (np.fft.fftfreq(n, 1 / n) for n in initial.shape[1:])
     rate = kappa * (2 * np.pi) ** 2 * (x[:, None] ** 2 + y[: len(y) // 2 + 1] ** 2)  # (X, Y // 2 + 1)
-    for rows in cache_blocks(initial):
-        waves = np.fft.rfft2(initial[rows])
-        frames = np.empty((len(rows), len(times), *initial.shape[1:]))
-        frames[:, 0] = initial[rows]
-        for number in range(1, len(times)):
-            decay = np.exp(-rate * (times[number] - times[0]))
-            frames[:, number] = np.fft.irfft2(waves * decay, initial.shape[1:])
-            advanced(len(rows))
-        yield rows, frames
+    waves = np.fft.rfft2(initial)
+    for time in times[1:]:
+        decay = np.exp(-rate * (time - times[0]))
+        yield np.fft.irfft2(waves * decay, initial.shape[1:])
 
 
 TASK = Task(
@@ -44,5 +37,5 @@ TASK = Task(
     axes=(Axis(), Axis()),
     conserved=("u",),
     symmetries=("shift", "reflection", "exchange", "offset", "scaling"),
-    solver=Solver(lambda numbers, seed, points: draw_smooth(numbers, seed, points, dimensions=2), solve),
+    solver=Solver(lambda numbers, seed, points: draw_smooth(numbers, seed, points, dimensions=2), evolve),
 )

@@ -7,7 +7,7 @@ the exclusive lock, holds what was written.
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -124,20 +124,16 @@ class Builder:
         self._writing: dict[int, dict[int, Future[int]]] = {}  # checksums to come, by block and row
         self._committed = time.monotonic()
 
-    def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
-        """Build until nothing is missing, the limit is reached, or it is asked to stop.
-
-        Returns:
-            Whether it was asked to stop.
+    def run(self) -> None:
+        """Build until nothing is missing or the limit is reached.
 
         Raises:
-            As `build_target`.
+            As `build_target`, and whatever `progress` raises.
         """
-        stopped = False
         self._report()
         with ThreadPoolExecutor(1, "latents-source") as source, ThreadPoolExecutor(_WRITERS, "latents-disk") as disk:
             try:
-                while not stopped and self._prefetch(source):
+                while self._prefetch(source):
                     if self._reading:
                         self._encode_next(source, disk)
                     else:  # other builders hold all that is left: see to it that they finish it
@@ -146,13 +142,11 @@ class Builder:
                             time.sleep(_POLL_INTERVAL)
                         self._refresh()
                     self._report()
-                    stopped = stop()
             finally:
                 for _, future in self._reading:
                     future.cancel()
                 self._commit(all_of_it=True)
         self._tidy()
-        return stopped
 
     def _missing(self, block: int) -> NDArray[np.int64]:
         """Positions in a block that are not complete."""

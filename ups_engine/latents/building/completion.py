@@ -32,17 +32,13 @@ class BuildResult:
     """How a build ended.
 
     Attributes:
-        samples: trajectories of the store.
         complete: trajectories that are complete now, whoever encoded them.
         built: trajectories that this call encoded.
-        stopped: whether `stop` ended it early.
         times: what the time was spent on.
     """
 
-    samples: int
     complete: int
     built: int
-    stopped: bool
     times: BuildTimes = field(default_factory=BuildTimes, compare=False)
 
 
@@ -52,7 +48,6 @@ def build_target(
     rows: Collection[int] = (),
     limit: int | None = None,
     progress: Count | None = None,
-    stop: Callable[[], bool] | None = None,
     warn: Tell = lambda sentence: None,
 ) -> BuildResult:
     """Encode every trajectory of a target that is not complete, in order.
@@ -63,9 +58,8 @@ def build_target(
         target: the cache that is wanted.
         rows: positions to encode again although they pass the quick examination, because a reader found them bad.
         limit: encode at most this many trajectories.
-        progress: told (complete, wanted) trajectories of the store, at the start and after each block.
-        stop: asked after each block, or piece of a large one; once it says yes, what was encoded is recorded and the
-            build returns.
+        progress: told (complete, wanted) trajectories of the store, at the start and after each block, or piece of a
+            large one; where it raises, what was encoded is recorded first.
         warn: told in a sentence about damage that is mended.
 
     Raises:
@@ -78,15 +72,15 @@ def build_target(
     if seen.complete and not rows:
         if progress is not None:
             progress(len(seen.states), len(seen.states))
-        return BuildResult(len(seen.states), len(seen.states), 0, stopped=False)
+        return BuildResult(len(seen.states), 0)
     if seen.damaged:
         warn(f"{target.split} cache: {'; '.join(seen.findings)}; encoding again")
     with StoreClaim(target.path), StoreLock(target.path) as lock:
         with lock.exclusive():
             seen = _prepare(target, rows, limit)
         builder = Builder(target, lock, seen.block, seen.manifest, limit=limit, progress=progress)
-        stopped = builder.run(stop or (lambda: False))
-    return BuildResult(len(target.rows), builder.manifest.complete, builder.built, stopped, builder.times)
+        builder.run()
+    return BuildResult(builder.manifest.complete, builder.built, builder.times)
 
 
 def prepare_target(target: CacheTarget, warn: Tell = lambda sentence: None) -> Examination:
@@ -156,16 +150,11 @@ def _prepare(target: CacheTarget, rows: Collection[int] = (), limit: int | None 
         create_store(target, seen.block)
         return examine(target)
     remove_temporaries(target.path)
-    if seen.altered:
+    if altered := seen.altered:
         files = restore_files(target, seen.block)
         seen = replace(seen, manifest=replace(seen.manifest, files=files), altered=())
     recorded = load_manifest(target.path)
-    if (
-        recorded is None
-        or recorded.fingerprint != target.fingerprint.digest
-        or recorded.files != seen.manifest.files
-        or not np.array_equal(recorded.checksums, seen.manifest.checksums)
-    ):
+    if altered or recorded is None or recorded.complete > seen.manifest.complete:
         seen.manifest.save(target.path)
     return seen
 

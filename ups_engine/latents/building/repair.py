@@ -1,6 +1,5 @@
 """Mending caches: what a check finds bad or missing is encoded again, and nothing else is touched."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ups_engine.errors import CacheError
-from ups_engine.latents.building.completion import BuildResult, build_target
+from ups_engine.latents.building.completion import build_target
 from ups_engine.latents.checking.examine import Examination, RowState, examine, name_rows
 from ups_engine.latents.fingerprint import Json
 from ups_engine.latents.manifest import load_manifest
@@ -22,24 +21,17 @@ class Repair:
     """What was done to the cache of one split.
 
     Attributes:
-        target: what it should hold.
         found: what it held before.
-        result: of encoding what was bad or missing; None where there was nothing to do.
+        encoded: trajectories that were encoded again.
     """
 
-    target: CacheTarget
     found: Examination
-    result: BuildResult | None
-
-    @property
-    def encoded(self) -> int:
-        """Trajectories that were encoded again."""
-        return 0 if self.result is None else self.result.built
+    encoded: int
 
     def sentence(self) -> str:
         """What was wrong and what was done about it, with full stop."""
-        name, total = self.target.split, len(self.found.states)
-        if self.result is None:
+        name, total = self.found.target.split, len(self.found.states)
+        if self.found.complete:
             return f"{name}: all {total} trajectories are sound, nothing to mend."
         mended = f"{self.encoded} of {total} trajectories encoded again"
         return f"{name}: {'; '.join(self.found.findings)}: {mended if self.encoded else 'written anew'}."
@@ -47,14 +39,14 @@ class Repair:
     def to_json(self) -> dict[str, Json]:
         """An entry of `splits` in `ups cache repair --json`."""
         return {
-            "name": self.target.split,
+            "name": self.found.target.split,
             "samples": len(self.found.states),
             "missing": self.found.count(RowState.MISSING),
             "stale": self.found.count(RowState.STALE),
             "corrupt": self.found.count(RowState.CORRUPT),
             "encoded": self.encoded,
             "findings": list(self.found.findings),
-            "path": str(self.target.path),
+            "path": str(self.found.target.path),
         }
 
 
@@ -64,7 +56,6 @@ def repair_target(
     deep: bool = True,
     checked: Count | None = None,
     encoded: Count | None = None,
-    stop: Callable[[], bool] | None = None,
 ) -> Repair:
     """Examine a store and encode again what is not complete; sound trajectories keep their bytes.
 
@@ -73,7 +64,6 @@ def repair_target(
         deep: look at every byte, and encode a sample again; else at what the quick check sees.
         checked: told (verified, to verify) trajectories.
         encoded: told (complete, wanted) trajectories.
-        stop: asked between blocks; once it says yes, what was encoded is recorded and the repair returns.
 
     Raises:
         CacheError: what was written does not come back from the disk, or as for `build_target`.
@@ -82,12 +72,12 @@ def repair_target(
     """
     found = examine(target, deep=deep, progress=checked)
     if found.complete:
-        return Repair(target, found, None)
+        return Repair(found, 0)
     # What is merely missing may be another build's work in progress, and is not struck from its record.
     bad = np.isin(found.states, (RowState.CORRUPT, RowState.STALE)) & found.usable
-    result = build_target(target, rows=np.flatnonzero(bad).tolist(), progress=encoded, stop=stop)
+    result = build_target(target, rows=np.flatnonzero(bad).tolist(), progress=encoded)
     _verify(target, np.flatnonzero(found.states != RowState.COMPLETE))
-    return Repair(target, found, result)
+    return Repair(found, result.built)
 
 
 def _verify(target: CacheTarget, rows: NDArray[np.int64]) -> None:

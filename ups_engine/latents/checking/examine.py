@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ups_engine.latents.checking.reencoding import Disagreement, compare_sample
-from ups_engine.latents.fingerprint import differences
+from ups_engine.latents.fingerprint import Json, differences
 from ups_engine.latents.layout import Block
 from ups_engine.latents.location import neighbours
 from ups_engine.latents.manifest import ABSENT, Manifest, empty_manifest, load_manifest, refuse_newer
@@ -42,6 +42,7 @@ class Examination:
     """What was found.
 
     Attributes:
+        target: the cache that is wanted.
         states: a `RowState` for each trajectory, (N,) int8.
         findings: what is wrong, a clause each, without final stop; empty for a complete store.
         usable: the store's metadata are those of the target, so that a build can go on in it.
@@ -52,6 +53,7 @@ class Examination:
         re_encoded: sound trajectories that a deep examination encoded again and compared.
     """
 
+    target: CacheTarget
     states: NDArray[np.int8]
     findings: tuple[str, ...]
     usable: bool
@@ -74,6 +76,19 @@ class Examination:
     def damaged(self) -> bool:
         """Whether anything is there that should not be as it is, beside what is merely missing."""
         return bool(self.count(RowState.CORRUPT) or self.count(RowState.STALE) or self.altered)
+
+    def to_json(self) -> dict[str, Json]:
+        """The entry of `splits` in `ups cache check --json`."""
+        return {
+            "name": self.target.split,
+            "samples": len(self.states),
+            "complete": self.count(RowState.COMPLETE),
+            "missing": self.count(RowState.MISSING),
+            "stale": self.count(RowState.STALE),
+            "corrupt": self.count(RowState.CORRUPT),
+            "bytes_on_disk": self.bytes_on_disk,
+            "bytes_in_ram": self.target.layout.memory_bytes,
+        }
 
 
 def examine(target: CacheTarget, *, deep: bool = False, progress: Count | None = None) -> Examination:
@@ -100,7 +115,8 @@ def examine(target: CacheTarget, *, deep: bool = False, progress: Count | None =
         states = np.full(store.layout.samples, RowState.MISSING, dtype=np.int8)
         states[present] = state
         nothing = empty_manifest(target.fingerprint.digest, store.layout, {})
-        return Examination(states, (finding,), False, nothing, target.layout.block(target.frame_bytes), on_disk)
+        block = target.layout.block(target.frame_bytes)
+        return Examination(target, states, (finding,), False, nothing, block, on_disk)
 
     block = Block(*store_attributes(target.path)["block"])
     states, findings = _quick_states(store, manifest, sizes)
@@ -114,7 +130,7 @@ def examine(target: CacheTarget, *, deep: bool = False, progress: Count | None =
         findings += _disagreeing(disagreement)
         compared = disagreement.compared
     sound = replace(manifest, checksums=np.where(states == RowState.COMPLETE, manifest.checksums, ABSENT))
-    return Examination(states, tuple(findings), True, sound, block, on_disk, altered, compared)
+    return Examination(target, states, tuple(findings), True, sound, block, on_disk, altered, compared)
 
 
 def _altered(store: LatentStore, manifest: Manifest) -> tuple[str, ...]:

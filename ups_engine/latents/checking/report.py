@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from ups_engine.latents.checking.examine import Examination, RowState, examine
+from ups_engine.latents.checking.examine import Examination, examine
 from ups_engine.latents.fingerprint import Json
 from ups_engine.latents.residency import Residency, choose, gpu_free, gpu_sufficient, ram_sufficient
-from ups_engine.latents.target import CacheContext, CacheTarget
+from ups_engine.latents.target import CacheContext
 from ups_engine.reporting import Count
 from ups_engine.telemetry.gpu import GpuDevice, gpu_devices
 from ups_engine.telemetry.memory import MemoryBudget, available_memory
@@ -19,37 +19,11 @@ _REMEDY = "`ups cache repair` encodes again what is bad or missing, and nothing 
 
 
 @dataclass(frozen=True)
-class SplitReport:
-    """The cache of one split.
-
-    Attributes:
-        target: what it should hold.
-        found: what it holds.
-    """
-
-    target: CacheTarget
-    found: Examination
-
-    def to_json(self) -> dict[str, Json]:
-        """The entry of `splits` in `ups cache check --json`."""
-        return {
-            "name": self.target.split,
-            "samples": len(self.found.states),
-            "complete": self.found.count(RowState.COMPLETE),
-            "missing": self.found.count(RowState.MISSING),
-            "stale": self.found.count(RowState.STALE),
-            "corrupt": self.found.count(RowState.CORRUPT),
-            "bytes_on_disk": self.found.bytes_on_disk,
-            "bytes_in_ram": self.target.layout.memory_bytes,
-        }
-
-
-@dataclass(frozen=True)
 class CacheReport:
     """The caches of all splits, the memory for them, and the residency that training would choose.
 
     Attributes:
-        splits: one report each.
+        splits: what state each is in.
         memory: what is free on the host.
         gpus: the GPUs, in CUDA's order.
         residency: what training would choose.
@@ -57,7 +31,7 @@ class CacheReport:
         working_bytes: GPU memory that training wants beside the latents.
     """
 
-    splits: tuple[SplitReport, ...]
+    splits: tuple[Examination, ...]
     memory: MemoryBudget
     gpus: tuple[GpuDevice, ...]
     residency: Residency
@@ -67,7 +41,7 @@ class CacheReport:
     @property
     def ready(self) -> bool:
         """Whether every trajectory of every split is complete."""
-        return all(split.found.complete for split in self.splits)
+        return all(split.complete for split in self.splits)
 
     @property
     def required(self) -> int:
@@ -100,17 +74,17 @@ class CacheReport:
 
     def verdict(self) -> str:
         """A paragraph: ready or not and why, what to do, and where the latents would live."""
-        total = sum(len(split.found.states) for split in self.splits)
+        total = sum(len(split.states) for split in self.splits)
         if self.ready:
             depth = "every checksum holds" if self.deep else "sizes and record hold; --deep verifies every checksum"
             sentences = [f"Ready: all {total} trajectories are complete ({depth})."]
-            if compared := sum(split.found.re_encoded for split in self.splits):
+            if compared := sum(split.re_encoded for split in self.splits):
                 sentences.append(f"{compared} of them were encoded again and came out the same.")
         else:
-            bad = [split for split in self.splits if not split.found.complete]
+            bad = [split for split in self.splits if not split.complete]
             sentences = ["Not ready."]
-            sentences += [f"{split.target.split}: {'; '.join(split.found.findings)}." for split in bad]
-            sentences.append(_REMEDY if any(split.found.damaged for split in bad) else _COMPLETION)
+            sentences += [f"{split.target.split}: {'; '.join(split.findings)}." for split in bad]
+            sentences.append(_REMEDY if any(split.damaged for split in bad) else _COMPLETION)
         place = {"gpu": "GPU memory", "ram": "RAM", "disk": "files on disk"}[self.residency.choice]
         sentences.append(
             f"Training would read {human_bytes(self.required)} of latents from {place}: {self.residency.reason}."
@@ -141,7 +115,7 @@ def check_targets(
     """
     memory = available_memory() if memory is None else memory
     gpus = gpu_devices() if gpus is None else gpus
-    splits = tuple(SplitReport(target, examine(target, deep=deep, progress=progress)) for target in context.targets)
+    splits = tuple(examine(target, deep=deep, progress=progress) for target in context.targets)
     required = sum(target.layout.memory_bytes for target in context.targets)
     free = gpu_free(torch.device(context.device), gpus)
     residency = choose(required, memory, free, context.residency, context.working_bytes)

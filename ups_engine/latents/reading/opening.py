@@ -1,4 +1,4 @@
-"""Opening a cache for training: one that is complete, or one that is completed while it is read.
+"""Opening a cache for training: what it lacks is completed while it is read.
 
 To a reader a missing trajectory is a chunk that cannot be read, and encoding it is mending it. Whole blocks of the
 store's grid are encoded, as a build does, and other builders and runs may share the work, so that neither the batches
@@ -10,9 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ups_engine.errors import CacheError
 from ups_engine.latents.building.completion import Completion, prepare_target
-from ups_engine.latents.checking.examine import Examination, examine
 from ups_engine.latents.reading.mapped import DiskLatents
 from ups_engine.latents.reading.readers import LatentReader
 from ups_engine.latents.reading.resident import CompletingLatents
@@ -24,38 +22,13 @@ from ups_engine.telemetry.memory import available_memory
 
 
 def open_latents(
-    target: CacheTarget, choice: Choice, device: torch.device, notify: Tell = lambda sentence: None
-) -> LatentReader:
-    """Open a complete cache for training.
-
-    A chunk whose checksum fails when it is first read is encoded again.
-
-    Args:
-        target: the cache; `build_target` must have completed it.
-        choice: where the latents live.
-        device: where batches go.
-        notify: told in a sentence about damage that was mended.
-
-    Raises:
-        CacheError: the cache is not complete, the memory does not suffice, or damage cannot be mended.
-    """
-    seen = examine(target)
-    if not seen.complete:
-        raise CacheError(
-            f"the {target.split} cache {target.path} is not complete: {'; '.join(seen.findings)}",
-            "ups cache build completes it",
-        )
-    return _open(target, seen, choice, device, notify, lambda complete: None)
-
-
-def open_on_the_fly(
     target: CacheTarget,
     choice: Choice,
     device: torch.device,
     notify: Tell = lambda sentence: None,
     completed: Callable[[int], None] = lambda complete: None,
 ) -> LatentReader:
-    """Open a cache that is completed while it is read; batches have the bits that those of a complete one have.
+    """Open a cache. What is missing, or fails its checksum when it is first read, is encoded before it is used.
 
     Args:
         target: the cache.
@@ -65,22 +38,11 @@ def open_on_the_fly(
         completed: told how many trajectories are complete, at once and whenever more are.
 
     Raises:
-        CacheError: the memory or the disk does not suffice.
+        CacheError: the memory or the disk does not suffice, or damage cannot be mended.
         RunError: the disk refuses a write.
     """
     seen = prepare_target(target, notify)
     completed(seen.manifest.complete)
-    return _open(target, seen, choice, device, notify, completed)
-
-
-def _open(
-    target: CacheTarget,
-    seen: Examination,
-    choice: Choice,
-    device: torch.device,
-    notify: Tell,
-    completed: Callable[[int], None],
-) -> LatentReader:
     repair, store = Completion(target, seen, notify, completed), LatentStore(target.path, target.layout)
     if choice == "disk":
         return DiskLatents(store, seen.manifest.checksums, device, mapped_limit(available_memory()), repair)

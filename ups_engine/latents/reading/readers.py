@@ -93,8 +93,7 @@ class HostLatents(LatentReader):
 
     def gather(self, rows: Index, frames: Index, horizon: int) -> torch.Tensor:
         """See `LatentReader.gather`."""
-        row, frame = self._checked(rows, frames, horizon)
-        return self._delivered(self._read(row, frame, horizon, mend=True), horizon)
+        return self._gather(rows, frames, horizon, mend=True)
 
     def prefetch(self, rows: Index, frames: Index, horizon: int) -> torch.Tensor:
         """Gather in another thread than the caller's, in which nothing is mended.
@@ -102,8 +101,7 @@ class HostLatents(LatentReader):
         Raises:
             CacheError: a chunk is damaged.
         """
-        row, frame = self._checked(rows, frames, horizon)
-        return self._delivered(self._read(row, frame, horizon, mend=False), horizon)
+        return self._gather(rows, frames, horizon, mend=False)
 
     def sequence(self, rows: NDArray[np.int64], frames: NDArray[np.int64]) -> LatentSequence:
         """See `LatentReader.sequence`."""
@@ -119,7 +117,7 @@ class HostLatents(LatentReader):
             self._worker.shutdown()
             self._worker = None
 
-    def _checked(self, rows: Index, frames: Index, horizon: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _gather(self, rows: Index, frames: Index, horizon: int, *, mend: bool) -> torch.Tensor:
         row, frame = _on_host(rows), _on_host(frames)
         # As unsigned numbers negative ones are the largest, so that one look at each array is enough.
         if row.size and row.view(np.uint64).max() >= self.layout.samples:
@@ -128,9 +126,7 @@ class HostLatents(LatentReader):
             raise IndexError(
                 f"frames {frame.min()} to {frame.max()} and {horizon} after them, of {self.layout.frames} frames"
             )
-        return row, frame
-
-    def _delivered(self, windows: torch.Tensor, horizon: int) -> torch.Tensor:
+        windows = self._read(row, frame, horizon, mend=mend)
         if self.device.type != "cpu":
             windows = windows.to(self.device, non_blocking=True).to(torch.float32)
         elif windows.dtype != torch.float32:
@@ -150,19 +146,15 @@ class RamLatents(HostLatents):
     def __init__(self, latents: torch.Tensor, layout: Layout, device: torch.device) -> None:
         super().__init__(layout, device, prefetches=device.type == "cuda")
         self._latents = latents
-        self._windows: dict[int, torch.Tensor] = {}  # by horizon
 
     def _read(self, rows: NDArray[np.int64], frames: NDArray[np.int64], horizon: int, *, mend: bool) -> torch.Tensor:
-        windows = self._windows.get(horizon)
-        if windows is None:
-            windows = self._windows[horizon] = windows_of(self._latents, horizon)
+        windows = windows_of(self._latents, horizon)
         batch = self._buffers.take((len(rows), windows.shape[1]), torch.float32)
         return torch.index_select(windows, 0, torch.from_numpy(rows * self.layout.frames + frames), out=batch)
 
     def close(self) -> None:
         """See `LatentReader.close`."""
         super().close()
-        self._windows.clear()
         self._latents = torch.empty(0)
 
 

@@ -8,14 +8,19 @@ import psutil
 import pytest
 
 from ups_engine.config.layers import load_settings
-from ups_engine.doctor import examine_machine
-from ups_engine.doctor.machine import check_cgroups, check_cpu, check_gpus, check_ram, check_slurm
-from ups_engine.doctor.places import check_place
-from ups_engine.doctor.surroundings import check_logout, check_wandb, logind_settings
+from ups_engine.preflight import attempt, examine_machine
+from ups_engine.preflight.machine import check_cgroups, check_cpu, check_gpus, check_ram, check_slurm
+from ups_engine.preflight.places import check_place
+from ups_engine.preflight.surroundings import check_logout, check_wandb, logind_settings
+from ups_engine.telemetry import cgroups
 from ups_engine.telemetry.gpu import GpuDevice
 from ups_engine.telemetry.memory import MemoryBudget
 
 GIB = 1 << 30
+
+
+def look(check, *arguments, **named):
+    return attempt("it", lambda: check(*arguments, **named))
 
 
 def gpu(**changes: object) -> GpuDevice:
@@ -46,12 +51,12 @@ def test_a_device_that_is_not_there_would_stop_training():
 
 
 def test_gpus_say_what_room_they_have_for_latents():
-    found = check_gpus([gpu()])
+    found = look(check_gpus, [gpu()])
     assert found.verdict == "good"
     assert "30.0 GiB of 40.0 GiB free, room for 27.0 GiB of latents, 7 % busy, 41 °C" in found.sentence
-    hot = check_gpus([gpu(temperature=90.0, utilisation=None)])
+    hot = look(check_gpus, [gpu(temperature=90.0, utilisation=None)])
     assert hot.verdict == "warning" and "is hot" in hot.sentence
-    assert "training runs on the CPU" in check_gpus([]).sentence
+    assert "training runs on the CPU" in look(check_gpus, []).sentence
 
 
 @pytest.mark.parametrize(
@@ -72,35 +77,37 @@ def test_a_quota_of_processor_time_is_found_in_either_version(tmp_path, monkeypa
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
-    found = check_cpu(tmp_path / "membership", tmp_path)
+    monkeypatch.setattr(cgroups, "CGROUP_FILE", tmp_path / "membership")
+    monkeypatch.setattr(cgroups, "CGROUP_ROOT", tmp_path)
+    found = look(check_cpu)
     assert found.verdict == "warning"
     assert "allows the time of 0.5: use --set runtime.threads=1" in found.sentence
     (tmp_path / "membership").write_text("nonsense")
-    assert check_cpu(tmp_path / "membership", tmp_path / "nowhere").verdict == "good"
+    assert look(check_cpu).verdict == "good"
 
 
 def test_the_tightest_memory_is_told_and_every_control_group_listed():
     host = MemoryBudget(60 * GIB, "host memory", 64 * GIB)
     outer = MemoryBudget(20 * GIB, "cgroup /a (memory.max)", 32 * GIB)
     inner = MemoryBudget(GIB // 2, "cgroup /a/b (memory.max)", GIB)
-    assert "room for 16.8 GiB of latents" in check_ram([host, outer]).sentence
-    tight = check_ram([host, outer, inner])
+    assert "room for 16.8 GiB of latents" in look(check_ram, [host, outer]).sentence
+    tight = look(check_ram, [host, outer, inner])
     assert tight.verdict == "warning" and "under cgroup /a/b (memory.max)" in tight.sentence
-    groups = check_cgroups([host, outer, inner]).sentence
+    groups = look(check_cgroups, [host, outer, inner]).sentence
     assert "cgroup /a (memory.max) allows 32.0 GiB" in groups and "cgroup /a/b (memory.max) allows 1.00 GiB" in groups
-    assert "no control group" in check_cgroups([host]).sentence
+    assert "no control group" in look(check_cgroups, [host]).sentence
 
 
 def test_a_batch_job_is_told_how_to_end_well():
     budget = MemoryBudget(3 * GIB, "SLURM_MEM_PER_NODE", 4 * GIB)
     env = {"SLURM_JOB_ID": "7", "SLURM_CPUS_ON_NODE": "16", "SLURMD_NODENAME": "n01"}
-    sentence = check_slurm([budget], env).sentence
+    sentence = look(check_slurm, [budget], env).sentence
     assert "job 7 on n01, 16 cores, 4.00 GiB of memory by SLURM_MEM_PER_NODE" in sentence and "TERM@" in sentence
-    assert check_slurm([], {}).sentence == "this is no SLURM job"
+    assert look(check_slurm, [], {}).sentence == "this is no SLURM job"
 
 
 def test_a_place_is_writable_with_locks_and_is_not_made(tmp_path):
-    found = check_place("cache", tmp_path / "deep/down")
+    found = look(check_place, "cache", tmp_path / "deep/down")
     assert found.verdict == "good" and "writable, with file locks" in found.sentence
     assert not (tmp_path / "deep").exists()
 
@@ -108,9 +115,9 @@ def test_a_place_is_writable_with_locks_and_is_not_made(tmp_path):
 @pytest.mark.skipif(not Path("/proc/sys").is_dir(), reason="needs a folder that even root cannot write to")
 def test_a_place_that_refuses_is_bad_for_caches_and_fine_for_data_that_are_there(monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    bad = check_place("cache", Path("/proc/sys/caches"))
+    bad = look(check_place, "cache", Path("/proc/sys/caches"))
     assert bad.verdict == "bad" and "set latent.cache_dir to another folder" in bad.sentence
-    assert check_place("data", Path("/proc/sys")).verdict == "good"
+    assert look(check_place, "data", Path("/proc/sys")).verdict == "good"
 
 
 def test_a_file_system_without_locks_stops_caches_and_warns_for_runs(tmp_path, monkeypatch):
@@ -120,7 +127,7 @@ def test_a_file_system_without_locks_stops_caches_and_warns_for_runs(tmp_path, m
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(fcntl, "lockf", refuse)
-    bad, warning = check_place("cache", tmp_path), check_place("runs", tmp_path)
+    bad, warning = look(check_place, "cache", tmp_path), look(check_place, "runs", tmp_path)
     assert bad.verdict == "bad" and "caches cannot be built there" in bad.sentence
     assert warning.verdict == "warning" and "No locks available" in warning.sentence
 
@@ -129,7 +136,7 @@ def test_a_file_system_without_locks_stops_caches_and_warns_for_runs(tmp_path, m
 def test_room_decides(tmp_path, monkeypatch, free, verdict):
     usage = psutil.disk_usage(str(tmp_path))
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=free))
-    assert check_place("runs", tmp_path).verdict == verdict
+    assert look(check_place, "runs", tmp_path).verdict == verdict
 
 
 def systemd(tmp_path: Path, files: dict[str, str]) -> dict[str, object]:
@@ -142,10 +149,10 @@ def systemd(tmp_path: Path, files: dict[str, str]) -> dict[str, object]:
 def test_logind_that_kills_at_logout_is_named_with_its_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("LOGNAME", "ada")
     where = systemd(tmp_path, {"etc/logind.conf": "[Login]\n#KillUserProcesses=no\nKillUserProcesses=yes\n"})
-    found = check_logout(**where)
+    found = look(check_logout, **where)
     assert found.verdict == "warning" and "loginctl enable-linger" in found.sentence
     monkeypatch.setenv("LOGNAME", "root")
-    assert check_logout(**where).verdict == "good", "root is spared unless the settings say otherwise"
+    assert look(check_logout, **where).verdict == "good", "root is spared unless the settings say otherwise"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +175,7 @@ def test_logind_that_kills_at_logout_is_named_with_its_remedy(tmp_path, monkeypa
 )
 def test_the_last_of_logind_s_files_counts(tmp_path, monkeypatch, files, kills):
     monkeypatch.setenv("LOGNAME", "ada")
-    assert (check_logout(**systemd(tmp_path, files)).verdict == "warning") is kills
+    assert (look(check_logout, **systemd(tmp_path, files)).verdict == "warning") is kills
 
 
 def test_comments_in_logind_s_files_are_no_settings(tmp_path):
@@ -177,7 +184,7 @@ def test_comments_in_logind_s_files_are_no_settings(tmp_path):
 
 
 def test_without_systemd_nothing_ends_a_run(tmp_path):
-    assert check_logout(running=tmp_path / "nowhere").verdict == "good"
+    assert look(check_logout, running=tmp_path / "nowhere").verdict == "good"
 
 
 @pytest.mark.parametrize(
@@ -193,5 +200,5 @@ def test_without_systemd_nothing_ends_a_run(tmp_path):
 )
 def test_how_wandb_would_work(tmp_path, env, netrc, words):
     (tmp_path / "netrc").write_text(netrc)
-    sentence = check_wandb(env, tmp_path / "netrc").sentence
+    sentence = look(check_wandb, env, tmp_path / "netrc").sentence
     assert words in sentence and "k" not in sentence.split()

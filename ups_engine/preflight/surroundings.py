@@ -10,7 +10,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ups_engine.preflight.verdict import Check
+from ups_engine.preflight.verdict import Finding
 
 _LOGIND = tuple(Path(folder) for folder in ("/usr/lib/systemd", "/run/systemd", "/etc/systemd"))
 """Folders of logind's settings, the later over the earlier."""
@@ -19,7 +19,7 @@ _PATIENCE = 2.0  # s for the system bus to answer
 
 def check_logout(
     *, running: Path = Path("/run/systemd/system"), folders: Sequence[Path] = _LOGIND, ask: bool = True
-) -> Check:
+) -> Finding:
     """Whether logind would kill a detached run at logout.
 
     Args:
@@ -28,16 +28,15 @@ def check_logout(
         ask: the system bus, which knows what is in force; else only the files are read.
     """
     if not running.is_dir():
-        return Check("logout", "good", "systemd does not run here, so nothing ends a detached run at logout")
+        return "good", "systemd does not run here, so nothing ends a detached run at logout"
     settings = logind_settings(folders)
     answer = _asked() if ask else None
     kills = answer if answer is not None else settings.get("KillUserProcesses", "no") in ("yes", "true", "1", "on")
     user = _user()
     only, spared = settings.get("KillOnlyUsers", "").split(), settings.get("KillExcludeUsers", "root").split()
     if not kills or user in spared or (only and user not in only):
-        return Check("logout", "good", "detached runs go on after logout (logind's KillUserProcesses is off for you)")
-    return Check(
-        "logout",
+        return "good", "detached runs go on after logout (logind's KillUserProcesses is off for you)"
+    return (
         "warning",
         "logind ends every process at logout (KillUserProcesses=yes), detached runs too: run `loginctl enable-linger`"
         " once and start with `systemd-run --user --scope ups train --detach`, or ask for KillUserProcesses=no",
@@ -60,7 +59,7 @@ def logind_settings(folders: Sequence[Path]) -> dict[str, str]:
     return found
 
 
-def check_wandb(environment: Mapping[str, str] | None = None, netrc: Path | None = None) -> Check:
+def check_wandb(environment: Mapping[str, str] | None = None, netrc: Path | None = None) -> Finding:
     """How Weights & Biases would work, without asking the network.
 
     Args:
@@ -71,7 +70,7 @@ def check_wandb(environment: Mapping[str, str] | None = None, netrc: Path | None
     try:
         installed = f"wandb {version('wandb')}"
     except PackageNotFoundError:
-        return Check("wandb", "good", "wandb is not installed, and runs keep their own record")
+        return "good", "wandb is not installed, and runs keep their own record"
     mode = env.get("WANDB_MODE", "")
     key = env.get("WANDB_API_KEY") or env.get("UPS_SECRETS__WANDB_API_KEY")
     if env.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes") or mode == "disabled":
@@ -85,7 +84,7 @@ def check_wandb(environment: Mapping[str, str] | None = None, netrc: Path | None
             "has no key here: `wandb login` gives it one, WANDB_MODE=offline does without; runs keep their own record"
             " in any case"
         )
-    return Check("wandb", "good", f"{installed} {how}")
+    return "good", f"{installed} {how}"
 
 
 def _logged_in(netrc: Path) -> bool:

@@ -1,7 +1,6 @@
 """Training pairs of latents: from one frame to those after it."""
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -9,25 +8,8 @@ from torch import Tensor
 from ups_engine.data.member import Member
 from ups_engine.data.splits import SplitName
 from ups_engine.discretisation.arrays import Int64
-
-Index: TypeAlias = Int64 | Tensor
-
-
-class Sequence(Protocol):
-    """Batches of an announced sequence of samples; a reader of a latent cache gives it."""
-
-    def take(self, first: int, count: int, horizon: int) -> Tensor:
-        """Samples `first` to `first + count` -> (count, 1 + horizon, tokens, dim) on the device."""
-
-
-class Latents(Protocol):
-    """What pairs need of a latent cache; `latents.reading.readers.LatentReader` has it."""
-
-    def gather(self, rows: Index, frames: Index, horizon: int) -> Tensor:
-        """Rows (B,) as positions in the split, first frames (B,) -> (B, 1 + horizon, tokens, dim) on the device."""
-
-    def sequence(self, rows: Int64, frames: Int64) -> Sequence:
-        """A sequence of samples (n,), to be taken in batches."""
+from ups_engine.latents.reading.prefetching import LatentSequence
+from ups_engine.latents.reading.readers import LatentReader
 
 
 class PairIndex:
@@ -90,19 +72,21 @@ class LatentPairs:
     """Pairs of a split, gathered from its latents.
 
     Args:
-        latents: the split's cache.
+        latents: of the split's cache.
         member: for conditioning and time step.
         split: whose trajectories, in the order of `member.splits`, the cache's rows are.
         horizon: frames predicted after the start.
         device: where the cache's batches are.
     """
 
-    def __init__(self, latents: Latents, member: Member, split: SplitName, horizon: int, device: torch.device) -> None:
+    def __init__(
+        self, latents: LatentReader, member: Member, split: SplitName, horizon: int, device: torch.device
+    ) -> None:
         self.index = PairIndex(member.splits.of(split), member.frames, horizon)
         self._latents, self._dt = latents, member.dt
         self._cond = torch.from_numpy(member.parameters(self.index.trajectories)).to(device)  # (n, P)
         self._rows = self._frames = torch.empty(0, dtype=torch.int64, device=device)
-        self._sequence: Sequence | None = None
+        self._sequence: LatentSequence | None = None
 
     def __len__(self) -> int:
         return len(self.index)

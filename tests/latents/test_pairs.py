@@ -1,13 +1,15 @@
 """Pairs: every one numbered once, ordered by a pure function, gathered with what goes with it."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ups_engine.data.pairs import LatentPairs, PairIndex
+from ups_engine.config.layers import load_settings
 from ups_engine.data.prepare import prepare_data
+from ups_engine.latents.pairs import LatentPairs, PairIndex
 
 
 @given(st.integers(1, 30), st.integers(2, 30), st.data())
@@ -54,10 +56,14 @@ class Announced:
 
 
 @pytest.fixture
-def member(tmp_path, write_pdebench, random_fields, settings_for):
+def member(tmp_path):
+    rng = np.random.default_rng(0)
     for nu in (0.1, 0.01):
-        write_pdebench(tmp_path / f"1D_Burgers_Sols_Nu{nu}.hdf5", random_fields(10, 6, 16, seed=int(nu * 100)))
-    return prepare_data(settings_for(f"data.path={tmp_path}")).members[0]
+        with h5py.File(tmp_path / f"nu{nu}.h5", "w") as file:
+            file["data"] = rng.normal(size=(10, 6, 16)).astype(np.float32)
+            file.attrs.update(nu=nu, dt=0.05)
+    overrides = [f"data.path={tmp_path}", "data.time_stride=1", "data.spatial_stride=1"]
+    return prepare_data(load_settings(overrides=overrides, folder=tmp_path, env={}, home=tmp_path).settings).members[0]
 
 
 def test_a_batch_holds_the_pairs_that_were_announced_for_its_place(member):
