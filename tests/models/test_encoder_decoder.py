@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from ups_engine.config.models import ConvSettings
-from ups_engine.models.decoder import GridDecoder
-from ups_engine.models.encoder import GridEncoder
+from ups_engine.errors import CheckpointError
+from ups_engine.models.decoder import GridDecoder, upgraded_decoder
+from ups_engine.models.encoder import GridEncoder, upgraded_encoder
 from ups_engine.models.lapped import wave_order
-from ups_engine.models.tokens import TokenGrid
+from ups_engine.models.tokens import TokenGrid, pad
 
 TAU = 2 * torch.pi
 
@@ -187,3 +188,26 @@ def test_standardising_the_latent_leaves_the_decoded_field_alone():
     assert standard.mean((0, 1)).abs().max() < 1e-6
     assert (standard.std((0, 1)) - 1).abs().max() < 1e-6
     assert relative(decoder(standard), u) < 1e-6
+
+
+@pytest.mark.parametrize(("shape", "patch", "channels"), GRIDS)
+@torch.no_grad()
+def test_weights_for_a_windows_points_become_weights_for_its_waves(shape, patch, channels):
+    """The first version's encoder: its linear layers took the points themselves."""
+    encoder = scrambled(networks(shape, patch, channels, 5)[0])[0].double()
+    u, grid, weights = field(shape, channels).double(), encoder.grid, encoder.state_dict()
+    points = u
+    for axis in range(grid.axes):
+        points = pad(points, axis + 1, patch // 2, patch - patch // 2, periodic=True).unfold(axis + 1, 2 * patch, patch)
+    points = points.movedim(grid.axes + 1, -1).reshape(2, grid.count, -1)
+    before = points @ weights["linear.weight"].mT + weights["linear.bias"]
+    upgraded = upgraded_encoder(weights, grid)
+    after = encoder.coefficients(u) @ upgraded["linear.weight"].mT + weights["linear.bias"]
+    assert relative(after, before) < 1e-5  # the tables of waves are float32
+
+
+def test_weights_of_the_first_version_are_refused_where_an_axis_ends():
+    encoder, decoder = networks((64,), 8, 1, 8, periodic=False)
+    for upgrade, part in ((upgraded_encoder, encoder), (upgraded_decoder, decoder)):
+        with pytest.raises(CheckpointError, match="lost part of the field at ends"):
+            upgrade(part.state_dict(), part.grid)

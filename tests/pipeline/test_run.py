@@ -25,6 +25,7 @@ from ups_engine.errors import RunError
 from ups_engine.pipeline.run import run_pipeline
 from ups_engine.runs.checkpoints import load_result, save_result
 from ups_engine.runs.events import KINDS
+from ups_engine.runs.resume import ResumeStore
 
 EVERY_STEP = ("--set", "training.checkpoint_interval=0")
 SCORES = {"nrmse", "crmse", "brmse", "frmse", "nrmse_by_frame"}
@@ -264,6 +265,23 @@ def test_a_half_done_stage_refuses_other_settings(tiny_folder):
     settings.write_text(settings.read_text().replace("dim = 4", "dim = 6"))
     done = run.resume()
     assert done.code == 1 and "the resumable state of stage autoencoder was made with other latent.dim" in done.err
+
+
+def test_a_half_done_stage_of_networks_that_computed_otherwise_is_refused(tiny_folder):
+    run = TinyRun(tiny_folder, tiny_folder.folder / "run", None)
+    command = tiny_folder.start(*TRAIN, *EVERY_STEP, "--run-dir", run.path)
+    wait_until(lambda: saves(run, "autoencoder", 0) >= 2, command, "saves of autoencoder")
+    command.send(signal.SIGKILL)
+    command.wait()
+    store = ResumeStore(run.directory.resume)
+    tensors, state = store.load()
+    assert state.pop("version") == 2
+    store.save(tensors, state)  # as the first version did, which named none
+    before = run.files()
+    done = run.resume()
+    assert done.code == 1 and "is of an earlier UPS, whose networks computed otherwise" in done.err
+    assert f"remove {run.directory.resume} to begin the stage anew" in done.err.replace("\n", " ")
+    assert run.files().items() >= {k: v for k, v in before.items() if "resume" in k}.items()
 
 
 def test_a_run_is_not_worked_on_twice_at_once(copied):

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from ups_engine.config.models import ConvSettings
 from ups_engine.models.blocks import TokenTransform
-from ups_engine.models.lapped import LappedTransform, wave_order, waves, window_start
-from ups_engine.models.tokens import TokenGrid, pad
+from ups_engine.models.lapped import LappedTransform, require_wrapping, wave_order, waves, window_start
+from ups_engine.models.tokens import TokenGrid, Weights, pad
 
 
 class GridDecoder(TokenTransform):
@@ -91,3 +91,13 @@ def synthesis(grid: TokenGrid, channels: int, dim: int) -> Tensor:
     for row in range(min(dim, used * channels)):
         weights[(*order[row // channels], row % channels, row)] = 0.5**grid.axes if complete else 1.0
     return weights.flatten(0, -2)
+
+
+def upgraded_decoder(weights: Weights, grid: TokenGrid) -> Weights:
+    """Weights of the first version, which mean the same where every axis wraps.
+
+    Raises:
+        CheckpointError: an axis does not wrap.
+    """
+    require_wrapping(grid)
+    return weights

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from ups_engine.config.models import ConvSettings
 from ups_engine.models.blocks import TokenTransform
-from ups_engine.models.lapped import LappedTransform, wave_order
-from ups_engine.models.tokens import TokenGrid, pad
+from ups_engine.models.lapped import LappedTransform, require_wrapping, wave_order, waves, window_points
+from ups_engine.models.tokens import TokenGrid, Weights, pad
 
 
 class GridEncoder(TokenTransform):
@@ -62,3 +62,20 @@ def analysis(grid: TokenGrid, channels: int, dim: int, spare: Tensor) -> Tensor:
         rows[row] = 0.0
         rows[(row, *order[row // channels], row % channels)] = 1.0
     return rows.flatten(1)
+
+
+def upgraded_encoder(weights: Weights, grid: TokenGrid) -> Weights:
+    """Weights of the first version, which took a window's points, for the coefficients of its waves.
+
+    Raises:
+        CheckpointError: an axis does not wrap.
+    """
+    require_wrapping(grid)
+    points_of_waves = torch.linalg.inv(waves(window_points(grid.patch, periodic=True), grid.patch))  # (2p, 2p)
+    upgraded = dict(weights)
+    for name in ("linear.weight", "stem.weight"):
+        rows = weights[name].double().unflatten(1, (*[2 * grid.patch] * grid.axes, -1))
+        for axis in range(grid.axes):
+            rows = torch.tensordot(rows, points_of_waves, dims=([axis + 1], [1])).movedim(-1, axis + 1)
+        upgraded[name] = rows.flatten(1).to(weights[name].dtype)
+    return upgraded

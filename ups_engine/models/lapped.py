@@ -6,11 +6,11 @@ continuous coordinate s in (0, 2p) counted in grid spacings,
     c_k(s) = sqrt(2/p) sin(pi s / 2p) cos(pi/p (s + p/2) (k + 1/2)),   k = 0 .. p-1
     s_k(s) = sqrt(2/p) sin(pi s / 2p) sin(pi/p (s + p/2) (k + 1/2)).
 
-At the grid points s = 1/2, 3/2, .. the cosines alone form an orthonormal basis of all fields on a periodic grid (Malvar, "Lapped transforms for efficient transform/subband
-coding", 1990): across each edge they are odd about the left one and even about the right one, so that windowed
-neighbours cancel each other's aliasing. So do the sines alone, the other way round, and both together are the complex
-lapped transform in which a shift of the field is nearly a rotation of each (c_k, s_k) pair. Being functions of a
-continuous s they can be summed between grid points.
+At the grid points s = 1/2, 3/2, .. the cosines alone form an orthonormal basis of all fields on a periodic grid
+(Malvar, "Lapped transforms for efficient transform/subband coding", 1990): they are odd about the cell's left edge and
+even about its right one, s = p/2 and 3p/2, so that windowed neighbours cancel each other's aliasing. So do the sines
+alone, the other way round, and both together are the complex lapped transform in which a shift of the field is nearly
+a rotation of each (c_k, s_k) pair. Being functions of a continuous s they can be summed between grid points.
 
 Nothing lies beyond the end of an axis that does not wrap, so nothing overlaps there: the window of the end's cell
 stays 1 up to the edge, and the family that would be odd there, which would force every field to zero, has the waves
@@ -31,6 +31,7 @@ from math import pi
 import torch
 from torch import Tensor, nn
 
+from ups_engine.errors import CheckpointError
 from ups_engine.models.tokens import TokenGrid
 
 
@@ -110,3 +111,16 @@ class LappedTransform(nn.Module):
         place, cells = axis + 1, self.grid.cells[axis]
         ends = x.narrow(place, 0, 1) @ first, x.narrow(place, cells - 1, 1) @ last
         return torch.cat([ends[0], x.narrow(place, 1, cells - 2) @ interior, ends[1]], dim=place)
+
+
+def require_wrapping(grid: TokenGrid) -> None:
+    """Refuse the first version's weights where an axis ends: its windows repeated the last value beyond the end.
+
+    Raises:
+        CheckpointError: an axis does not wrap.
+    """
+    if not all(grid.periodic):
+        raise CheckpointError(
+            "encoder and decoder are of an earlier UPS, which lost part of the field at ends that do not wrap",
+            "train again in a new run: reconstruction is exact there now",
+        )

@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from ups_engine.errors import SettingsError
+
+Weights: TypeAlias = dict[str, Tensor]
+"""Of a network, by the names of its parameters and buffers."""
 
 
 @dataclass(frozen=True)

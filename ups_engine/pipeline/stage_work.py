@@ -14,7 +14,7 @@ from ups_engine.runs.resume import ResumeStore
 from ups_engine.stages.base import StageTask, TrainingStage
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.evaluation import evaluate
-from ups_engine.stages.networks import dependencies, differences
+from ups_engine.stages.networks import dependencies, differences, network_of
 from ups_engine.stages.registry import TRAINING_STAGES, VARIANTS
 from ups_engine.training.control import Action, StageEnd
 from ups_engine.training.loop import Trainer
@@ -103,14 +103,22 @@ class StageWork:
         return time.monotonic() - self._desk.held
 
     def _stamp(self, stage: TrainingStage, state: Saved | None) -> None:
-        """Mark resumable states with the settings they depend on, and refuse one that was made with others."""
-        made_with = dependencies(self._context.settings, stage.results[0])
+        """Mark resumable states with the settings and networks they depend on, and refuse one of others."""
+        made_with, version = (
+            dependencies(self._context.settings, stage.results[0]),
+            network_of(stage.results[0]).version,
+        )
+        if state is not None and state[1].get("version", 1) < version:
+            raise CheckpointError(
+                f"the resumable state of stage {stage.name} is of an earlier UPS, whose networks computed otherwise",
+                f"go on with that UPS, or remove {self._context.run.resume} to begin the stage anew with this one",
+            )
         if state is not None and (differing := differences(state[1]["settings"], made_with)):
             raise CheckpointError(
                 f"the resumable state of stage {stage.name} was made with other {', '.join(differing)}",
                 f"put the settings back, or remove {self._context.run.resume} to begin the stage anew",
             )
-        self._resume.stamp = {"settings": made_with}
+        self._resume.stamp = {"settings": made_with, "version": version}
 
     def _keep(self, stage: TrainingStage, task: StageTask, trainer: Trainer, end: StageEnd, seconds: float) -> None:
         """Save a stage's results and say so."""

@@ -22,7 +22,7 @@ from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.tensor_file import checksum, pack, unpack
 
 _RETRIES = 3
-_FORMAT = 1  # of a sidecar
+_FORMAT = 2  # of a sidecar
 _SET_HERE = {"format", "sha256", "bytes"}
 
 

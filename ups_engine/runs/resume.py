@@ -20,7 +20,7 @@ from ups_engine.runs.atomic import explaining_disk_errors, fsync
 from ups_engine.runs.tensor_file import checksum, pack, unpack
 
 _KEPT = 2
-_FORMAT = 1  # of a manifest and what it lists
+_FORMAT = 2  # of a manifest and what it lists
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 _FILLING, _REMOVING = ".filling-", ".removing-"
 

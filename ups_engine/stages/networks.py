@@ -15,9 +15,11 @@ from ups_engine.config.schema import Settings
 from ups_engine.data.survey import MemberSurvey
 from ups_engine.discretisation.base import Discretisation
 from ups_engine.errors import SettingsError
+from ups_engine.models.decoder import upgraded_decoder
 from ups_engine.models.diffusion import ConsistencyResidual, DiffusionResidual, ResidualModel
+from ups_engine.models.encoder import upgraded_encoder
 from ups_engine.models.operator import LatentOperator
-from ups_engine.models.tokens import TokenGrid
+from ups_engine.models.tokens import TokenGrid, Weights
 from ups_engine.training.randomness import seed_of
 
 _EMA = "_ema"
@@ -81,6 +83,8 @@ class Network:
         depends_on: dotted paths of the settings that its shape and meaning depend on.
         trained_on: results that it was trained on; their hashes go into its sidecar.
         averaged: whether its moving average is a result too, which is then the one that others use.
+        version: of what it computes from its weights. A stage under way does not go on with another.
+        upgrade: weights of the version before as weights of this one; raises CheckpointError where there are none.
     """
 
     name: str
@@ -88,6 +92,8 @@ class Network:
     depends_on: tuple[str, ...]
     trained_on: tuple[str, ...] = ()
     averaged: bool = True
+    version: int = 1
+    upgrade: Callable[[Weights, TokenGrid], Weights] = lambda weights, grid: weights
 
     @property
     def results(self) -> tuple[str, ...]:
@@ -134,6 +140,8 @@ NETWORKS: Mapping[str, Network] = {
             ),
             depends_on=_LATENT,
             averaged=False,
+            version=2,
+            upgrade=upgraded_encoder,
         ),
         Network(
             name="decoder",
@@ -142,6 +150,8 @@ NETWORKS: Mapping[str, Network] = {
             ),
             depends_on=_LATENT,
             averaged=False,
+            version=2,
+            upgrade=upgraded_decoder,
         ),
         Network(name="operator", build=_operator, depends_on=_OPERATOR, trained_on=_CODEC),
         Network(

@@ -65,6 +65,9 @@ class Results:
                 f" {', '.join(differing) or 'normalisation of the data'}",
                 "put the settings back, or train that stage again in a new run",
             )
+        declared = network_of(result)
+        if sidecar.get("version", 1) < declared.version:
+            tensors = declared.upgrade(tensors, self._plan.grid)
         network.load_state_dict(tensors)
         return network
 
@@ -81,6 +84,7 @@ class Results:
         declared = network_of(result)
         sidecar = {
             "stage": stage,
+            "version": declared.version,
             "settings_fingerprint": settings_fingerprint(self._settings, declared.depends_on),
             "settings": dependencies(self._settings, result),
             "normalisation": self._normalisation,
