@@ -10,7 +10,14 @@ import numpy as np
 
 from ups_engine.data.sources.base import FieldSpec, SourceInfo
 from ups_engine.data.sources.files import parse_name
-from ups_engine.data.sources.hdf5 import Hdf5Source, number_attribute, space_axis, text_attribute, time_axis
+from ups_engine.data.sources.hdf5 import (
+    Hdf5Source,
+    number_attribute,
+    space_axis,
+    stated_periodic,
+    text_attribute,
+    time_axis,
+)
 from ups_engine.discretisation.arrays import Float64
 from ups_engine.discretisation.grid import cell_centres
 from ups_engine.errors import DataError
@@ -47,7 +54,7 @@ class ConvertedSource(Hdf5Source):
             coordinates=self._space(file, resolution),
             time=time,
             dt=dt,
-            periodic=self._periodic(file, len(resolution), name.periodic),
+            periodic=stated_periodic(file, len(resolution)) or (bool(name.periodic),) * len(resolution),
         )
         return info, {"u": "data"}
 
@@ -67,11 +74,3 @@ class ConvertedSource(Hdf5Source):
             else cell_centres(points)
             for name, points in zip(names, resolution, strict=True)
         )
-
-    def _periodic(self, file: h5py.File, axes: int, named: bool | None) -> tuple[bool, ...]:
-        if "periodic" not in file.attrs:
-            return (bool(named),) * axes
-        values = np.asarray(file.attrs["periodic"])
-        if values.shape not in ((), (1,), (axes,)):
-            raise DataError(f"{self.path.name}: attribute periodic has shape {values.shape} for {axes} axes")
-        return tuple(bool(value) for value in np.broadcast_to(values, (axes,)))

@@ -16,6 +16,7 @@ import numpy as np
 
 from ups_engine.data.sources.base import Source, SourceInfo
 from ups_engine.data.sources.files import PARAMETERS, FileName, parse_name
+from ups_engine.data.sources.storage import require_stored
 from ups_engine.data.tasks.base import RESERVED
 from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.errors import DataError
@@ -81,6 +82,8 @@ class Hdf5Source(Source):
         file = self._file()
         with readable(path):
             info, self._datasets = self.describe(file)
+            for dataset in self._datasets.values():
+                require_stored(file[dataset])
             name = parse_name(path)
             self._parameters = read_parameters(file, name, info.trajectories)
             parameters, size = tuple(self._parameters), path.stat().st_size
@@ -198,6 +201,23 @@ def text_attribute(holder: h5py.File | h5py.Dataset, *keys: str) -> str | None:
         if isinstance(value, bytes | str):
             return value.decode() if isinstance(value, bytes) else str(value)
     return None
+
+
+def stated_periodic(file: h5py.File, axes: int) -> tuple[bool, ...] | None:
+    """Per axis, what the root attribute `periodic` says, one value or one for each axis; None where there is none.
+
+    Raises:
+        DataError: it has another shape.
+    """
+    if "periodic" not in file.attrs:
+        return None
+    values = np.asarray(file.attrs["periodic"])
+    if values.shape not in ((), (1,), (axes,)):
+        raise DataError(
+            f"{file.filename}: attribute periodic has shape {values.shape} for {axes} axes",
+            "write one value, or one for each axis",
+        )
+    return tuple(bool(value) for value in np.broadcast_to(values, (axes,)))
 
 
 def time_axis(stored: np.ndarray, frames: int, where: str) -> tuple[Float64, float | None]:

@@ -8,7 +8,7 @@ import h5py
 
 from ups_engine.data.sources.base import FieldSpec, SourceInfo
 from ups_engine.data.sources.files import parse_name
-from ups_engine.data.sources.hdf5 import Hdf5Source, space_axis, text_attribute, time_axis
+from ups_engine.data.sources.hdf5 import Hdf5Source, space_axis, stated_periodic, text_attribute, time_axis
 from ups_engine.data.tasks import TASKS
 from ups_engine.discretisation.sample import AXES
 from ups_engine.errors import DataError
@@ -73,7 +73,8 @@ class PdebenchSource(Hdf5Source):
             ),
             time=time,
             dt=dt,
-            periodic=_periodic(name.periodic, task, len(resolution), scalar=datasets == SCALAR),
+            periodic=stated_periodic(file, len(resolution))
+            or _periodic(name.periodic, task, len(resolution), scalar=datasets == SCALAR),
         )
         return info, datasets
 
@@ -87,7 +88,7 @@ def _field_datasets(file: h5py.File) -> dict[str, str]:
 
 
 def _periodic(named: bool | None, task: str | None, axes: int, *, scalar: bool) -> tuple[bool, ...]:
-    """Per axis, by the file's name, else by its task."""
+    """Per axis, of a file that does not say so itself: by its name, else by its task."""
     if named is not None:
         return (named,) * axes
     declared = TASKS[task].periodic if task is not None and task in TASKS else ()
