@@ -41,7 +41,7 @@ class SchedulerSettings(Section):
     factor: Annotated[float, Field(gt=0.0, lt=1.0)]
     """Plateau: factor of a decay."""
     patience: NonNegativeInt
-    """Plateau: epochs without improvement before a decay."""
+    """Plateau: epochs without improvement before a decay, which comes at a validation."""
 
 
 class TauSettings(Section):
