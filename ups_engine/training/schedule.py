@@ -15,8 +15,8 @@ class LearningRate:
     """Sets the optimiser's learning rates before every step.
 
     A linear warm-up comes first; the schedule starts when it is over. Constant, cosine and step decay are pure
-    functions of the step number. Only the plateau schedule remembers anything: the best score and how many epochs ago it
-    was.
+    functions of the step number. Only the plateau schedule remembers anything: the best score and how many
+    epochs ago it was.
 
     Args:
         settings: which schedule, and its parameters.
