@@ -181,6 +181,22 @@ def test_validation_waits_for_its_interval_and_always_sees_the_last_epoch(tmp_pa
     assert [epoch for _, epoch, _, _ in events.of("validation")] == [2, 4]
 
 
+def test_a_plateau_does_not_fall_while_every_validation_improves(tmp_path):
+    events, given = Events(), ("training.scheduler.name=reducelronplateau", "training.scheduler.patience=2")
+    scores = [5.0, 4.0, 3.0, 3.0, 3.0]
+    given = (*given, "training.validation_interval=4", "stages.autoencoder.epochs=20", "training.log_interval=1e-9")
+    trained(tmp_path, Regression(scores=scores), *given, events=events)
+    rates = [data["lr"] / 1e-3 for *_, data in events.of("epoch")]
+    assert rates == pytest.approx([1.0] * 16 + [0.5] * 4)
+    assert events.of("epoch")[-1][-1]["since_best"] == 8
+
+
+def test_epochs_without_a_better_validation_are_counted_to_a_last_one_that_comes_early(tmp_path):
+    events, given = Events(), ("training.validation_interval=4", "stages.autoencoder.epochs=10")
+    trained(tmp_path, Regression(scores=[1.0, 2.0, 2.0]), *given, events=events)
+    assert events.of("epoch")[-1][-1]["since_best"] == 6
+
+
 def test_a_stage_asked_to_finish_keeps_its_best_and_one_asked_to_skip_stops_at_once(tmp_path):
     task = Regression(scores=[1.0, 2.0])
     of, end = trained(tmp_path, task, control=Asked({9: Action.FINISH_STAGE}))

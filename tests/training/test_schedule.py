@@ -85,6 +85,19 @@ def test_plateau_agrees_with_pytorchs():
         assert rates(ours, [epoch]) == [target.param_groups[0]["lr"]]
 
 
+@pytest.mark.parametrize("interval", [1, 2, 5, 10])
+def test_plateau_patience_is_in_epochs_at_any_validation_interval(interval):
+    """Scores improve at every validation of the first 40 epochs, then never again."""
+    schedule, reduced = scheduler("reducelronplateau", patience=19), []
+    for epoch in range(100):
+        before = schedule.state_dict()["reduction"]
+        validated = (epoch + 1) % interval == 0
+        schedule.epoch_end(1.0 / min(epoch + 1, 40) if validated else None)
+        if schedule.state_dict()["reduction"] != before:
+            reduced.append(epoch + 1)
+    assert reduced == [60, 80, 100]
+
+
 def test_a_resumed_plateau_goes_on_as_if_nothing_had_happened():
     first = scheduler("reducelronplateau", patience=1)
     for epoch, score in enumerate([1.0, 1.0, 1.0, 0.9, 0.9]):

@@ -41,7 +41,7 @@ class SchedulerSettings(Section):
     factor: Annotated[float, Field(gt=0.0, lt=1.0)]
     """Plateau: factor of a decay."""
     patience: NonNegativeInt
-    """Plateau: epochs without improvement before a decay."""
+    """Plateau: epochs without improvement before a decay, which comes at a validation."""
 
 
 class TauSettings(Section):
@@ -103,6 +103,7 @@ class TrainingSettings(Section):
     lambda_rollout: Annotated[NonNegativeFloat, LossWeight("unrolled")]
     """Weight of the unrolled steps after the first; only with a horizon above one."""
     lambda_spectral: Annotated[NonNegativeFloat, LossWeight("always")]
+    """Weight of the error of the latents' magnitudes by wave number, along the axes of the token grid."""
     lambda_relative: Annotated[NonNegativeFloat, LossWeight("always")]
     lambda_decoded: Annotated[NonNegativeFloat, LossWeight("always")]
     """Weight of the error of the decoded prediction, in normalised field units."""

@@ -34,25 +34,26 @@ def rollout_loss(predicted: Tensor, target: Tensor) -> Tensor:
     return mse(predicted, target)
 
 
-def spectral_loss(predicted: Tensor, target: Tensor, axes: tuple[int, ...] = (-2,)) -> Tensor:
-    """L_spec: mean((|F p| - |F t|)^2), F the orthonormal real FFT.
+def spectral_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """L_spec: mean((|F p| - |F t|)^2), F the orthonormal real FFT over all axes of the grid.
 
     Args:
-        predicted: of any shape and axis lengths; half precision is raised to float32, in which the FFT runs.
+        predicted: (B, *grid, C), of tokens or of points, never in raster order: two tokens that are neighbours along
+            one axis lie far apart in it. Half precision is raised to float32, in which the FFT runs.
         target: of the same shape.
-        axes: the axes of tokens or space.
 
     Returns:
-        A scalar; blind to phase, so a shifted prediction costs nothing here.
+        A scalar; blind to phase, so a prediction that is shifted around the grid costs nothing here.
     """
     predicted, target = _matched(predicted, target)
-    difference: Tensor = _magnitudes(predicted, axes) - _magnitudes(target, axes)
+    difference: Tensor = _magnitudes(predicted) - _magnitudes(target)
     return difference.square().mean()
 
 
-def consistency_loss(predicted: Tensor, target: Tensor, axes: tuple[int, ...] = (-2,)) -> Tensor:
-    """Mean preservation: mean((<p> - <t>)^2), <.> the mean over the axes of tokens or space."""
+def consistency_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean preservation: mean((<p> - <t>)^2), <.> the mean over all axes of the grid, both (B, *grid, C)."""
     predicted, target = _matched(predicted, target)
+    axes = _grid_axes(predicted)
     return (predicted.mean(axes) - target.mean(axes)).square().mean()
 
 
@@ -104,8 +105,12 @@ def relative_loss(predicted: Tensor, target: Tensor, floor: float = 1e-6) -> Ten
     return (error / size.clamp_min(smallest)).mean()
 
 
-def _magnitudes(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    magnitudes: Tensor = torch.fft.rfftn(x, dim=axes, norm="ortho").abs()
+def _grid_axes(x: Tensor) -> tuple[int, ...]:
+    return tuple(range(1, x.ndim - 1))
+
+
+def _magnitudes(x: Tensor) -> Tensor:
+    magnitudes: Tensor = torch.fft.rfftn(x, dim=_grid_axes(x), norm="ortho").abs()
     return magnitudes
 
 

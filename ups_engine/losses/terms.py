@@ -44,7 +44,8 @@ class Prediction:
     """What a stage predicted over H steps, beside the truth. What no term needs is None (see `Term.needs`).
 
     Attributes:
-        latents: predicted and true, (B, H, tokens, dim) each.
+        latents: predicted and true, (B, H, tokens, dim) each, the tokens in raster order.
+        cells: tokens along each axis of the grid.
         decoded: both decoded, normalised, (B, H, *space, C) each.
         fields: true normalised fields of the first step, (B, *space, C).
         encoded: the first decoded prediction encoded again, (B, tokens, dim).
@@ -52,6 +53,7 @@ class Prediction:
     """
 
     latents: Pair
+    cells: tuple[int, ...]
     decoded: Pair | None = None
     fields: Tensor | None = None
     encoded: Tensor | None = None
@@ -69,9 +71,10 @@ class Prediction:
         return (predicted[:, 1:], true[:, 1:]) if predicted.shape[1] > 1 else None
 
     @property
-    def all_latents(self) -> Pair:
-        """Latents of all steps, (B * H, tokens, dim) each."""
-        return self.latents[0].flatten(0, 1), self.latents[1].flatten(0, 1)
+    def token_grids(self) -> Pair:
+        """Latents of all steps on the grid of their tokens, (B * H, *cells, dim) each."""
+        predicted, true = (latents.flatten(0, 1).unflatten(1, self.cells) for latents in self.latents)
+        return predicted, true
 
     @property
     def all_decoded(self) -> Pair:
@@ -107,7 +110,6 @@ class Term:
         pair: what of a prediction it compares; None where nothing is there to compare, as without later steps.
         needs: parts of the prediction that have to be made for it.
         inverse: whether its weight follows the curriculum of the inverse losses, in the operator stage alone.
-        spatial: whether the loss takes the axes of tokens or space.
     """
 
     name: str
@@ -116,7 +118,6 @@ class Term:
     pair: Callable[[Prediction], Pair | None]
     needs: frozenset[Need] = frozenset()
     inverse: bool = False
-    spatial: bool = False
 
 
 _DECODED: frozenset[Need] = frozenset({"decoded"})
@@ -126,7 +127,7 @@ TERMS: Mapping[str, Term] = {
     for term in (
         Term("forward", "L_forward", one_step_loss, lambda p: p.first),
         Term("rollout", "L_rollout", rollout_loss, lambda p: p.later),
-        Term("spectral", "L_spec", spectral_loss, lambda p: p.all_latents, spatial=True),
+        Term("spectral", "L_spec", spectral_loss, lambda p: p.token_grids),
         Term("relative", "L_relative", relative_loss, lambda p: p.all_physical, _DECODED),
         Term("decoded", "L_decoded", mse, lambda p: p.all_decoded, _DECODED),
         Term(
@@ -145,7 +146,7 @@ TERMS: Mapping[str, Term] = {
             frozenset({"decoded", "encoded"}),
             inverse=True,
         ),
-        Term("consistency", "L_consistency", consistency_loss, lambda p: p.all_latents, spatial=True),
+        Term("consistency", "L_consistency", consistency_loss, lambda p: p.token_grids),
         Term("edge_tv", "L_edge_tv", edge_total_variation, lambda p: None),
     )
 }
@@ -158,15 +159,12 @@ def prediction_loss(prediction: Prediction, weights: Mapping[str, Weight]) -> Lo
     return compute_operator_loss_bundle(weights=weights, **pairs)
 
 
-def compute_operator_loss_bundle(
-    *, weights: Mapping[str, Weight] | None = None, axes: tuple[int, ...] = (-2,), **pairs: Pair | None
-) -> LossBundle:
+def compute_operator_loss_bundle(*, weights: Mapping[str, Weight] | None = None, **pairs: Pair | None) -> LossBundle:
     """Sum the operator's loss terms that were given times their weights.
 
     Args:
         weights: of the terms by name; None means 1 for `forward` and `rollout`. A term of weight 0.0, or of none, is
             not computed.
-        axes: of tokens or space, for the terms that look along them.
         pairs: by the names in `TERMS` a (prediction, target) pair, or None; of `edge_tv` the values (..., N, C) and
             the edges (E, 2).
 
@@ -186,7 +184,7 @@ def compute_operator_loss_bundle(
         pair, weight = pairs.get(name), use.get(name, 0.0)
         if pair is None or (isinstance(weight, float | int) and weight == 0):
             continue
-        value = term.loss(*pair, axes) if term.spatial else term.loss(*pair)
+        value = term.loss(*pair)
         components[term.component] = value.detach()
         total = weight * value if total is None else total + weight * value
     if total is None:

@@ -73,6 +73,7 @@ class OperatorTask(PairTask):
         truth = self._decoder(future.flatten(0, 1)).unflatten(0, future.shape[:2]) if wanted else None
         prediction = Prediction(
             latents=(predicted, future),
+            cells=self._encoder.grid.cells,
             decoded=None if decoded is None or truth is None else (decoded, truth),
             fields=inputs.tensors.get("fields"),
             encoded=self._encoder(decoded[:, 0]) if decoded is not None and "encoded" in wanted else None,

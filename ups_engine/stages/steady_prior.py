@@ -53,6 +53,7 @@ class SteadyPriorTask(PairTask):
         decoded = (self._decoder(predicted)[:, None], self._decoder(limit)[:, None]) if needs(terms) else None
         prediction = Prediction(
             latents=(predicted[:, None], limit[:, None]),
+            cells=self._encoder.grid.cells,
             decoded=decoded,
             physical=lambda u: u * inputs["std"] + inputs["mean"],
         )

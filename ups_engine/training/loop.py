@@ -227,14 +227,14 @@ class Trainer:
         latest = self._readings.latest()
         self._read()
         last = reason is not None or p.epoch + 1 == self._stage.epochs or self._out_of_steps()
-        if last or (p.epoch + 1) % self._training.validation_interval == 0:
-            self._validate()
+        due = last or (p.epoch + 1) % self._training.validation_interval == 0
+        score = self._validate() if due else None
         loss = p.mean_loss()
         data = {**latest, "loss": loss, "best": p.best, "lr": self._rate.current, "since_best": p.since_best}
         self._count_time()
         times = {"seconds": p.seconds, "epoch_seconds": p.seconds - p.epoch_began}
         self._emit("epoch", epoch=p.epoch, step=p.total_step, data={**data, **times})
-        self._rate.epoch_end(p.best if p.best is not None and p.since_best == 0 else float("inf"))
+        self._rate.epoch_end(score)
         if reason is None:
             reason = self._task.ends_early(loss)
         if reason is None and self._stage.patience is not None and p.since_best >= self._stage.patience:
@@ -245,7 +245,8 @@ class Trainer:
         return reason
 
     @torch.no_grad()
-    def _validate(self) -> None:
+    def _validate(self) -> float:
+        """Judge the moving average, keep it where it is the best so far; returns the score."""
         p = self._at
         metrics = dict(self._task.validate(self.averaged.module))
         score = metrics["score"]
@@ -253,13 +254,14 @@ class Trainer:
             p.best, p.best_metrics, p.best_epoch, p.since_best = score, metrics, p.epoch, 0
             self._best = clone(self._weights())
         else:
-            p.since_best += self._training.validation_interval
+            p.since_best = p.epoch - (-1 if p.best_epoch is None else p.best_epoch)
         self._emit(
             "validation",
             epoch=p.epoch,
             step=p.total_step,
             data={"score": score, "best": p.best, "metrics": {k: v for k, v in metrics.items() if k != "score"}},
         )
+        return score
 
     def _weights(self) -> dict[str, Tensor]:
         network, averaged = self.network.state_dict(), self.averaged.state_dict()

@@ -15,7 +15,8 @@ class LearningRate:
     """Sets the optimiser's learning rates before every step.
 
     A linear warm-up comes first; the schedule starts when it is over. Constant, cosine and step decay are pure
-    functions of the step number. Only the plateau schedule remembers anything: the best score and how long ago it was.
+    functions of the step number. Only the plateau schedule remembers anything: the best score and how many
+    epochs ago it was.
 
     Args:
         settings: which schedule, and its parameters.
@@ -49,19 +50,25 @@ class LearningRate:
             group["lr"] = rate
         self.current = rates[0]
 
-    def epoch_end(self, score: float) -> None:
-        """Tell the schedule an epoch's score, lower is better; only the plateau schedule listens.
+    def epoch_end(self, score: float | None) -> None:
+        """Tell the schedule that an epoch is over; only the plateau schedule listens.
 
-        A score that is not finite is no improvement. During warm-up nothing is counted.
+        Patience counts epochs, but only a validation can end it: between validations nobody knows of an improvement.
+        During warm-up nothing is counted.
+
+        Args:
+            score: of the epoch's validation, lower is better, one that is not finite is no improvement; None where the
+                epoch was not validated.
         """
         if self._settings.name != "reducelronplateau" or self._step < self._warmup:
+            return
+        self._waited += 1
+        if score is None:
             return
         threshold = self._best - IMPROVEMENT * abs(self._best) if math.isfinite(self._best) else math.inf
         if score < threshold:
             self._best, self._waited = score, 0
-            return
-        self._waited += 1
-        if self._waited > self._settings.patience:
+        elif self._waited > self._settings.patience:
             self._reduction *= self._settings.factor
             self._waited = 0
 
