@@ -140,3 +140,23 @@ def test_equal_initial_states_of_other_evolution_are_no_duplicates(tmp_path, wri
     values[:, 0] = values[0, 0]
     source = open_source(write_pdebench(tmp_path / "a.h5", values))
     prove_disjoint(source, choose(source))
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_overlapping_windows_of_one_series_are_refused_across_splits(tmp_path, write_converted, random_fields, stride):
+    frames, windows = 6, 40
+    series = random_fields(windows * stride + frames, 16)
+    cut = np.stack([series[start * stride : start * stride + frames] for start in range(windows)])
+    source = open_source(write_converted(tmp_path / "windows.h5", cut))
+    with pytest.raises(DataError, match=rf"are windows of one series: frame {stride} of the one is frame 0") as refused:
+        prove_disjoint(source, choose(source))
+    assert "_train, _val and _test" in refused.value.hint
+
+
+def test_windows_that_do_not_overlap_and_states_that_recur_pass_the_proof(tmp_path, write_converted, random_fields):
+    frames, windows = 6, 40
+    series = random_fields(windows * frames, 16)
+    cut = series.reshape(windows, frames, 16)
+    prove_disjoint(source := open_source(write_converted(tmp_path / "windows.h5", cut)), choose(source))
+    cut[:, 3] = cut[0, 0]  # a state that all pass through on their way elsewhere
+    prove_disjoint(source := open_source(write_converted(tmp_path / "recurring.h5", cut)), choose(source))

@@ -16,6 +16,7 @@ SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 Groups = Mapping[tuple[str | None, Any], Int64]
 """Trajectories by (declared split, PDE parameters), in file order."""
+_WINDOWS = 8  # trajectories of a split whose frames are looked at, all of them
 _SMALL_GROUP = 10  # files of fewer trajectories are drawn from together
 
 
@@ -126,21 +127,23 @@ def choose_splits(groups: Groups, data: DataSettings, seed: int) -> Splits:
 
 
 def prove_disjoint(source: Source, splits: Splits) -> None:
-    """Show by content that no trajectory of one split is also in another.
+    """Show by content that no trajectory of one split is also in another, nor a window of the same series.
 
     The beginnings of all first frames are hashed (64 KiB of each at most). Where two agree across splits, first,
     middle and last frame are compared in full: equal initial states under other PDE parameters are no duplicates.
+    Windows cut from one series overlap without beginning alike: all frames of some validation and test trajectories
+    are held against the first frames of the other splits.
 
     Raises:
-        DataError: names the duplicates and how to leave them out.
+        DataError: names the duplicates and how to leave them out, or the windows that overlap.
     """
     seen: dict[bytes, list[tuple[SplitName, int]]] = {}
     twins: list[tuple[SplitName, int, SplitName, int]] = []
     for name in SPLITS:
         for row in splits.of(name).tolist():
-            digest = hashlib.blake2b(source.head(row), digest_size=16).digest()
+            digest = _digest(source, row)
             others = [entry for entry in seen.get(digest, []) if entry[0] != name]
-            twin = next((other for other in others if _equal(source, other[1], row)), None)
+            twin = next((other for other in others if _overlap(source, other[1], row, 0)), None)
             if twin is not None:
                 twins.append((name, row, *twin))
             seen.setdefault(digest, []).append((name, row))
@@ -152,12 +155,32 @@ def prove_disjoint(source: Source, splits: Splits) -> None:
             f"trajectory {row} of the {name} split is also in the {other} split as trajectory {twin_row}{more}",
             f"leave the copies out with --set 'data.exclude=[{rows}]'",
         )
+    for name in ("val", "test"):
+        for row in splits.of(name)[:_WINDOWS].tolist():
+            _refuse_overlap(source, name, row, seen)
 
 
-def _equal(source: Source, one: int, other: int) -> bool:
-    frames = np.unique([0, source.info.frames // 2, source.info.frames - 1])
-    a, b = source.read([one, other], frames)
-    return bool(np.array_equal(a, b, equal_nan=True))
+def _refuse_overlap(source: Source, name: SplitName, row: int, seen: dict[bytes, list[tuple[SplitName, int]]]) -> None:
+    for frame in range(1, source.info.frames - 1):  # one window may end where the next begins
+        for other, begins in seen.get(_digest(source, row, frame), []):
+            if other != name and _overlap(source, row, begins, frame):
+                raise DataError(
+                    f"trajectory {row} of the {name} split and {begins} of the {other} split are windows of one series:"
+                    f" frame {frame} of the one is frame 0 of the other",
+                    "scores on frames that were trained on mean nothing; cut the series in time first, and give the"
+                    " parts as files named _train, _val and _test",
+                )
+
+
+def _digest(source: Source, row: int, frame: int = 0) -> bytes:
+    return hashlib.blake2b(source.head(row, frame), digest_size=16).digest()
+
+
+def _overlap(source: Source, earlier: int, later: int, offset: int) -> bool:
+    """Whether the first, middle and last frame that a trajectory would share with one that begins later are equal."""
+    common = source.info.frames - offset
+    frames = np.unique([0, common // 2, common - 1])
+    return bool(np.array_equal(source.read([earlier], frames + offset), source.read([later], frames), equal_nan=True))
 
 
 def _limited(groups: Groups, limit: int | None) -> Groups:

@@ -124,8 +124,8 @@ class Source(ABC):
         """Frames [start, stop) of a trajectory, (stop - start, *space, channels of `fields`), physical units."""
 
     @abstractmethod
-    def head(self, trajectory: int) -> bytes:
-        """Bytes of the beginning of the first frame, at most about 64 KiB; equal for equal trajectories."""
+    def head(self, trajectory: int, frame: int = 0) -> bytes:
+        """Bytes of the beginning of a frame, at most about 64 KiB; equal for equal frames."""
 
     @abstractmethod
     def parameters(self, trajectories: Sequence[int] | Int64) -> Float64:

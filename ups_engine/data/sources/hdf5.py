@@ -110,12 +110,12 @@ class Hdf5Source(Source):
                 blocks.append(block)
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=-1)
 
-    def head(self, trajectory: int) -> bytes:
+    def head(self, trajectory: int, frame: int = 0) -> bytes:
         """See `Source.head`."""
         dataset = self._dataset(self.info.fields[0].name)
         row_bytes = math.prod(dataset.shape[3:]) * dataset.dtype.itemsize
         with readable(self.path):
-            values = dataset[trajectory, 0, : max(1, _HEAD_BYTES // row_bytes)]
+            values = dataset[trajectory, frame, : max(1, _HEAD_BYTES // row_bytes)]
         return np.ascontiguousarray(values).tobytes()[:_HEAD_BYTES]
 
     def parameters(self, trajectories: Sequence[int] | Int64) -> Float64:

@@ -50,10 +50,10 @@ class ShardedSource(Source):
         shard, row = self._shard(trajectory)
         return shard.read_span(row, start, stop, fields)
 
-    def head(self, trajectory: int) -> bytes:
+    def head(self, trajectory: int, frame: int = 0) -> bytes:
         """See `Source.head`."""
         shard, row = self._shard(trajectory)
-        return shard.head(row)
+        return shard.head(row, frame)
 
     def frame_gap(self, trajectory: int) -> int:
         """See `Source.frame_gap`."""
