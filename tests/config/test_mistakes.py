@@ -1,5 +1,6 @@
 """A line for every mistake: the key, the value, the layer and line, and what is allowed or nearest."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -210,3 +211,39 @@ def test_values_that_could_not_be_archived_are_refused(load):
     assert mistakes(load, env={"UPS_DATA__PATH": "/a\udcff"}) == [
         "environment UPS_DATA__PATH: data.path holds bytes that are not UTF-8"
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training:\n  batch_size: 064", "line 2: YAML reads 064 as octal, which is 52"),
+        ("training: {batch_size: 1:30}", "line 1: YAML reads 1:30 to base 60, which is 90"),
+        ("training: {optimizer: {lr: -1:30.5}}", "line 1: YAML reads -1:30.5 to base 60, which is -90.5"),
+        ("seed: !!int '0_17'", "line 1: YAML reads 0_17 as octal, which is 15"),
+        ("seed: 1\ndata:\n  exclude: [7, 010]", "line 3: YAML reads 010 as octal, which is 8"),
+        ("data:\n  generate:\n    parameters: {nu: 0010}", "line 3: YAML reads 0010 as octal, which is 8"),
+        ("runs:\n  name: 12:30:00", "line 2: YAML reads 12:30:00 to base 60, which is 45000"),
+        ("? 064\n: 1", "line 1: YAML reads 064 as octal, which is 52"),
+    ],
+)
+def test_numbers_that_yaml_alone_reads_to_another_base_are_refused(load, tmp_path, text, message):
+    (tmp_path / "a.yaml").write_text(text + "\n")
+    with pytest.raises(SettingsError) as caught:
+        load(config=Path("a.yaml"))
+    assert caught.value.message == f"a.yaml, {message}"
+    assert "without leading zeros" in caught.value.hint
+
+
+@pytest.mark.parametrize("number", ["0", "-0", "16", "1_000", "0x1F", "0b101", "0.5", "5e-3", "1e3", "1.5e+3", "+7"])
+def test_a_number_in_yaml_is_what_toml_reads(load, tmp_path, number):
+    read = {}
+    for suffix, text in (("toml", "data.generate.parameters.nu = {}"), ("yaml", "data.generate.parameters.nu: {}")):
+        (tmp_path / f"a.{suffix}").write_text(text.format(number) + "\n")
+        read[suffix] = load(config=Path(f"a.{suffix}")).settings.data.generate.parameters["nu"]
+    assert read["yaml"] == read["toml"] == tomllib.loads(f"x = {number}")["x"]
+
+
+def test_texts_with_colons_and_zeros_stay_texts_in_yaml(load, tmp_path):
+    (tmp_path / "a.yaml").write_text("data: {task: '064', path: 'c:/064.h5'}\nruns: {name: '0130'}\n")
+    settings = load(config=Path("a.yaml")).settings
+    assert (settings.data.task, Path(settings.data.path).name, settings.runs.name) == ("064", "064.h5", "0130")

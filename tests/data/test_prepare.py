@@ -178,6 +178,16 @@ def test_a_survey_of_a_record_says_what_its_members_are(burgers, settings_for):
         assert (seen.parameter_names, seen.to_make) == (known.parameter_names, None)
 
 
+def test_a_record_that_names_a_task_keeps_it_where_the_files_say_none(
+    tmp_path, write_pdebench, random_fields, settings_for
+):
+    chosen = settings_for(f"data.path={write_pdebench(tmp_path / 'mine.h5', random_fields(8, 3, 8))}")
+    record = prepare_data(chosen).record()
+    assert (record["members"][0]["name"], record["members"][0]["task"]) == ("unknown", "unknown")
+    record["members"][0] |= {"name": "burgers1d", "task": "burgers1d"}  # as runs of before named all such data
+    assert prepare_data(chosen, record).record() == record
+
+
 def test_members_of_a_collection_have_names_of_their_own(tmp_path, write_pdebench, random_fields, settings_for):
     paths = [write_pdebench(tmp_path / f"{task}_train.h5", random_fields(8, 3, 8)) for task in ("one", "other")]
     one, other = (member(settings_for(f"data.path={path}")) for path in paths)

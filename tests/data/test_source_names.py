@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ups_engine.data.sources.files import PARAMETERS, expand, find_task, natural_key, of_task, parse_name
+from ups_engine.data.sources.files import PARAMETERS, expand, find_task, natural_key, parse_name
 from ups_engine.errors import DataError
 
 
@@ -83,13 +83,6 @@ def test_a_task_is_found_under_converted_names_before_pdebenchs_own(tmp_path):
     assert [file.name for file in find_task(tmp_path, "burgers1d")] == ["burgers1d_train.h5"]
     assert find_task(tmp_path, "advection1d") == []
     assert find_task(tmp_path / "absent", "burgers1d") == []
-
-
-def test_in_a_folder_of_several_tasks_the_asked_one_counts():
-    files = [Path("1D_Burgers_Sols_Nu0.1.hdf5"), Path("1D_Advection_Sols_beta1.hdf5")]
-    assert of_task(files, "advection1d") == files[1:]
-    assert of_task(files, "darcy2d") == files
-    assert of_task(files[:1], "advection1d") == files[:1]
 
 
 @pytest.mark.parametrize("path", ["absent.h5", "absent/*.h5", "."])

@@ -196,6 +196,30 @@ def test_shards_that_do_not_go_together_are_named(tmp_path, write_pdebench, rand
         open_source(tmp_path)
 
 
+def test_a_folder_of_two_tasks_is_refused_with_what_was_found_and_how_to_choose(
+    tmp_path, write_pdebench, random_fields
+):
+    write_pdebench(tmp_path / "1D_Advection_Sols_beta1.hdf5", random_fields(2, 4, 8))
+    for nu in (0.01, 0.1):
+        write_pdebench(tmp_path / f"1D_Burgers_Sols_Nu{nu}.hdf5", random_fields(3, 4, 8))
+    for place in (tmp_path, f"{tmp_path}/1D_*"):
+        with pytest.raises(DataError) as caught:
+            open_source(place)
+        assert caught.value.message == (
+            f"files of different tasks in {tmp_path}: advection1d (1D_Advection_Sols_beta1.hdf5),"
+            " burgers1d (1D_Burgers_Sols_Nu0.01.hdf5 and 1 more)"
+        )
+    pattern = caught.value.hint.partition("--data '")[2].partition("'")[0]
+    assert (open_source(pattern).info.task, open_source(pattern).info.trajectories) == ("advection1d", 2)
+
+
+def test_files_that_say_no_task_are_not_dropped_beside_those_that_do(tmp_path, write_pdebench, random_fields):
+    write_pdebench(tmp_path / "1D_Burgers_Sols_Nu0.01.hdf5", random_fields(3, 4, 8))
+    write_pdebench(tmp_path / "mine.hdf5", random_fields(3, 4, 8))
+    with pytest.raises(DataError, match=r"no stated task \(mine.hdf5\)"):
+        open_source(tmp_path)
+
+
 def test_shards_of_another_time_step_are_refused(tmp_path, write_pdebench, random_fields):
     write_pdebench(tmp_path / "a_train_0.h5", random_fields(3, 4, 8))
     write_pdebench(tmp_path / "a_train_1.h5", random_fields(3, 4, 8), dt=0.1)

@@ -1,11 +1,14 @@
 """What a run sets out to do, and what it refuses before it has begun."""
 
 import json
+import re
 
+import h5py
 import numpy as np
 import pytest
 from tiny_run import STAGES, TRAINED
 
+from ups_engine.data.survey import survey_data
 from ups_engine.errors import DataError, SettingsError, UsageError
 from ups_engine.pipeline.forecast import forecast
 from ups_engine.pipeline.plan import Past, check_needs, make_plan
@@ -166,3 +169,25 @@ def test_a_stage_counts_as_done_by_its_history_and_as_there_by_its_files(copied)
     (copied.path / "checkpoints/operator_ema.safetensors").unlink()
     (copied.path / "reports/evaluation.json").unlink()
     assert [name for name in STAGES if not Past(copied.directory).has_results(name)] == ["operator", "evaluation"]
+
+
+@pytest.mark.parametrize(
+    ("file", "attributes", "task"),
+    [
+        ("1D_Advection_Sols_beta1.hdf5", {}, "advection1d"),
+        ("mine.h5", {"task": "burgers2d"}, "burgers2d"),
+        ("mine.h5", {}, "unknown"),
+        ("1D_Burgers_Sols_Nu0.01.hdf5", {"task": "my task"}, "my task"),
+    ],
+)
+def test_a_run_is_named_and_recorded_by_what_its_data_are(settings, tmp_path, file, attributes, task):
+    fields = np.random.default_rng(0).normal(size=(12, 6, 64)).astype(np.float32)
+    with h5py.File(tmp_path / file, "w") as made:
+        made["tensor"], made["x-coordinate"] = fields, (np.arange(64, dtype=np.float32) + 0.5) / 64
+        made["t-coordinate"] = np.arange(7, dtype=np.float32)
+        made.attrs.update(attributes)
+    chosen = settings(f"data.path={file}", "data.task=burgers1d", "data.frames=")
+    run = start_run(chosen, origins={}, argv=["test"])
+    assert re.fullmatch(rf"{task.replace(' ', '-')}-\d{{8}}-\d{{6}}", run.name)
+    assert json.loads((run.path / "run.json").read_text())["task"] == task
+    assert [survey.task for survey in survey_data(chosen)] == [task]

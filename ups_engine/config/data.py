@@ -41,7 +41,8 @@ class DataSettings(Section):
     root: str
     """Folder searched for files of `task`; generated data and the latent cache live here too."""
     task: str
-    """The PDE task: names the files searched for and the solver that stands in for them."""
+    """The PDE task: names the files searched for and the solver that stands in for them. Has no say where `path` is
+    given: runs are named by what the files there say, or `unknown`."""
     fields: tuple[str, ...]
     """Fields to train on, in this order; empty means all that the file holds."""
     patch_size: PositiveInt

@@ -17,6 +17,8 @@ _NAME = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
 _DOTTED = rf"{_NAME}(?:\s*\.\s*{_NAME})*"
 _TOML_HEADER = re.compile(rf"\s*\[\[?\s*(?P<key>{_DOTTED})\s*\]")
 _TOML_KEY = re.compile(rf"\s*(?P<key>{_DOTTED})\s*=")
+_YAML_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_YAML_OCTAL = re.compile(r"[-+]?0[0-9_]+")
 _DEEPEST = 8  # tables below this cannot be settings, and a YAML alias may nest a table in itself for ever
 
 
@@ -51,7 +53,8 @@ def read_file(path: Path, name: str) -> Layer:
         name: what messages call it.
 
     Raises:
-        SettingsError: it cannot be read, is not of its format, repeats a key, or holds no table.
+        SettingsError: it cannot be read, is not of its format, repeats a key, holds no table, or a number that YAML 1.1
+            alone takes for another (see `_refuse_other_bases`).
     """
     readers = {".toml": parse_toml, ".yaml": _parse_yaml, ".yml": _parse_yaml, ".json": _parse_json}
     reader = readers.get(path.suffix.lower())
@@ -106,6 +109,7 @@ def _parse_yaml(text: str, name: str) -> Layer:
         place = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
         reason = getattr(problem, "problem", None) or "unreadable"
         raise SettingsError(f"{name} is not valid YAML: {reason}{place}", "correct that line") from None
+    _refuse_other_bases(node, name)
     lines: dict[KeyPath, int] = {}
     for path, number in _yaml_keys(node, ()):
         if path in lines:
@@ -115,6 +119,31 @@ def _parse_yaml(text: str, name: str) -> Layer:
             )
         lines[path] = number
     return Layer(name, _table(value, name), lines)
+
+
+def _refuse_other_bases(root: yaml.Node | None, name: str) -> None:
+    """Refuse numbers that YAML 1.1 reads to another base than they seem to have: 064 as 52, and 1:30 as 90.
+
+    Raises:
+        SettingsError: names the first of them, and what it would have been read as.
+    """
+    seen, left = set(), [] if root is None else [root]
+    while left:
+        node = left.pop()
+        if id(node) in seen:  # an alias, which may lie inside what it stands for
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            left += [part for pair in reversed(node.value) for part in reversed(pair)]
+        elif isinstance(node, yaml.SequenceNode):
+            left += reversed(node.value)
+        elif node.tag in _YAML_NUMBERS and (":" in node.value or _YAML_OCTAL.fullmatch(node.value)):
+            value = yaml.safe_load(f"{'!!int' if node.tag == _YAML_NUMBERS[0] else '!!float'} '{node.value}'")
+            base = "to base 60" if ":" in node.value else "as octal"
+            raise SettingsError(
+                f"{name}, line {node.start_mark.line + 1}: YAML reads {node.value} {base}, which is {value}",
+                "write the number to base 10 without leading zeros, or quotes around what is a text",
+            )
 
 
 def _yaml_keys(node: yaml.Node | None, prefix: KeyPath) -> Iterator[tuple[KeyPath, int]]:

@@ -13,7 +13,7 @@ from ups_engine.config.schema import Settings
 from ups_engine.data.generate import generated_info, generated_path, is_made_with
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
-from ups_engine.data.sources.files import expand, find_task, of_task
+from ups_engine.data.sources.files import expand, find_task
 from ups_engine.data.splits import Splits, choose_splits, parameter_groups
 from ups_engine.data.tasks import SOLVED
 from ups_engine.discretisation import Discretisation, discretisation_of
@@ -23,6 +23,8 @@ from ups_engine.formats import require_known
 RECORD_VERSION = 2
 """Of a run's data record. Version 1 was the record of the only member, with `grid` for `discretisation` and
 `conditioning` for `scaling`."""
+UNKNOWN_TASK = "unknown"
+"""The task of files that do not say theirs, neither inside nor by their names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,7 @@ class MemberSurvey:
 
     Attributes:
         name: of the member, unique in its collection.
-        task: the PDE, as the files or the settings say.
+        task: the PDE, as the files or the record say, else `UNKNOWN_TASK`.
         source: the files, opened; None where the data is made by UPS.
         info: what the files hold or will hold.
         fields: that are trained on.
@@ -121,7 +123,8 @@ def survey_member(settings: Settings, files: Sequence[Path], known: Mapping[str,
     names = info.parameters if known is None else tuple(known["scaling"]["names"])
     if missing := [name for name in names if name not in info.parameters]:
         raise DataError(f"{info.files[0].name} does not say the parameter {missing[0]}")
-    task = info.task or data.task
+    # never `data.task` for files that are given: it has a default, which would pass for what they hold
+    task = known["task"] if known is not None else info.task or UNKNOWN_TASK
     return MemberSurvey(
         name=task if known is None else known["name"],
         task=task,
@@ -150,7 +153,7 @@ def find_files(data: DataSettings, known: Mapping[str, Any] | None) -> list[Path
     if known is not None and all(Path(name).exists() for name in known["files"]):
         return [Path(name) for name in known["files"]]
     if data.path is not None:
-        return of_task(expand(data.path), data.task)
+        return expand(data.path)
     root = Path(data.root).expanduser()
     found = find_task(root, data.task)
     if not found and data.task not in SOLVED:

@@ -45,20 +45,20 @@ def start_run(
         settings: archived with it.
         origins: the layer that each value came from.
         argv: command line that started it.
-        folder: absent or empty; None makes one under `runs.root`, by `runs.name` or task and time.
+        folder: absent or empty; None makes one under `runs.root`, by `runs.name` or the task of the data and the time.
 
     Raises:
         RunError: the folder is taken, or the disk refuses.
         DataError, SettingsError: the run could not come to its end; nothing was made (see `forecast.forecast`).
     """
-    forecast(settings)
+    _, surveys = forecast(settings)
     return RunDirectory.create(
         Path(settings.runs.root),
         settings.runs.name,
         settings_toml=settings_to_toml(settings),
         origins=origins,
         argv=argv,
-        task=settings.data.task,
+        task="-".join(dict.fromkeys(survey.task for survey in surveys)),
         folder=folder,
     )
 

@@ -74,7 +74,7 @@ class RunDirectory:
             settings_toml: the resolved settings.
             origins: the layer that each settings value came from.
             argv: the command line, program included.
-            task: the PDE task.
+            task: the PDE task of the data, as they say it.
             folder: of the user's choice, absent or empty; None makes one under `root`, by `name`.
 
         Raises:

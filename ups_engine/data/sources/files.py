@@ -100,13 +100,6 @@ def find_task(root: Path, task: str) -> list[Path]:
     return _ordered(converted or mine)
 
 
-def of_task(files: list[Path], task: str) -> list[Path]:
-    """The files named for a task where files are named for several; all of them otherwise."""
-    tasks = {file: parse_name(file).task for file in files}
-    mine = [file for file in files if tasks[file] == task]
-    return mine if len(set(tasks.values())) > 1 and mine else files
-
-
 def _is_data(file: Path) -> bool:
     return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
 

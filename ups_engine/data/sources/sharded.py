@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -22,21 +23,21 @@ class ShardedSource(Source):
             may differ from shard to shard.
 
     Raises:
-        DataError: names the first shard that does not go with the first one, and what differs.
+        DataError: lists the tasks where there are several; else names the first shard that does not go with the first
+            one, and what differs.
     """
 
     def __init__(self, shards: Sequence[Source]) -> None:
         self.shards = tuple(shards)
         first = self.shards[0].info
+        _check_one_task([shard.info for shard in self.shards])
         for shard in self.shards[1:]:
             _check_alike(first, shard.info)
         self._starts = np.cumsum([0, *(shard.info.trajectories for shard in self.shards)])
         splits = {shard.info.split for shard in self.shards}
-        tasks = {shard.info.task for shard in self.shards}
         self._recent: OrderedDict[int, None] = OrderedDict()
         self.info = replace(
             first,
-            task=first.task if len(tasks) == 1 else None,
             trajectories=int(self._starts[-1]),
             bytes=sum(shard.info.bytes for shard in self.shards),
             files=tuple(path for shard in self.shards for path in shard.info.files),
@@ -111,11 +112,36 @@ def _check_alike(first: SourceInfo, other: SourceInfo) -> None:
         )
 
 
+def _check_one_task(shards: Sequence[SourceInfo]) -> None:
+    """Make sure that all files are of the same PDE: none of them is ever dropped without a word.
+
+    Raises:
+        DataError: says which tasks were found in which files, and how to choose.
+    """
+    found: dict[str | None, list[str]] = {}
+    for shard in shards:
+        found.setdefault(shard.task, []).extend(path.name for path in shard.files)
+    if len(found) == 1:
+        return
+    listed = [
+        f"{task or 'no stated task'} ({names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''})"
+        for task, names in found.items()
+    ]
+    folder = shards[0].files[0].parent
+    names = next(names for task, names in found.items() if task)
+    shared = commonprefix(names)  # noqa: RUF071 - of bare names, letter by letter
+    pattern = shared + ("*" if len(names) > 1 else "")
+    raise DataError(
+        f"files of different tasks in {folder}: {', '.join(listed)}",
+        f"choose the files of one task by a pattern, such as --data '{folder / pattern}', or give them a folder of"
+        " their own",
+    )
+
+
 def _differences(first: SourceInfo, other: SourceInfo) -> Iterator[tuple[str, object, object]]:
     """What differs: in words, in the first one, in the other."""
     pairs: list[tuple[str, object, object]] = [
         ("format", first.format, other.format),
-        ("task", first.task, other.task),
         ("fields", [(f.name, f.channels) for f in first.fields], [(f.name, f.channels) for f in other.fields]),
         ("resolution", first.resolution, other.resolution),
         ("frames", first.frames, other.frames),
