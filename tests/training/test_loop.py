@@ -191,6 +191,27 @@ def test_a_plateau_does_not_fall_while_every_validation_improves(tmp_path):
     assert events.of("epoch")[-1][-1]["since_best"] == 8
 
 
+def test_the_throughput_is_of_training_alone(tmp_path, monkeypatch):
+    """96 samples an epoch; by the clock a step takes 1 s, a validation 1000 s, a resumable state 500 s."""
+    task, events, clock = Regression(scores=[2.0, 1.0]), Events(), [0.0]
+    monkeypatch.setattr("ups_engine.training.loop.time.monotonic", lambda: clock[0])
+
+    def slow(method, seconds):
+        def slowed(*arguments):
+            clock[0] += seconds
+            return method(*arguments)
+
+        return slowed
+
+    task.loss, task.validate = slow(task.loss, 1.0), slow(task.validate, 1000.0)
+    given = ("training.log_interval=1", "training.checkpoint_interval=600", "stages.autoencoder.epochs=2")
+    of = trainer(tmp_path, task, *given, events=events)
+    of._resume.save = slow(of._resume.save, 500.0)
+    of.run()
+    assert len(events.of("checkpoint")) == 1
+    assert [data["throughput"] for *_, data in events.of("step")] == [16.0] * 12
+
+
 def test_epochs_without_a_better_validation_are_counted_to_a_last_one_that_comes_early(tmp_path):
     events, given = Events(), ("training.validation_interval=4", "stages.autoencoder.epochs=10")
     trained(tmp_path, Regression(scores=[1.0, 2.0, 2.0]), *given, events=events)

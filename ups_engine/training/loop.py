@@ -229,6 +229,7 @@ class Trainer:
         last = reason is not None or p.epoch + 1 == self._stage.epochs or self._out_of_steps()
         due = last or (p.epoch + 1) % self._training.validation_interval == 0
         score = self._validate() if due else None
+        self._readings.since = self._now()  # the throughput is of training: validating takes no samples
         loss = p.mean_loss()
         data = {**latest, "loss": loss, "best": p.best, "lr": self._rate.current, "since_best": p.since_best}
         self._count_time()
@@ -279,7 +280,7 @@ class Trainer:
         }
         state = {"stage": self._name, "progress": asdict(p), "rate": self._rate.state_dict()}
         number = self._resume.save(tensors, state)
-        self._saved = self._now()
+        self._saved = self._readings.since = self._now()
         self._emit("checkpoint", epoch=p.epoch, step=p.total_step, data={"resume": number})
 
     def _load(self, tensors: dict[str, Tensor], state: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ class LoopState:
         best: best validation score so far.
         best_metrics: all measures of that validation.
         best_epoch: the epoch they belong to.
-        since_best: epochs without a better score.
+        since_best: epochs without a better score, as of the latest validation.
         loss_sum: sum over this epoch's steps of the finite losses, in double precision.
         loss_count: number of them.
         in_a_row: non-finite steps in a row.
