@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from ups_engine.data.sources.base import FieldSpec, SourceInfo
+from ups_engine.data.sources.boundaries import of_file
 from ups_engine.data.sources.files import parse_name
 from ups_engine.data.sources.hdf5 import Hdf5Source, number_attribute, space_axis, text_attribute, time_axis
 from ups_engine.discretisation.arrays import Float64
@@ -33,9 +34,10 @@ class ConvertedSource(Hdf5Source):
         trajectories, frames = data.shape[:2]
         resolution = data.shape[2:] if data.ndim == 3 else data.shape[2:-1]
         time, dt = self._time(file, frames)
+        task = text_attribute(file, "task") or name.task
         info = SourceInfo(
             format="converted `data` array",
-            task=text_attribute(file, "task") or name.task,
+            task=task,
             fields=(
                 FieldSpec(
                     "u", 1 if data.ndim == 3 else data.shape[-1], str(data.dtype), text_attribute(data, "units", "unit")
@@ -47,7 +49,7 @@ class ConvertedSource(Hdf5Source):
             coordinates=self._space(file, resolution),
             time=time,
             dt=dt,
-            periodic=self._periodic(file, len(resolution), name.periodic),
+            boundaries=of_file(file, name, task, len(resolution), convention="open", where=where),
         )
         return info, {"u": "data"}
 
@@ -67,11 +69,3 @@ class ConvertedSource(Hdf5Source):
             else cell_centres(points)
             for name, points in zip(names, resolution, strict=True)
         )
-
-    def _periodic(self, file: h5py.File, axes: int, named: bool | None) -> tuple[bool, ...]:
-        if "periodic" not in file.attrs:
-            return (bool(named),) * axes
-        values = np.asarray(file.attrs["periodic"])
-        if values.shape not in ((), (1,), (axes,)):
-            raise DataError(f"{self.path.name}: attribute periodic has shape {values.shape} for {axes} axes")
-        return tuple(bool(value) for value in np.broadcast_to(values, (axes,)))
