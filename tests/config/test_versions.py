@@ -33,6 +33,7 @@ def as_toml(tree, path=""):
 def plain(settings):
     """Values as the first version archived them, with its place for the PDE's parameters."""
     values = settings.model_dump(mode="json", exclude_none=True, exclude={"tui"})
+    assert values["data"].pop("boundary") == {}, "which came later, unset"
     parameters = values["data"]["generate"].pop("parameters")
     return values, parameters
 

@@ -125,10 +125,13 @@ def test_a_record_of_the_first_version_gives_the_same_member(burgers, settings_f
     (known,) = now["members"]
     first = {
         "version": 1,
-        **{key: value for key, value in known.items() if key not in ("name", "discretisation", "scaling")},
+        **{
+            key: value for key, value in known.items() if key not in ("name", "discretisation", "scaling", "boundaries")
+        },
     }
     first["grid"] = {key: value for key, value in known["discretisation"].items() if key != "kind"}
     first["conditioning"] = known["scaling"]
+    known["boundaries"] = [{"kind": "periodic", "from": "earlier record of the run"}]
     assert prepare_data(chosen, first).record() == now
 
 
@@ -142,8 +145,8 @@ def test_records_of_recorded_runs_are_read(run):
 
 
 def test_a_record_of_a_newer_ups_is_refused(burgers, settings_for):
-    with pytest.raises(FormatError, match=r"data record\) is of version 3; this UPS reads up to version 2"):
-        prepare_data(settings_for(f"data.path={burgers[0]}"), {"version": 3, "members": []})
+    with pytest.raises(FormatError, match=r"data record\) is of version 4; this UPS reads up to version 3"):
+        prepare_data(settings_for(f"data.path={burgers[0]}"), {"version": 4, "members": []})
 
 
 def test_a_record_conditions_on_what_it_names_though_files_say_more(

@@ -69,8 +69,7 @@ def _print(description: "Description") -> None:
     info = description.info
     files = str(info.files[0]) + (f" and {len(info.files) - 1} more" if len(info.files) > 1 else "")
     axes = [
-        f"{axis[0]:g} to {axis[-1]:g}{', periodic' if wraps else ''}"
-        for axis, wraps in zip(info.coordinates, info.periodic, strict=True)
+        f"{axis[0]:g} to {axis[-1]:g}; {ends}" for axis, ends in zip(info.coordinates, info.boundaries, strict=True)
     ]
     time = "unknown; set data.dt" if info.dt is None else f"{info.time[0]:g} to {info.time[-1]:g}, dt = {info.dt:g}"
     print_table(

@@ -1,12 +1,13 @@
 """Settings of where the fields come from and how their latents are kept."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
-from ups_engine.config.section import Section
+from ups_engine.config.section import Section, Since
 
+BoundaryKind = Literal["periodic", "open", "wall", "dirichlet", "neumann"]
 Fraction = Annotated[float, Field(gt=0.0, lt=0.5)]
 
 
@@ -31,6 +32,24 @@ class GenerateSettings(Section):
     """Parameters of the PDE by their names; those left out have the task's own defaults."""
     seed: int
     """Seed of the initial conditions; independent of the training seed."""
+
+
+class BoundarySettings(Section):
+    """What lies at the ends of the domain's axes; goes before what files say. `data.boundary = KIND` means all axes."""
+
+    ONE_FOR_ALL: ClassVar[bool] = True
+
+    x: Annotated[BoundaryKind | None, Since(3)] = None
+    """Of the first axis. Unset: as the file's attribute `periodic` says, else its name, its task, its layout."""
+    y: Annotated[BoundaryKind | None, Since(3)] = None
+    """Of the second axis."""
+    z: Annotated[BoundaryKind | None, Since(3)] = None
+    """Of the third axis."""
+
+    @property
+    def kinds(self) -> dict[str, BoundaryKind | None]:
+        """By axis."""
+        return {"x": self.x, "y": self.y, "z": self.z}
 
 
 class DataSettings(Section):
@@ -63,6 +82,7 @@ class DataSettings(Section):
     """Share of trajectories held out to choose epochs, checkpoints and variants."""
     test_fraction: Fraction
     """Share of trajectories held out for the evaluation."""
+    boundary: BoundarySettings = BoundarySettings()
     generate: GenerateSettings
 
 

@@ -90,6 +90,8 @@ def _entries(table: Mapping[str, object], prefix: KeyPath) -> Iterator[tuple[Key
         key = ".".join(path)
         if isinstance(value, Mapping) and (key in TABLES or key in OPEN_TABLES or key in MOVED_TABLES):
             yield from _entries(value, path)
+        elif value is not None and key in TABLES and TABLES[key].ONE_FOR_ALL:
+            yield from (((*path, each), value) for each in TABLES[key].model_fields)
         elif value is not None or not (key in TABLES or key in OPEN_TABLES):  # an empty YAML section sets nothing
             yield path, value
 

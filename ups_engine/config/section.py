@@ -1,12 +1,16 @@
 """The base of every settings section: frozen, strict about unknown keys, documented by the lines under its fields."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
     """A table of settings. The string under a field is its documentation wherever the field is shown."""
+
+    ONE_FOR_ALL: ClassVar[bool] = False
+    """Whether a value in place of the table stands for each key in it."""
 
     model_config = ConfigDict(
         extra="forbid",

@@ -14,6 +14,7 @@ import psutil
 
 from ups_engine.config.data import DataSettings, GenerateSettings
 from ups_engine.data.sources.base import FieldSpec, SourceInfo
+from ups_engine.data.sources.boundaries import LAYOUT, AxisBoundary, of_task
 from ups_engine.data.sources.hdf5 import GENERATED, generated_with
 from ups_engine.data.sources.pdebench import SCALAR, coordinate_names, pdebench_format
 from ups_engine.data.tasks import solved_task
@@ -62,7 +63,7 @@ def generated_info(task: str, settings: GenerateSettings, path: Path) -> SourceI
         coordinates=tuple(cell_centres(settings.points, axis.extent) for axis in made.axes),
         time=np.arange(settings.frames, dtype=np.float64) * dt,
         dt=dt,
-        periodic=made.periodic,
+        boundaries=tuple(said or AxisBoundary("open", LAYOUT) for said in of_task(task, len(space))),
         parameters=tuple(made.values(settings.parameters)),
         bytes=4 * settings.trajectories * settings.frames * prod(space) + _SMALL_PARTS,
         files=(path,),

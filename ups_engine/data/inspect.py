@@ -70,8 +70,14 @@ class Description:
             "parameters": self.parameters,
             "bytes": info.bytes,
             "coordinates": [
-                {"first": float(axis[0]), "last": float(axis[-1]), "points": len(axis), "periodic": wraps}
-                for axis, wraps in zip(info.coordinates, info.periodic, strict=True)
+                {
+                    "first": float(axis[0]),
+                    "last": float(axis[-1]),
+                    "points": len(axis),
+                    "periodic": ends.periodic,
+                    "boundary": ends.to_json(),
+                }
+                for axis, ends in zip(info.coordinates, info.boundaries, strict=True)
             ],
             "time": {"first": float(info.time[0]), "last": float(info.time[-1])} if info.dt is not None else None,
             "split": info.split,
@@ -90,7 +96,7 @@ def describe(path: Path | str, settings: Settings) -> Description:
     Raises:
         DataError: missing, unreadable or foreign.
     """
-    source = open_source(path)
+    source = open_source(path, settings.data.boundary)
     info = source.info
     columns = source.parameters(np.arange(info.trajectories)).T
     parameters = {

@@ -71,6 +71,7 @@ class Member(MemberSurvey):
             "strides": {"space": self.reader.spatial_stride, "time": self.reader.time_stride},
             "frames": self.frames,
             "discretisation": self.discretisation.to_json(),
+            "boundaries": [boundary.to_json() for boundary in self.info.boundaries],
             "dt": self.dt,
             "splits": self.splits.to_json(),
             "normalisation": self.normalisation.to_json(),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ups_engine.config.schema import Settings
 from ups_engine.data.generate import generated_info, generated_path, is_made_with
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
+from ups_engine.data.sources.boundaries import AxisBoundary, boundary_sentence, recorded, with_settings
 from ups_engine.data.sources.files import expand, find_task
 from ups_engine.data.splits import Splits, choose_splits, parameter_groups
 from ups_engine.data.tasks import SOLVED
@@ -20,9 +21,9 @@ from ups_engine.discretisation import Discretisation, discretisation_of
 from ups_engine.errors import DataError, SettingsError
 from ups_engine.formats import require_known
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 """Of a run's data record. Version 1 was the record of the only member, with `grid` for `discretisation` and
-`conditioning` for `scaling`."""
+`conditioning` for `scaling`; version 2 said of boundaries only which axes of its discretisation are periodic."""
 UNKNOWN_TASK = "unknown"
 """The task of files that do not say theirs, neither inside nor by their names."""
 
@@ -86,12 +87,21 @@ def recorded_members(record: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     Raises:
         FormatError: it was written by a newer UPS.
     """
-    if require_known("data record", record.get("version"), RECORD_VERSION, "the run's data.json") > 1:
+    version = require_known("data record", record.get("version"), RECORD_VERSION, "the run's data.json")
+    if version == RECORD_VERSION:
         return tuple(record["members"])
+    if version > 1:
+        return tuple(_with_boundaries(member) for member in record["members"])
     renamed = {"grid": "discretisation", "conditioning": "scaling"}
     member = {renamed.get(key, key): value for key, value in record.items() if key != "version"}
     member["discretisation"] = {"kind": "grid", **member["discretisation"]}
-    return ({"name": member["task"], **member},)
+    return (_with_boundaries({"name": member["task"], **member}),)
+
+
+def _with_boundaries(member: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a member before version 3, with the boundaries that its run took."""
+    kinds = ("periodic" if wraps else "open" for wraps in member["discretisation"]["periodic"])
+    return {**member, "boundaries": [AxisBoundary(kind, "earlier record of the run").to_json() for kind in kinds]}
 
 
 def survey_member(settings: Settings, files: Sequence[Path], known: Mapping[str, Any] | None) -> MemberSurvey:
@@ -104,13 +114,14 @@ def survey_member(settings: Settings, files: Sequence[Path], known: Mapping[str,
     """
     data, source, to_make = settings.data, None, None
     if files:
-        source = open_source(files)
+        source = open_source(files, data.boundary if known is None else _recorded_boundaries(data, known))
         if known is not None:
             _check_identity(source, known)
         info = source.info
     else:
         path = generated_path(data.task, data)
         info = generated_info(data.task, data.generate, path)
+        info = replace(info, boundaries=with_settings(info.boundaries, data.boundary))
         to_make = None if is_made_with(path, data.task, data.generate) else path
     discretisation = discretisation_of(info.layout(), data.spatial_stride)
     frames, dt = used_frames(info, data), time_step(info, data)
@@ -176,6 +187,23 @@ def _check_identity(source: Source, known: Mapping[str, Any]) -> None:
             f"{', '.join(names[:3])}: not the data that this run was made with",
             "its content changed, or it was moved and other files took its place; put it back or start a new run",
         )
+
+
+def _recorded_boundaries(data: DataSettings, known: Mapping[str, Any]) -> tuple[AxisBoundary, ...]:
+    """The boundaries that a run was made with.
+
+    Raises:
+        SettingsError: the settings ask for others.
+    """
+    boundaries = recorded(known["boundaries"])
+    asked = with_settings(boundaries, data.boundary)
+    if [ends.kind for ends in asked] != [ends.kind for ends in boundaries]:
+        raise SettingsError(
+            f"the run was made with boundaries {boundary_sentence(boundaries)}, the settings ask for"
+            f" {boundary_sentence(asked)}",
+            "use the run's own settings, or start a new run",
+        )
+    return boundaries
 
 
 def used_frames(info: SourceInfo, data: DataSettings) -> int:

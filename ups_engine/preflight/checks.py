@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ups_engine.config.schema import Settings
+from ups_engine.data.sources.boundaries import boundary_sentence
 from ups_engine.data.survey import MemberSurvey, survey_data
 from ups_engine.errors import DataError, UpsError
 from ups_engine.latents.checking.examine import RowState, examine
@@ -89,18 +90,19 @@ def _data_sentence(seen: MemberSurvey, root: str) -> str:
     Raises:
         DataError: values cannot be read, or are none.
     """
-    info, splits = seen.info, seen.splits
+    info, splits, ends = seen.info, seen.splits, f"boundaries {boundary_sentence(seen.info.boundaries)}"
     if seen.to_make is not None:
         return (
             f"no files of {seen.name} are under {root}, so UPS solves it first: {info.trajectories} trajectories of"
-            f" {info.frames} frames on {_size(info.resolution)} points, {human_bytes(info.bytes)}, into {seen.to_make}"
+            f" {info.frames} frames on {_size(info.resolution)} points, {human_bytes(info.bytes)}, {ends},"
+            f" into {seen.to_make}"
         )
     _probe(seen)
     more = f" and {len(info.files) - 1} more" if len(info.files) > 1 else ""
     fields, points = "/".join(spec.name for spec in seen.fields), _size(seen.discretisation.shape)
     return (
         f"{_short(info.files[0])}{more} ({info.format}, {human_bytes(info.bytes)}) gives {fields} on"
-        f" {points} points, {seen.frames} frames, dt {seen.dt:.4g}; {len(splits.train)} trajectories"
+        f" {points} points, {seen.frames} frames, dt {seen.dt:.4g}, {ends}; {len(splits.train)} trajectories"
         f" train, {len(splits.val)} validate, {len(splits.test)} test"
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ups_engine.data.sources.boundaries import AxisBoundary
 from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.discretisation.grid import grid_points
 from ups_engine.discretisation.sample import AXES, Sample
@@ -47,7 +48,7 @@ class SourceInfo:
     """(frames,) times of the frames, cut where the file stores more; frame numbers where it stores none."""
     dt: float | None
     """Time between frames; None where the file does not say."""
-    periodic: tuple[bool, ...]
+    boundaries: tuple[AxisBoundary, ...]
     """Per axis."""
     parameters: tuple[str, ...] = ()
     """Names of the PDE's parameters."""
@@ -56,6 +57,11 @@ class SourceInfo:
     files: tuple[Path, ...] = ()
     split: str | None = None
     """`train`, `val` or `test` where the file's name declares it."""
+
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        """Per axis, whether its ends are neighbours."""
+        return tuple(boundary.periodic for boundary in self.boundaries)
 
     @property
     def channels(self) -> int:
@@ -95,7 +101,7 @@ class SourceInfo:
                 spec.name: np.ascontiguousarray(values[..., start:stop].reshape(-1, spec.channels))
                 for spec, start, stop in zip(self.fields, edges[:-1], edges[1:], strict=True)
             },
-            bc={axis: "periodic" if wraps else "open" for axis, wraps in zip(axes, self.periodic, strict=True)},
+            bc={axis: boundary.kind for axis, boundary in zip(axes, self.boundaries, strict=True)},
             geom={axis: (float(at[0]), float(at[-1])) for axis, at in zip(axes, self.coordinates, strict=True)},
             meta={"shape": self.resolution},
         )

@@ -9,12 +9,12 @@ import h5py
 import numpy as np
 
 from ups_engine.data.sources.base import FieldSpec, SourceInfo
+from ups_engine.data.sources.boundaries import of_file
 from ups_engine.data.sources.files import parse_name
 from ups_engine.data.sources.hdf5 import (
     Hdf5Source,
     number_attribute,
     space_axis,
-    stated_periodic,
     text_attribute,
     time_axis,
 )
@@ -40,9 +40,10 @@ class ConvertedSource(Hdf5Source):
         trajectories, frames = data.shape[:2]
         resolution = data.shape[2:] if data.ndim == 3 else data.shape[2:-1]
         time, dt = self._time(file, frames)
+        task = text_attribute(file, "task") or name.task
         info = SourceInfo(
             format="converted `data` array",
-            task=text_attribute(file, "task") or name.task,
+            task=task,
             fields=(
                 FieldSpec(
                     "u", 1 if data.ndim == 3 else data.shape[-1], str(data.dtype), text_attribute(data, "units", "unit")
@@ -54,7 +55,7 @@ class ConvertedSource(Hdf5Source):
             coordinates=self._space(file, resolution),
             time=time,
             dt=dt,
-            periodic=stated_periodic(file, len(resolution)) or (bool(name.periodic),) * len(resolution),
+            boundaries=of_file(file, name, task, len(resolution), convention="open", where=where),
         )
         return info, {"u": "data"}
 

@@ -42,16 +42,16 @@ def parse_name(path: Path) -> FileName:
     titled = [task for task in TASKS.values() if name.lower().startswith(task.title.lower())]
     if titled:
         task, words = max(titled, key=lambda task: len(task.title)).name, name.lower().split("_")
-        wraps = True if _wraps(task) or "periodic" in words else False if "trans" in words else None
+        wraps = True if always_wraps(task) or "periodic" in words else False if "trans" in words else None
         return FileName(task, None, parameters, wraps)
     converted = _CONVERTED.match(name)
     if converted is None:
         return FileName(parameters=parameters)
     task = converted["task"].lower()
-    return FileName(task, SPLIT_WORDS[converted["split"].lower()], parameters, _wraps(task) or None)
+    return FileName(task, SPLIT_WORDS[converted["split"].lower()], parameters, always_wraps(task) or None)
 
 
-def _wraps(task: str) -> bool:
+def always_wraps(task: str) -> bool:
     """Whether a task's simulations are periodic along every axis, always."""
     return task in TASKS and all(TASKS[task].periodic)
 

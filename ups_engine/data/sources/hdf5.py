@@ -203,23 +203,6 @@ def text_attribute(holder: h5py.File | h5py.Dataset, *keys: str) -> str | None:
     return None
 
 
-def stated_periodic(file: h5py.File, axes: int) -> tuple[bool, ...] | None:
-    """Per axis, what the root attribute `periodic` says, one value or one for each axis; None where there is none.
-
-    Raises:
-        DataError: it has another shape.
-    """
-    if "periodic" not in file.attrs:
-        return None
-    values = np.asarray(file.attrs["periodic"])
-    if values.shape not in ((), (1,), (axes,)):
-        raise DataError(
-            f"{file.filename}: attribute periodic has shape {values.shape} for {axes} axes",
-            "write one value, or one for each axis",
-        )
-    return tuple(bool(value) for value in np.broadcast_to(values, (axes,)))
-
-
 def time_axis(stored: np.ndarray, frames: int, where: str) -> tuple[Float64, float | None]:
     """Cut a stored time axis to the frames (PDEBench's is one longer) and find the time between frames.
 

@@ -7,9 +7,9 @@
 import h5py
 
 from ups_engine.data.sources.base import FieldSpec, SourceInfo
+from ups_engine.data.sources.boundaries import of_file
 from ups_engine.data.sources.files import parse_name
-from ups_engine.data.sources.hdf5 import Hdf5Source, space_axis, stated_periodic, text_attribute, time_axis
-from ups_engine.data.tasks import TASKS
+from ups_engine.data.sources.hdf5 import Hdf5Source, space_axis, text_attribute, time_axis
 from ups_engine.discretisation.sample import AXES
 from ups_engine.errors import DataError
 
@@ -57,6 +57,8 @@ class PdebenchSource(Hdf5Source):
         trajectories, frames, *resolution = shape
         time, dt = time_axis(file["t-coordinate"][()], frames, where)
         task = text_attribute(file, "task") or name.task
+        # PDEBench stores only periodic tasks as a `tensor` on one axis
+        convention = "periodic" if datasets == SCALAR and len(resolution) == 1 else "open"
         info = SourceInfo(
             format=pdebench_format(len(resolution)),
             task=task,
@@ -73,8 +75,7 @@ class PdebenchSource(Hdf5Source):
             ),
             time=time,
             dt=dt,
-            periodic=stated_periodic(file, len(resolution))
-            or _periodic(name.periodic, task, len(resolution), scalar=datasets == SCALAR),
+            boundaries=of_file(file, name, task, len(resolution), convention=convention, where=where),
         )
         return info, datasets
 
@@ -85,12 +86,3 @@ def _field_datasets(file: h5py.File) -> dict[str, str]:
         if all(isinstance(file.get(name), h5py.Dataset) for name in family.values()):
             return family
     return {}
-
-
-def _periodic(named: bool | None, task: str | None, axes: int, *, scalar: bool) -> tuple[bool, ...]:
-    """Per axis, of a file that does not say so itself: by its name, else by its task."""
-    if named is not None:
-        return (named,) * axes
-    declared = TASKS[task].periodic if task is not None and task in TASKS else ()
-    # the only scalar 1-D tasks PDEBench stores this way are periodic, whatever the file is called now
-    return declared if len(declared) == axes else (scalar and axes == 1,) * axes

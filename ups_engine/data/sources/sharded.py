@@ -145,7 +145,7 @@ def _differences(first: SourceInfo, other: SourceInfo) -> Iterator[tuple[str, ob
         ("fields", [(f.name, f.channels) for f in first.fields], [(f.name, f.channels) for f in other.fields]),
         ("resolution", first.resolution, other.resolution),
         ("frames", first.frames, other.frames),
-        ("boundaries", first.periodic, other.periodic),
+        ("boundaries", [b.kind for b in first.boundaries], [b.kind for b in other.boundaries]),
         ("PDE parameters", first.parameters, other.parameters),
     ]
     yield from (pair for pair in pairs if pair[1] != pair[2])

@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
+from ups_engine.config.data import BoundaryKind
 from ups_engine.data.solvers import cache_blocks
 from ups_engine.discretisation.arrays import Float64, Int64
 from ups_engine.errors import SettingsError
 
-Boundary = Literal["periodic", "open", "wall"]
 Symmetry = Literal["shift", "reflection", "exchange", "offset", "scaling"]
 """Maps that take solutions to solutions: moved by any distance along a periodic axis; mirrored along an axis, with the
 signs that fields declare; axes exchanged; a constant added; multiplied by a constant."""
@@ -70,7 +70,7 @@ class Axis:
     """
 
     extent: tuple[float, float] = (0.0, 1.0)
-    boundary: Boundary | None = "periodic"
+    boundary: BoundaryKind | None = "periodic"
 
 
 @dataclass(frozen=True)
