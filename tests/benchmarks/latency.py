@@ -39,7 +39,10 @@ def large_file(folder: Path) -> Path:
     """A file of 8 GB in PDEBench's layout that takes no space on disk."""
     path = folder / "1D_Burgers_Sols_Nu0.01.hdf5"
     with h5py.File(path, "w") as file:
-        file.create_dataset("tensor", (10000, 201, 1024), np.float32)
+        early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        file.create_dataset("tensor", (10000, 201, 1024), np.float32, dcpl=early)
         file["x-coordinate"] = ((np.arange(1024) + 0.5) / 1024).astype(np.float32)
         file["t-coordinate"] = np.linspace(0, 2.01, 202, dtype=np.float32)
     return path

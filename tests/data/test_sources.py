@@ -311,7 +311,10 @@ def test_reading_leaves_the_file_untouched_and_needs_no_write_permission(tmp_pat
 def test_a_file_of_8_gb_opens_and_gives_a_frame_without_being_read_through(tmp_path):
     path = tmp_path / "1D_Burgers_Sols_Nu0.01.hdf5"
     with h5py.File(path, "w") as file:
-        file.create_dataset("tensor", (10000, 201, 1024), np.float32)  # late allocation: takes no space on disk
+        early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)  # allocated and never touched: takes no space on disk
+        file.create_dataset("tensor", (10000, 201, 1024), np.float32, dcpl=early)
         file["x-coordinate"] = ((np.arange(1024) + 0.5) / 1024).astype(np.float32)
         file["t-coordinate"] = np.linspace(0, 2.01, 202, dtype=np.float32)
     read_before = read_so_far()

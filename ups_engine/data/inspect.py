@@ -16,6 +16,7 @@ from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
 from ups_engine.data.splits import choose_splits, parameter_groups
 from ups_engine.data.survey import time_step, used_frames
 from ups_engine.discretisation import Discretisation, discretisation_of
+from ups_engine.discretisation.arrays import Int64
 from ups_engine.errors import UpsError
 
 _SAMPLED_TRAJECTORIES = 16
@@ -88,26 +89,28 @@ def describe(path: Path | str, settings: Settings) -> Description:
         settings: under which the plan is made.
 
     Raises:
-        DataError: missing, unreadable or foreign.
+        DataError: missing, unreadable, foreign, or without values of trajectories that are not left out.
     """
     source = open_source(path)
     info = source.info
+    used = np.setdiff1d(np.arange(info.trajectories), settings.data.exclude)
+    source.require_present(used, (), settings.data.exclude)
     columns = source.parameters(np.arange(info.trajectories)).T
     parameters = {
         name: np.unique(column)[:_LISTED_VALUES].tolist() for name, column in zip(info.parameters, columns, strict=True)
     }
     return Description(
         info=info,
-        fields=tuple(_summaries(source)),
+        fields=tuple(_summaries(source, used)),
         parameters=parameters,
         plan=tuple(_plan(source, settings, parameters)),
     )
 
 
-def _summaries(source: Source) -> Iterator[FieldSummary]:
+def _summaries(source: Source, used: Int64) -> Iterator[FieldSummary]:
     info = source.info
     frame_bytes = 4 * math.prod(info.resolution) * info.channels
-    rows = evenly(info.trajectories, max(1, min(_SAMPLED_TRAJECTORIES, _SAMPLED_BYTES // frame_bytes)))
+    rows = used[evenly(len(used), max(1, min(_SAMPLED_TRAJECTORIES, _SAMPLED_BYTES // frame_bytes)))]
     frames = evenly(info.frames, _SAMPLED_FRAMES)
     for spec in info.fields:
         sample = np.concatenate([source.read([row], [frame], [spec.name]).ravel() for row in rows for frame in frames])
