@@ -170,6 +170,27 @@ def test_a_shard_that_lacks_values_is_named_with_its_own_number(tmp_path, values
     assert "data.exclude=[29]" in caught.value.hint
 
 
+def test_frames_that_are_zero_among_others_are_told(tmp_path, values, settings_for, write_pdebench):
+    values[20, 4:], values[3, 2] = 0, 0
+    path = write_pdebench(tmp_path / "a.hdf5", values)
+    told = []
+    prepare_data(settings_for(f"data.path={path}"), notify=told.append)
+    said = f"{path}: 1 frame of trajectory 3, and of 1 more trajectories zero throughout"
+    assert [line for line in told if line.startswith(said)]
+    excluded = settings_for(f"data.path={path}", "data.exclude=[3]")
+    assert describe(path, settings_for()).plan[0].startswith(said)
+    assert describe(path, excluded).plan[0].startswith(f"{path}: 7 frames of trajectory 20 zero throughout")
+
+
+def test_a_frame_that_is_zero_in_one_channel_alone_or_everywhere_is_no_cause(tmp_path, settings_for, write_converted):
+    values = np.zeros((5, 4, 8, 8, 2), np.float32)
+    path = write_converted(tmp_path / "a.h5", values, dt=0.1)
+    assert not any("zero throughout" in line for line in describe(path, settings_for()).plan)
+    values[..., 1] = 1
+    path = write_converted(tmp_path / "b.h5", values, dt=0.1)
+    assert not any("zero throughout" in line for line in describe(path, settings_for()).plan)
+
+
 def write_packed(path, values, code):
     """Chunks said to be packed by a filter that HDF5 itself does not have."""
     with h5py.File(path, "w") as file:

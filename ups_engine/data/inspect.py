@@ -15,6 +15,7 @@ from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
 from ups_engine.data.splits import choose_splits, parameter_groups
 from ups_engine.data.survey import time_step, used_frames
+from ups_engine.data.zeros import ZeroFrames
 from ups_engine.discretisation import Discretisation, discretisation_of
 from ups_engine.discretisation.arrays import Int64
 from ups_engine.errors import UpsError
@@ -103,7 +104,7 @@ def describe(path: Path | str, settings: Settings) -> Description:
         info=info,
         fields=tuple(_summaries(source, used)),
         parameters=parameters,
-        plan=tuple(_plan(source, settings, parameters)),
+        plan=(*_zero_frames(source, used), *_plan(source, settings, parameters)),
     )
 
 
@@ -123,6 +124,18 @@ def _summaries(source: Source, used: Int64) -> Iterator[FieldSummary]:
             high=float(kept.max()) if kept.size else math.nan,
             finite=bool(finite.all()),
         )
+
+
+def _zero_frames(source: Source, used: Int64) -> Iterator[str]:
+    """A warning of frames that are zero throughout: of small data all are looked at, of larger data a sample."""
+    info, zeros = source.info, ZeroFrames()
+    small = info.bytes <= _SAMPLED_BYTES
+    rows = used if small else used[evenly(len(used), _SAMPLED_TRAJECTORIES)]
+    frames = evenly(info.frames, info.frames if small else _SAMPLED_FRAMES)
+    for row in rows.tolist():
+        zeros.note(np.array([row]), frames, source.read([row], frames))
+    if notice := zeros.notice(source):
+        yield notice
 
 
 def _plan(source: Source, settings: Settings, parameters: Mapping[str, list[float]]) -> Iterator[str]:
