@@ -185,7 +185,7 @@ class Source(ABC):
         path, number = self.locate(lacking[0])
         others = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         mended = f"put {gap.files[0]} where it belongs" if gap.files else "write or copy the file anew"
-        if len(lacking) <= _LISTED_GAPS:
+        if len(lacking) < len(wanted) and len(lacking) <= _LISTED_GAPS:
             left_out = ",".join(map(str, sorted({*excluded, *lacking})))
             mended += f", or leave out what lacks values with --set 'data.exclude=[{left_out}]'"
         raise DataError(
