@@ -15,7 +15,9 @@ from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
 from ups_engine.data.splits import choose_splits, parameter_groups
 from ups_engine.data.survey import time_step, used_frames
+from ups_engine.data.zeros import ZeroFrames
 from ups_engine.discretisation import Discretisation, discretisation_of
+from ups_engine.discretisation.arrays import Int64
 from ups_engine.errors import UpsError
 
 _SAMPLED_TRAJECTORIES = 16
@@ -94,26 +96,28 @@ def describe(path: Path | str, settings: Settings) -> Description:
         settings: under which the plan is made.
 
     Raises:
-        DataError: missing, unreadable or foreign.
+        DataError: missing, unreadable, foreign, or without values of trajectories that are not left out.
     """
     source = open_source(path, settings.data.boundary)
     info = source.info
+    used = np.setdiff1d(np.arange(info.trajectories), settings.data.exclude)
+    source.require_present(used, (), settings.data.exclude)
     columns = source.parameters(np.arange(info.trajectories)).T
     parameters = {
         name: np.unique(column)[:_LISTED_VALUES].tolist() for name, column in zip(info.parameters, columns, strict=True)
     }
     return Description(
         info=info,
-        fields=tuple(_summaries(source)),
+        fields=tuple(_summaries(source, used)),
         parameters=parameters,
-        plan=tuple(_plan(source, settings, parameters)),
+        plan=(*_zero_frames(source, used), *_plan(source, settings, parameters)),
     )
 
 
-def _summaries(source: Source) -> Iterator[FieldSummary]:
+def _summaries(source: Source, used: Int64) -> Iterator[FieldSummary]:
     info = source.info
     frame_bytes = 4 * math.prod(info.resolution) * info.channels
-    rows = evenly(info.trajectories, max(1, min(_SAMPLED_TRAJECTORIES, _SAMPLED_BYTES // frame_bytes)))
+    rows = used[evenly(len(used), max(1, min(_SAMPLED_TRAJECTORIES, _SAMPLED_BYTES // frame_bytes)))]
     frames = evenly(info.frames, _SAMPLED_FRAMES)
     for spec in info.fields:
         sample = np.concatenate([source.read([row], [frame], [spec.name]).ravel() for row in rows for frame in frames])
@@ -126,6 +130,18 @@ def _summaries(source: Source) -> Iterator[FieldSummary]:
             high=float(kept.max()) if kept.size else math.nan,
             finite=bool(finite.all()),
         )
+
+
+def _zero_frames(source: Source, used: Int64) -> Iterator[str]:
+    """A warning of frames that are zero throughout: of small data all are looked at, of larger data a sample."""
+    info, zeros = source.info, ZeroFrames()
+    small = info.bytes <= _SAMPLED_BYTES
+    rows = used if small else used[evenly(len(used), _SAMPLED_TRAJECTORIES)]
+    frames = evenly(info.frames, info.frames if small else _SAMPLED_FRAMES)
+    for row in rows.tolist():
+        zeros.note(np.array([row]), frames, source.read([row], frames))
+    if notice := zeros.notice(source):
+        yield notice
 
 
 def _plan(source: Source, settings: Settings, parameters: Mapping[str, list[float]]) -> Iterator[str]:

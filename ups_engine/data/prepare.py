@@ -71,6 +71,8 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
     else:
         normalisation = Normalisation.from_json(known["normalisation"])
         scaling = ParameterScaling.from_json(known["scaling"])
+    if notice := reader.zeros.notice(source):
+        notify(notice)
     member = Member(**vars(survey), reader=reader, normalisation=normalisation, scaling=scaling)
     if known is not None:
         member.check_read_as(known)

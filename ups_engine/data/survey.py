@@ -131,6 +131,9 @@ def survey_member(settings: Settings, files: Sequence[Path], known: Mapping[str,
         splits = choose_splits({(None, ()): np.arange(info.trajectories)}, data, settings.seed)
     else:
         splits = choose_splits(parameter_groups(source), data, settings.seed)
+    fields = info.field_specs(data.fields)
+    if source is not None:
+        source.require_present(splits.all(), [spec.name for spec in fields], data.exclude)
     names = info.parameters if known is None else tuple(known["scaling"]["names"])
     if missing := [name for name in names if name not in info.parameters]:
         raise DataError(f"{info.files[0].name} does not say the parameter {missing[0]}")
@@ -141,7 +144,7 @@ def survey_member(settings: Settings, files: Sequence[Path], known: Mapping[str,
         task=task,
         source=source,
         info=info,
-        fields=info.field_specs(data.fields),
+        fields=fields,
         splits=splits,
         discretisation=discretisation,
         frames=frames,

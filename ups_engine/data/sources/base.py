@@ -5,7 +5,7 @@ makes of it any selection of trajectories, frames, fields and grid points.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,8 @@ from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.discretisation.grid import grid_points
 from ups_engine.discretisation.sample import AXES, Sample
 from ups_engine.errors import DataError
+
+_LISTED_GAPS = 100
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,21 @@ class Part:
     file: Path
 
 
+@dataclass(frozen=True)
+class Gap:
+    """Values that files promise and do not hold.
+
+    Attributes:
+        trajectories: that lack some or all of their values.
+        reason: what is absent, in words, with its count.
+        files: that would have to be there or be whole, where they are others than the one opened.
+    """
+
+    trajectories: frozenset[int]
+    reason: str
+    files: tuple[str, ...] = ()
+
+
 class Source(ABC):
     """Trajectories of one data set, read when asked for.
 
@@ -148,6 +165,39 @@ class Source(ABC):
     @abstractmethod
     def frame_gap(self, trajectory: int) -> int:
         """Unwanted frames between two wanted ones that are cheaper read through than skipped."""
+
+    @abstractmethod
+    def gaps(self, fields: Sequence[str] = ()) -> tuple[Gap, ...]:
+        """What is absent of these fields, all for no names; known since opening."""
+
+    def require_present(self, rows: Iterable[int], fields: Sequence[str], excluded: Iterable[int] = ()) -> None:
+        """Make sure that the files hold all values of these trajectories and fields.
+
+        Args:
+            rows: trajectories that are used.
+            fields: their names; all for none.
+            excluded: trajectories left out already, for the advice.
+
+        Raises:
+            DataError: they do not; says file, trajectories and what is absent.
+        """
+        if not (gaps := self.gaps(fields)):
+            return
+        wanted = {int(row) for row in rows}
+        lacking = sorted(wanted & {row for gap in gaps for row in gap.trajectories})
+        if not lacking:
+            return
+        gap = next(gap for gap in gaps if lacking[0] in gap.trajectories)
+        path, number = self.locate(lacking[0])
+        others = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        mended = f"put {gap.files[0]} where it belongs" if gap.files else "write or copy the file anew"
+        if len(lacking) < len(wanted) and len(lacking) <= _LISTED_GAPS:
+            left_out = ",".join(map(str, sorted({*excluded, *lacking})))
+            mended += f", or leave out what lacks values with --set 'data.exclude=[{left_out}]'"
+        raise DataError(
+            f"{path} lacks values of trajectory {number}{others} (of {len(wanted)}): {gap.reason}",
+            mended,
+        )
 
     def parts(self) -> tuple[Part, ...]:
         """The files behind the trajectories, in order."""
@@ -190,6 +240,7 @@ class Source(ABC):
             raise IndexError(f"frames {wanted.min()} to {wanted.max()} of {self.info.frames}")
         specs = self.info.field_specs(fields)
         names = tuple(spec.name for spec in specs)
+        self.require_present(rows.tolist(), names)
         thinned = (slice(None, None, spatial_stride),) * len(self.info.resolution)
         space = tuple(-(-points // spatial_stride) for points in self.info.resolution)
         out = np.empty((*wanted.shape, *space, sum(spec.channels for spec in specs)), np.float32)

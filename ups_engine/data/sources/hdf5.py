@@ -14,9 +14,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ups_engine.data.sources.base import Source, SourceInfo
+from ups_engine.data.sources.absent import find_gaps, require_filters
+from ups_engine.data.sources.base import Gap, Source, SourceInfo
 from ups_engine.data.sources.files import PARAMETERS, FileName, parse_name
-from ups_engine.data.sources.storage import require_stored
 from ups_engine.data.tasks.base import RESERVED
 from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.errors import DataError
@@ -81,9 +81,11 @@ class Hdf5Source(Source):
         self._opened: dict[str, h5py.Dataset] = {}
         file = self._file()
         with readable(path):
+            for key in file:
+                if key.endswith("-coordinate") and isinstance(file.get(key), h5py.Dataset):
+                    require_filters(file[key])
             info, self._datasets = self.describe(file)
-            for dataset in self._datasets.values():
-                require_stored(file[dataset])
+            self._gaps = {field: tuple(find_gaps(file[dataset])) for field, dataset in self._datasets.items()}
             name = parse_name(path)
             self._parameters = read_parameters(file, name, info.trajectories)
             parameters, size = tuple(self._parameters), path.stat().st_size
@@ -128,6 +130,10 @@ class Hdf5Source(Source):
         """See `Source.identity`."""
         stamp = {"name": self.path.name, "bytes": self.path.stat().st_size, "stamp": content_stamp(self.path)}
         return {"format": self.info.format, "files": [stamp]}
+
+    def gaps(self, fields: Sequence[str] = ()) -> tuple[Gap, ...]:
+        """See `Source.gaps`."""
+        return tuple(gap for field in fields or self._gaps for gap in self._gaps[field])
 
     def frame_gap(self, trajectory: int) -> int:
         """See `Source.frame_gap`."""

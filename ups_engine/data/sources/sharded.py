@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ups_engine.data.sources.base import Part, Source, SourceInfo
+from ups_engine.data.sources.base import Gap, Part, Source, SourceInfo
 from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.errors import DataError
 
@@ -55,6 +55,14 @@ class ShardedSource(Source):
         """See `Source.head`."""
         shard, row = self._shard(trajectory)
         return shard.head(row, frame)
+
+    def gaps(self, fields: Sequence[str] = ()) -> tuple[Gap, ...]:
+        """See `Source.gaps`."""
+        return tuple(
+            replace(gap, trajectories=frozenset(int(start) + row for row in gap.trajectories))
+            for shard, start in zip(self.shards, self._starts[:-1], strict=True)
+            for gap in shard.gaps(fields)
+        )
 
     def frame_gap(self, trajectory: int) -> int:
         """See `Source.frame_gap`."""
