@@ -72,6 +72,18 @@ def test_a_constant_channel_is_left_unscaled(constant):
     assert got.apply(torch.from_numpy(values)).abs().max() < 1e-3
 
 
+def test_channels_taken_for_constant_are_told_and_others_are_not():
+    values = np.random.default_rng(0).normal(size=(4, 3, 8, 4)).astype(np.float32)
+    values[..., 1] = 101325
+    values[..., 2] = 101325 + 0.5 * values[..., 2]
+    values[..., 3] = 0
+    told = []
+    fit(lambda rows, frames: values[rows][:, frames], np.arange(4), 3, 128, told.append)
+    assert told == [[1, 3]]
+    fit(lambda rows, frames: values[rows][:, frames, ..., ::2], np.arange(4), 3, 64, told.append)
+    assert told == [[1, 3]]
+
+
 @given(st.integers(1, 4), st.integers(0, 1000))
 def test_apply_and_invert_are_numpys_to_the_bit_and_undo_each_other(channels, seed):
     rng = np.random.default_rng(seed)

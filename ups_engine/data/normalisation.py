@@ -65,7 +65,13 @@ class Normalisation:
         return cls(np.asarray(stored["mean"], np.float32), np.asarray(stored["std"], np.float32))
 
 
-def fit(read: Callable[[Int64, Int64], Float32], rows: Int64, frames: int, frame_bytes: int) -> Normalisation:
+def fit(
+    read: Callable[[Int64, Int64], Float32],
+    rows: Int64,
+    frames: int,
+    frame_bytes: int,
+    constant: Callable[[list[int]], None] = lambda channels: None,
+) -> Normalisation:
     """Measure mean and standard deviation over a bounded, evenly spaced sample.
 
     At most 512 trajectories are read, evenly spaced over the training rows: as many as fit into 128 MiB with all
@@ -77,6 +83,7 @@ def fit(read: Callable[[Int64, Int64], Float32], rows: Int64, frames: int, frame
         rows: training trajectories.
         frames: frames of a trajectory.
         frame_bytes: what is read from the file for one frame.
+        constant: is told the numbers of the channels that are taken for constant, where there are any.
 
     Returns:
         Statistics per channel; a channel that never varies gets standard deviation 1.
@@ -97,6 +104,8 @@ def fit(read: Callable[[Int64, Int64], Float32], rows: Int64, frames: int, frame
         count = total
     std = np.sqrt(square / count)
     flat = std <= 1e-6 * np.abs(mean)  # rounding, not variation
+    if flat.any():
+        constant(np.flatnonzero(flat).tolist())
     return Normalisation(np.asarray(mean, np.float32), np.where(flat, 1.0, std).astype(np.float32))
 
 

@@ -20,7 +20,7 @@ from ups_engine.data.reader import StridedReader
 from ups_engine.data.scaling import ParameterScaling
 from ups_engine.data.sources.base import Source
 from ups_engine.data.splits import Splits, prove_disjoint
-from ups_engine.data.survey import find_files, recorded_members, survey_member
+from ups_engine.data.survey import MemberSurvey, find_files, recorded_members, survey_member
 from ups_engine.discretisation.sample import validate_sample
 from ups_engine.errors import DataError
 from ups_engine.reporting import Advance, Tell
@@ -65,7 +65,13 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
     reader = StridedReader(source, survey, data, memory_for_fields(settings))
     if known is None:
         _read_early(reader, splits)
-        normalisation = fit(reader.read, splits.train, survey.frames, reader.stored_frame_bytes)
+        normalisation = fit(
+            reader.read,
+            splits.train,
+            survey.frames,
+            reader.stored_frame_bytes,
+            constant=lambda channels: notify(_constant(survey, channels)),
+        )
         parameters = source.parameters(splits.all()), source.parameters(splits.train)
         scaling = ParameterScaling.fit(survey.parameter_names, *parameters)
     else:
@@ -77,6 +83,16 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
     if known is not None:
         member.check_read_as(known)
     return member
+
+
+def _constant(survey: MemberSurvey, channels: list[int]) -> str:
+    """What to know about channels that do not vary, by the names of their fields."""
+    owners = [spec.name for spec in survey.fields for _ in range(spec.channels)]
+    names = ", ".join(dict.fromkeys(owners[channel] for channel in channels))
+    return (
+        f"taken for constant and left unscaled: {len(channels)} of {len(owners)} channels ({names}); in the training "
+        "trajectories they vary by no more than float32 rounding. If they do vary, store them less their mean"
+    )
 
 
 def _found_or_made(data: DataSettings, known: Mapping[str, Any] | None, notify: Tell, advance: Advance) -> list[Path]:
