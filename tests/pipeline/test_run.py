@@ -222,12 +222,18 @@ def test_stages_left_out_or_of_no_epochs_leave_no_results(tiny_folder):
     assert "steady_prior" not in run.evaluation()
 
 
-def test_a_half_done_stage_can_be_passed_over(tiny_folder):
-    run = TinyRun(tiny_folder, tiny_folder.folder / "run", None)
-    command = tiny_folder.start(*TRAIN, *EVERY_STEP, "--run-dir", run.path)
-    wait_until(lambda: saves(run, "operator", 0) >= 2, command, "saves of operator")
+def killed_in(stage, folder):
+    """A run that was killed when this stage had saved two resumable states."""
+    run = TinyRun(folder, folder.folder / "run", None)
+    command = folder.start(*TRAIN, *EVERY_STEP, "--run-dir", run.path)
+    wait_until(lambda: saves(run, stage, 0) >= 2, command, f"saves of {stage}")
     command.send(signal.SIGKILL)
     command.wait()
+    return run
+
+
+def test_a_half_done_stage_can_be_passed_over(tiny_folder):
+    run = killed_in("operator", tiny_folder)
     done = run.resume("--stage", "steady_prior")
     assert done.code == 0 and "warning: stage operator is half done" in done.err
     states = run.stage_states()
@@ -256,11 +262,7 @@ def test_an_encoder_of_another_run_is_refused(copied, tmp_path):
 
 
 def test_a_half_done_stage_refuses_other_settings(tiny_folder):
-    run = TinyRun(tiny_folder, tiny_folder.folder / "run", None)
-    command = tiny_folder.start(*TRAIN, *EVERY_STEP, "--run-dir", run.path)
-    wait_until(lambda: saves(run, "autoencoder", 0) >= 2, command, "saves of autoencoder")
-    command.send(signal.SIGKILL)
-    command.wait()
+    run = killed_in("autoencoder", tiny_folder)
     settings = run.path / "settings.toml"
     settings.write_text(settings.read_text().replace("dim = 4", "dim = 6"))
     done = run.resume()
@@ -268,11 +270,7 @@ def test_a_half_done_stage_refuses_other_settings(tiny_folder):
 
 
 def test_a_half_done_stage_of_networks_that_computed_otherwise_is_refused(tiny_folder):
-    run = TinyRun(tiny_folder, tiny_folder.folder / "run", None)
-    command = tiny_folder.start(*TRAIN, *EVERY_STEP, "--run-dir", run.path)
-    wait_until(lambda: saves(run, "autoencoder", 0) >= 2, command, "saves of autoencoder")
-    command.send(signal.SIGKILL)
-    command.wait()
+    run = killed_in("autoencoder", tiny_folder)
     store = ResumeStore(run.directory.resume)
     tensors, state = store.load()
     assert state.pop("version") == 2

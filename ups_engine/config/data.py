@@ -1,6 +1,6 @@
 """Settings of where the fields come from and how their latents are kept."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
@@ -100,3 +100,8 @@ class LatentSettings(Section):
     residency: Literal["auto", "gpu", "ram", "disk", "on_the_fly"]
     """Where latents live while training; auto chooses by what is free and says why. Caches are completed before
     that, with on_the_fly during it: what is missing is encoded and stored when it is first needed."""
+
+
+def exclusion(rows: Iterable[int], excluded: Iterable[int] = ()) -> str:
+    """The option that leaves out these trajectories, and still those that are left out already."""
+    return f"--set 'data.exclude=[{','.join(map(str, sorted({*excluded, *rows})))}]'"

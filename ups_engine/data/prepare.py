@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ups_engine.config.data import DataSettings
+from ups_engine.config.data import DataSettings, exclusion
 from ups_engine.config.schema import Settings
 from ups_engine.data.collection import Collection
 from ups_engine.data.generate import generated_path, make
@@ -19,8 +19,10 @@ from ups_engine.data.normalisation import Normalisation, fit
 from ups_engine.data.reader import StridedReader
 from ups_engine.data.scaling import ParameterScaling
 from ups_engine.data.sources.base import Source
-from ups_engine.data.splits import Splits, prove_disjoint
+from ups_engine.data.splits import prove_disjoint
 from ups_engine.data.survey import MemberSurvey, find_files, recorded_members, survey_member
+from ups_engine.data.zeros import ZeroFrames
+from ups_engine.discretisation.arrays import Float32, Int64
 from ups_engine.discretisation.sample import validate_sample
 from ups_engine.errors import DataError
 from ups_engine.reporting import Advance, Tell
@@ -64,9 +66,19 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
         prove_disjoint(source, splits)
     reader = StridedReader(source, survey, data, memory_for_fields(settings))
     if known is None:
-        _read_early(reader, splits)
+        zeros = ZeroFrames()
+
+        def look(rows: Int64, frames: Int64) -> Float32:
+            values = reader.read(rows, frames)
+            zeros.note(rows, frames, values)
+            return values
+
+        if source.info.bytes <= _SMALL_BYTES:
+            # read through once, so that a bad value stops a run before training and not in its evaluation
+            for row in splits.all():
+                look(np.array([row]), np.arange(survey.frames))
         normalisation = fit(
-            reader.read,
+            look,
             splits.train,
             survey.frames,
             reader.stored_frame_bytes,
@@ -74,11 +86,11 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
         )
         parameters = source.parameters(splits.all()), source.parameters(splits.train)
         scaling = ParameterScaling.fit(survey.parameter_names, *parameters)
+        if notice := zeros.notice(source):
+            notify(notice)
     else:
         normalisation = Normalisation.from_json(known["normalisation"])
         scaling = ParameterScaling.from_json(known["scaling"])
-    if notice := reader.zeros.notice(source):
-        notify(notice)
     member = Member(**vars(survey), reader=reader, normalisation=normalisation, scaling=scaling)
     if known is not None:
         member.check_read_as(known)
@@ -118,23 +130,12 @@ def _check_first_sample(source: Source, data: DataSettings) -> None:
         validate_sample(source.sample(first, 0))
     except DataError as problem:
         path, number = source.locate(first)
-        left_out = ",".join(map(str, sorted({*data.exclude, first})))
         raise DataError(
             f"{path}, trajectory {number}, frame 0: {problem.message}",
-            f"leave it out with --set 'data.exclude=[{left_out}]'",
+            f"leave it out with {exclusion([first], data.exclude)}",
         ) from problem
 
 
 def memory_for_fields(settings: Settings) -> int:
     """Bytes of RAM that fields may take: an eighth of what is free, nothing under disk residency."""
     return 0 if settings.latent.residency == "disk" else available_memory().available_bytes // 8
-
-
-def _read_early(reader: StridedReader, splits: Splits) -> None:
-    """Read data that is small through once, so that a bad value stops a run before training and not in its evaluation.
-
-    Larger data is checked as it is read.
-    """
-    if reader.source.info.bytes <= _SMALL_BYTES:
-        for row in splits.all():
-            reader.read(np.array([row]))

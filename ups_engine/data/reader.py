@@ -4,10 +4,9 @@ import math
 
 import numpy as np
 
-from ups_engine.config.data import DataSettings
+from ups_engine.config.data import DataSettings, exclusion
 from ups_engine.data.sources.base import Source
 from ups_engine.data.survey import MemberSurvey
-from ups_engine.data.zeros import ZeroFrames
 from ups_engine.discretisation.arrays import Float32, Int64
 from ups_engine.errors import DataError
 
@@ -38,8 +37,6 @@ class StridedReader:
         self._place = np.full(source.info.trajectories, -1)
         self._place[rows] = np.arange(len(rows))
         self._present = np.zeros(len(rows), dtype=bool)
-        self.zeros = ZeroFrames()
-        """Of what was read so far."""
 
     def read(self, trajectories: Int64, frames: Int64 | None = None) -> Float32:
         """Physical values (n, T', *space, C) of frames (T',), or of (n, T') each trajectory's own; None for all.
@@ -72,14 +69,12 @@ class StridedReader:
         if not finite.all():
             which, when = (int(place[0]) for place in np.nonzero(~finite))
             raise self._not_finite(int(rows[which]), int(np.broadcast_to(stored, finite.shape)[which, when]))
-        self.zeros.note(rows, stored, values)
         return values
 
     def _not_finite(self, row: int, frame: int) -> DataError:
         path, number = self.source.locate(row)
         counted = "" if number == row else f" (trajectory {row} of all files)"
-        left_out = ",".join(str(index) for index in sorted({*self._exclude, row}))
         return DataError(
             f"{path} holds non-finite values in trajectory {number}{counted}, frame {frame}",
-            f"leave it out with --set 'data.exclude=[{left_out}]'",
+            f"leave it out with {exclusion([row], self._exclude)}",
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ups_engine.config.data import exclusion
 from ups_engine.data.sources.boundaries import AxisBoundary
 from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.discretisation.grid import grid_points
@@ -192,8 +193,7 @@ class Source(ABC):
         others = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         mended = f"put {gap.files[0]} where it belongs" if gap.files else "write or copy the file anew"
         if len(lacking) < len(wanted) and len(lacking) <= _LISTED_GAPS:
-            left_out = ",".join(map(str, sorted({*excluded, *lacking})))
-            mended += f", or leave out what lacks values with --set 'data.exclude=[{left_out}]'"
+            mended += f", or leave out what lacks values with {exclusion(lacking, excluded)}"
         raise DataError(
             f"{path} lacks values of trajectory {number}{others} (of {len(wanted)}): {gap.reason}",
             mended,

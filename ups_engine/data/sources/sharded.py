@@ -35,6 +35,9 @@ class ShardedSource(Source):
             _check_alike(first, shard.info)
         self._starts = np.cumsum([0, *(shard.info.trajectories for shard in self.shards)])
         splits = {shard.info.split for shard in self.shards}
+        starts = self._starts[:-1].tolist()
+        # asked for at every read, and of a thousand shards hardly one lacks anything
+        self._gappy = [(start, shard) for start, shard in zip(starts, self.shards, strict=True) if shard.gaps()]
         self._recent: OrderedDict[int, None] = OrderedDict()
         self.info = replace(
             first,
@@ -59,8 +62,8 @@ class ShardedSource(Source):
     def gaps(self, fields: Sequence[str] = ()) -> tuple[Gap, ...]:
         """See `Source.gaps`."""
         return tuple(
-            replace(gap, trajectories=frozenset(int(start) + row for row in gap.trajectories))
-            for shard, start in zip(self.shards, self._starts[:-1], strict=True)
+            replace(gap, trajectories=frozenset(start + row for row in gap.trajectories))
+            for start, shard in self._gappy
             for gap in shard.gaps(fields)
         )
 
