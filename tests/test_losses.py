@@ -114,14 +114,14 @@ def test_edge_total_variation_by_hand():
         losses.edge_total_variation(values, torch.zeros(2, 3, dtype=torch.int64))
 
 
-def test_relative_loss_is_the_mean_of_each_samples_own_ratio():
-    target = torch.stack([torch.full((4, 1), 2.0), torch.full((4, 1), 100.0)])
-    predicted = target + torch.tensor([1.0, 10.0]).view(2, 1, 1)
-    assert losses.relative_loss(predicted, target).item() == pytest.approx((0.5 + 0.1) / 2)
+def test_relative_loss_is_the_mean_of_the_ratio_of_each_sample_and_channel():
+    target = torch.stack([torch.full((4, 2), 2.0), torch.full((4, 2), 100.0)])
+    predicted = target + torch.tensor([[1.0, 0.0], [10.0, 0.0]]).view(2, 1, 2)
+    assert losses.relative_loss(predicted, target).item() == pytest.approx((0.5 + 0.1) / 4)
 
 
-def test_relative_loss_of_a_zero_target_stays_finite():
-    predicted = torch.full((1, 4, 1), 1e-6, requires_grad=True)
+def test_relative_loss_weighs_a_target_below_the_floor_by_the_floor():
+    predicted = torch.full((1, 4, 1), 1e-3, requires_grad=True)
     loss = losses.relative_loss(predicted, torch.zeros(1, 4, 1))
     loss.backward()
     assert loss.item() == pytest.approx(1.0)

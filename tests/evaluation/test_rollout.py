@@ -117,7 +117,7 @@ def test_scores_do_not_depend_on_the_batch_size(member, corrector):
         for kind in ("rollout", "one_step"):
             one, other = getattr(trial, kind), getattr(found[0], kind)
             assert one.nrmse == pytest.approx(other.nrmse, rel=1e-5)
-            assert one.brmse == pytest.approx(other.brmse, rel=1e-5)
+            assert one.channels[0].brmse == pytest.approx(other.channels[0].brmse, rel=1e-5)
             assert one.nrmse_by_frame == pytest.approx(other.nrmse_by_frame, rel=1e-5)
 
 

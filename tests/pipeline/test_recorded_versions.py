@@ -1,4 +1,4 @@
-"""Runs recorded by earlier versions of UPS open, are shown, evaluate, and go on where they were parked.
+"""Runs recorded by earlier versions of UPS open, are shown, evaluate, and go on as far as the mathematics is the same.
 
 `recorded/format1` holds two smoke runs as the first format left them: one finished, one parked in the middle of its
 operator stage, and the evaluation that the parked one came to under the version that recorded it. Bits differ between
@@ -48,18 +48,21 @@ def test_a_finished_run_evaluates_to_the_figures_that_it_was_recorded_with(proje
     done = project.run("evaluate", project.folder / "finished", "--json")
     assert done.code == 0, done.err
     after = json.loads(done.out)
-    assert after.pop("format") == 1 and without_times(after).keys() == without_times(before).keys()
+    assert after.pop("format") == 2 and without_times(after).keys() == without_times(before).keys()
     assert figures(after) == pytest.approx(figures(before), rel=1e-3)
     assert after["selected"] == before["selected"]
 
 
-def test_a_parked_run_goes_on_and_comes_to_the_figures_that_its_own_version_came_to(project):
+def test_a_run_parked_in_a_stage_that_computes_otherwise_now_begins_it_anew_when_told_to(project):
     run = RunDirectory(project.folder / "parked")
     at = summarise(run)
     assert (at.state, at.stage, at.planned) == ("parked", "operator", frozenset(stage.name for stage in at.stages))
+    refused = TinyRun(project, run.path, None).resume()
+    assert refused.code == 1 and "the resumable state of stage operator is of an earlier UPS" in refused.err
+    shutil.rmtree(run.resume)  # as the message says
     done = TinyRun(project, run.path, None).resume()
     assert done.code == 0, done.err
     expected = json.loads((RECORDED / "ended/evaluation.json").read_text())
     found = json.loads((run.reports / "evaluation.json").read_text())
-    assert figures(found) == pytest.approx(figures(expected), rel=0.05)
+    assert figures(found) == pytest.approx(figures(expected), rel=0.5)
     assert "encoder" in load_result(run, "operator_ema")[1]["trained_on"]

@@ -273,11 +273,11 @@ def test_a_half_done_stage_of_networks_that_computed_otherwise_is_refused(tiny_f
     run = killed_in("autoencoder", tiny_folder)
     store = ResumeStore(run.directory.resume)
     tensors, state = store.load()
-    assert state.pop("version") == 2
+    assert state.pop("version") == 3
     store.save(tensors, state)  # as the first version did, which named none
     before = run.files()
     done = run.resume()
-    assert done.code == 1 and "is of an earlier UPS, whose networks computed otherwise" in done.err
+    assert done.code == 1 and "is of an earlier UPS, which computed otherwise" in done.err
     assert f"remove {run.directory.resume} to begin the stage anew" in done.err.replace("\n", " ")
     assert run.files().items() >= {k: v for k, v in before.items() if "resume" in k}.items()
 

@@ -33,7 +33,9 @@ def test_the_saved_decoder_inverts_the_saved_encoder_as_well_as_validation_said(
     rows = lab.member.splits.val
     fields = torch.from_numpy(lab.member.read(rows))[:, ::4]
     _, sidecar = load_result(lab.run, "encoder")
-    error = score(reconstruct(encoder, decoder, lab.member, fields), fields, lab.member.discretisation).nrmse
+    error = score(
+        reconstruct(encoder, decoder, lab.member, fields), fields, lab.member.discretisation, lab.member.normalisation
+    ).relative
     assert error == pytest.approx(sidecar["metrics"]["score"], rel=1e-3)
     assert error < 0.02
 

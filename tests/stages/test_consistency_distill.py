@@ -107,4 +107,4 @@ def test_the_target_loss_ends_the_stage(lab, tmp_path):
 
 def test_validation_names_operator_and_teacher_beside_the_student(lab):
     task = lab.task("consistency_distill")
-    assert task.validate(task.network).keys() == {"score", "operator_nrmse", "teacher_nrmse"}
+    assert task.validate(task.network).keys() == {"score", "operator_error", "teacher_error"}

@@ -73,8 +73,8 @@ def test_the_loss_is_that_of_karras_with_unit_weight_on_the_networks_output(lab)
 def test_an_untrained_corrector_changes_nothing_and_is_told_to_be_no_help(lab):
     task = lab.task("diff_residual")
     metrics = task.validate(task.network)
-    assert metrics["score"] == pytest.approx(metrics["operator_nrmse"], rel=0.02)
-    assert no_help("diffusion residual", {"score": 0.2, "operator_nrmse": 0.2}) == (
+    assert metrics["score"] == pytest.approx(metrics["operator_error"], rel=0.02)
+    assert no_help("diffusion residual", {"score": 0.2, "operator_error": 0.2}) == (
         "the diffusion residual does not help: single-step validation nRMSE 0.2 against 0.2 of the operator alone"
     )
-    assert no_help("diffusion residual", {"score": 0.1, "operator_nrmse": 0.2}) is None
+    assert no_help("diffusion residual", {"score": 0.1, "operator_error": 0.2}) is None

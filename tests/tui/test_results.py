@@ -64,16 +64,17 @@ async def test_every_figure_of_the_report_is_in_the_table(finished, size):
         still = report["variants"]["persistence"]["rollout"]["nrmse"]
         for name, variant in report["variants"].items():
             cells = next(line for line in lines if name in line).split()
-            rollout, bands = variant["rollout"], variant["rollout"]["frmse"]
+            rollout, field = variant["rollout"], variant["rollout"]["fields"]["u"]
+            bands = field["frmse"]
             numbers = (
-                variant["one_step"]["nrmse"], rollout["nrmse"], rollout["nrmse"] / still, rollout["crmse"],
-                rollout["brmse"], bands["low"], bands["mid"], bands["high"],
+                variant["one_step"]["nrmse"], rollout["nrmse"], rollout["nrmse"] / still, rollout["rmse_over_std"],
+                field["crmse"], field["brmse"], bands["low"], bands["mid"], bands["high"],
             )  # fmt: skip
             expected = [short_figure(np.nan if number is None else number, digits) for number in numbers]
-            for cell, wanted in zip(cells[1:9], expected, strict=True):
+            for cell, wanted in zip(cells[1:10], expected, strict=True):
                 # a figure that would touch its neighbour has one digit less
                 assert cell == wanted or (len(wanted) >= 7 and float(cell) == pytest.approx(float(wanted), rel=0.5))
-            assert cells[9] == str(variant["evaluations_per_step"])
+            assert cells[10] == str(variant["evaluations_per_step"])
             assert cells[0].startswith("*") == (name == report["selected"])
         assert all(len(line) <= size[0] for line in lines)
         assert "test split: 1 trajectories of 6 frames (1 given) on 32 points" in words_of(app)

@@ -20,7 +20,7 @@ def evaluate(
 ) -> None:
     """Score a run's results in physical units, beside persistence."""
     run = find_run(reference)
-    from ups_engine.evaluation.report import render
+    from ups_engine.evaluation.table import render
     from ups_engine.pipeline.reopen import evaluate_run
 
     report, path = evaluate_run(run, split=split, initial_steps=initial_steps)

@@ -197,7 +197,8 @@ def _train_here(
 
 
 def _show_evaluation(reports: Path, *, on_stdout: bool) -> bool:
-    from ups_engine.evaluation.report import EvaluationReport, render
+    from ups_engine.evaluation.report import EvaluationReport
+    from ups_engine.evaluation.table import render
     from ups_engine.pipeline.plan import EVALUATION_FILE
 
     path = reports / EVALUATION_FILE

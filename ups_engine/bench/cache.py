@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ups_engine.bench.rates import Reading, delivery_rates, device_rates, host_rates
 from ups_engine.config.models import ConvSettings
+from ups_engine.discretisation.arrays import Values
 from ups_engine.latents.building.builder import BuildTimes
 from ups_engine.latents.building.completion import build_target
 from ups_engine.latents.fingerprint import Fingerprint
@@ -116,11 +117,11 @@ def _target(folder: Path, device: torch.device, samples: int, dtype: CacheDtype)
     encoder = GridEncoder(grid, 1, DIM, _ENCODER).to(device).eval().requires_grad_(False)
     fields = np.random.default_rng(0).standard_normal((_SOURCES, FRAMES, POINTS, 1), dtype=np.float32)
 
-    def read(rows: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.float32]:
+    def read(rows: NDArray[np.int64], frames: NDArray[np.int64]) -> Values:
         return fields[np.ix_(rows % _SOURCES, frames)]
 
-    def encode(part: NDArray[np.float32]) -> torch.Tensor:
-        latents: torch.Tensor = encoder(torch.from_numpy(part).to(device).flatten(0, 1))
+    def encode(part: Values) -> torch.Tensor:
+        latents: torch.Tensor = encoder(torch.from_numpy(part).to(device, torch.float32).flatten(0, 1))
         return latents.unflatten(0, part.shape[:2])
 
     stamp = Fingerprint("0" * 64, {})

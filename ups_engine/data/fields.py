@@ -1,11 +1,11 @@
 """Normalised fields for training, where latents may live too: on the GPU where they fit, else in RAM or on disk."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ups_engine.data.member import Member
 from ups_engine.data.splits import SplitName
+from ups_engine.discretisation.arrays import Values
 
 _PIECE_BYTES = 64 << 20
 
@@ -24,7 +24,7 @@ class TrainingFields:
     def __init__(self, member: Member, split: SplitName, device: torch.device, room: int = 0) -> None:
         self._member, self._rows, self._device = member, member.splits.of(split), device
         self._resident: Tensor | None = None
-        frame_bytes = 4 * member.discretisation.points * member.channels
+        frame_bytes = 4 * member.discretisation.points * member.channels  # normalised, float32
         if device.type == "cuda" and len(self._rows) * member.frames * frame_bytes <= room:
             piece = max(1, _PIECE_BYTES // (member.frames * frame_bytes))
             starts = range(0, len(self._rows), piece)
@@ -59,5 +59,5 @@ class TrainingFields:
         trajectories = self._rows[rows.cpu().numpy()]
         return f"trajectories {', '.join(map(str, trajectories[:8].tolist()))}" + (" ..." if len(rows) > 8 else "")
 
-    def _normalised(self, fields: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Tensor:
+    def _normalised(self, fields: Values) -> Tensor:
         return self._member.normalisation.apply(torch.from_numpy(fields).to(self._device))

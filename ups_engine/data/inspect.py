@@ -17,7 +17,7 @@ from ups_engine.data.splits import choose_splits, parameter_groups
 from ups_engine.data.survey import time_step, used_frames
 from ups_engine.data.zeros import ZeroFrames
 from ups_engine.discretisation import Discretisation, discretisation_of
-from ups_engine.discretisation.arrays import Int64
+from ups_engine.discretisation.arrays import Int64, values_format
 from ups_engine.errors import UpsError
 
 _SAMPLED_TRAJECTORIES = 16
@@ -164,7 +164,8 @@ def _plan(source: Source, settings: Settings, parameters: Mapping[str, list[floa
         )
         varied = [name for name, values in parameters.items() if len(values) > 1]
         yield f"Condition on {', '.join(varied)} and dt." if varied else "Condition on dt; no PDE parameter varies."
-        needed = 4 * len(splits.all()) * frames * grid.points * sum(spec.channels for spec in fields)
+        width = values_format(spec.dtype for spec in fields).itemsize
+        needed = width * len(splits.all()) * frames * grid.points * sum(spec.channels for spec in fields)
         where = "kept in RAM once read" if needed <= memory_for_fields(settings) else "read from disk as needed"
         yield f"Fields take {needed / 2**20:.1f} MiB: {where}."
     except UpsError as problem:

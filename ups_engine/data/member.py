@@ -10,7 +10,7 @@ from ups_engine.data.reader import StridedReader
 from ups_engine.data.scaling import ParameterScaling
 from ups_engine.data.sources.base import Source
 from ups_engine.data.survey import MemberSurvey
-from ups_engine.discretisation.arrays import Float32, Float64, Int64
+from ups_engine.discretisation.arrays import Float32, Float64, Int64, Values
 from ups_engine.errors import SettingsError
 
 
@@ -30,7 +30,7 @@ class Member(MemberSurvey):
     normalisation: Normalisation
     scaling: ParameterScaling
 
-    def read(self, trajectories: Int64, frames: Int64 | None = None) -> Float32:
+    def read(self, trajectories: Int64, frames: Int64 | None = None) -> Values:
         """Fields in physical units.
 
         Args:

@@ -4,7 +4,7 @@ Find or make the files; `survey` them on headers alone: layout, frames, time ste
 the splits disjoint; read; measure normalisation and scaling.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ from ups_engine.config.schema import Settings
 from ups_engine.data.collection import Collection
 from ups_engine.data.generate import generated_path, make
 from ups_engine.data.member import Member
-from ups_engine.data.normalisation import Normalisation, fit
+from ups_engine.data.normalisation import Fitted, Normalisation, fit
 from ups_engine.data.reader import StridedReader
 from ups_engine.data.scaling import ParameterScaling
 from ups_engine.data.sources.base import Source
 from ups_engine.data.splits import prove_disjoint
 from ups_engine.data.survey import MemberSurvey, find_files, recorded_members, survey_member
 from ups_engine.data.zeros import ZeroFrames
-from ups_engine.discretisation.arrays import Float32, Int64
+from ups_engine.discretisation.arrays import Int64, Values
 from ups_engine.discretisation.sample import validate_sample
 from ups_engine.errors import DataError
 from ups_engine.reporting import Advance, Tell
@@ -68,7 +68,7 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
     if known is None:
         zeros = ZeroFrames()
 
-        def look(rows: Int64, frames: Int64) -> Float32:
+        def look(rows: Int64, frames: Int64) -> Values:
             values = reader.read(rows, frames)
             zeros.note(rows, frames, values)
             return values
@@ -77,13 +77,10 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
             # read through once, so that a bad value stops a run before training and not in its evaluation
             for row in splits.all():
                 look(np.array([row]), np.arange(survey.frames))
-        normalisation = fit(
-            look,
-            splits.train,
-            survey.frames,
-            reader.stored_frame_bytes,
-            constant=lambda channels: notify(_constant(survey, channels)),
-        )
+        fitted = fit(look, splits.train, survey.frames, reader.stored_frame_bytes)
+        normalisation = fitted.normalisation
+        for unresolved in _unresolved(survey, fitted):
+            notify(unresolved)
         parameters = source.parameters(splits.all()), source.parameters(splits.train)
         scaling = ParameterScaling.fit(survey.parameter_names, *parameters)
         if notice := zeros.notice(source):
@@ -97,14 +94,17 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
     return member
 
 
-def _constant(survey: MemberSurvey, channels: list[int]) -> str:
-    """What to know about channels that do not vary, by the names of their fields."""
+def _unresolved(survey: MemberSurvey, fitted: Fitted) -> Iterator[str]:
+    """What to know about channels that do not vary, or hardly, by the names of their fields."""
     owners = [spec.name for spec in survey.fields for _ in range(spec.channels)]
-    names = ", ".join(dict.fromkeys(owners[channel] for channel in channels))
-    return (
-        f"taken for constant and left unscaled: {len(channels)} of {len(owners)} channels ({names}); in the training "
-        "trajectories they vary by no more than float32 rounding. If they do vary, store them less their mean"
-    )
+    for channels, taken in (
+        (fitted.constant, "taken for constant: {} in the training trajectories vary by no more than their rounding"),
+        (fitted.coarse, "poorly resolved: {} vary by less than 100 times their rounding"),
+    ):
+        if channels:
+            names = ", ".join(dict.fromkeys(owners[channel] for channel in channels))
+            which = f"{len(channels)} of {len(owners)} channels ({names})"
+            yield taken.format(which) + "; if there is more to them, store them less their mean or in float64"
 
 
 def _found_or_made(data: DataSettings, known: Mapping[str, Any] | None, notify: Tell, advance: Advance) -> list[Path]:

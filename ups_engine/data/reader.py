@@ -7,7 +7,7 @@ import numpy as np
 from ups_engine.config.data import DataSettings, exclusion
 from ups_engine.data.sources.base import Source
 from ups_engine.data.survey import MemberSurvey
-from ups_engine.discretisation.arrays import Float32, Int64
+from ups_engine.discretisation.arrays import Int64, Values, values_format
 from ups_engine.errors import DataError
 
 
@@ -27,18 +27,23 @@ class StridedReader:
         self._fields = survey.field_names
         self.spatial_stride, self.time_stride = data.spatial_stride, data.time_stride
         self._frames, self._exclude = survey.frames, data.exclude
+        number_format = values_format(spec.dtype for spec in survey.fields)
+        self.value_bytes = number_format.itemsize
+        """Of a value as it is read."""
         rows, frame = survey.splits.all(), (*survey.discretisation.shape, survey.channels)
-        self.stored_frame_bytes = 4 * survey.channels * math.prod(source.info.resolution) * data.time_stride
+        self.stored_frame_bytes = (
+            self.value_bytes * survey.channels * math.prod(source.info.resolution) * data.time_stride
+        )
         """Read from the file for each frame that is used, those that the stride skips included."""
-        self._kept: Float32 | None = None
-        if 4 * len(rows) * survey.frames * math.prod(frame) <= memory:
+        self._kept: Values | None = None
+        if self.value_bytes * len(rows) * survey.frames * math.prod(frame) <= memory:
             # untouched pages of this array take no memory
-            self._kept = np.empty((len(rows), survey.frames, *frame), np.float32)
+            self._kept = np.empty((len(rows), survey.frames, *frame), number_format)
         self._place = np.full(source.info.trajectories, -1)
         self._place[rows] = np.arange(len(rows))
         self._present = np.zeros(len(rows), dtype=bool)
 
-    def read(self, trajectories: Int64, frames: Int64 | None = None) -> Float32:
+    def read(self, trajectories: Int64, frames: Int64 | None = None) -> Values:
         """Physical values (n, T', *space, C) of frames (T',), or of (n, T') each trajectory's own; None for all.
 
         Raises:
@@ -55,14 +60,14 @@ class StridedReader:
             row = rows[places == place][:1]
             self._kept[place] = self._from_file(row, np.arange(self._frames))[0]
             self._present[place] = True
-        picked: Float32 = (
+        picked: Values = (
             self._kept[places]
             if frames is None
             else self._kept[places[:, None], when if when.ndim == 2 else when[None]]
         )
         return picked
 
-    def _from_file(self, rows: Int64, frames: Int64) -> Float32:
+    def _from_file(self, rows: Int64, frames: Int64) -> Values:
         stored = frames * self.time_stride
         values = self.source.read(rows, stored, self._fields, spatial_stride=self.spatial_stride)
         finite = np.isfinite(values).reshape(*values.shape[:2], -1).all(axis=-1)  # (n, T')

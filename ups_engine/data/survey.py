@@ -64,6 +64,15 @@ class MemberSurvey:
         return tuple(spec.name for spec in self.fields)
 
     @property
+    def channel_units(self) -> tuple[tuple[str, str | None], ...]:
+        """Name and, where known, unit of each channel; of a field of several they are numbered."""
+        return tuple(
+            (spec.name if spec.channels == 1 else f"{spec.name}[{channel}]", spec.unit)
+            for spec in self.fields
+            for channel in range(spec.channels)
+        )
+
+    @property
     def channels(self) -> int:
         """Channels of all fields together."""
         return sum(spec.channels for spec in self.fields)

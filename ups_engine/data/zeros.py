@@ -3,7 +3,7 @@
 import numpy as np
 
 from ups_engine.data.sources.base import Source
-from ups_engine.discretisation.arrays import Float32, Int64
+from ups_engine.discretisation.arrays import Int64, Values
 
 
 class ZeroFrames:
@@ -13,7 +13,7 @@ class ZeroFrames:
         self._zero: dict[int, set[int]] = {}
         self._others = False
 
-    def note(self, rows: Int64, frames: Int64, values: Float32) -> None:
+    def note(self, rows: Int64, frames: Int64, values: Values) -> None:
         """Look at values (n, T', *space, C) of trajectories (n,) and of their stored frames (n, T') or (T',)."""
         filled = values.any(axis=tuple(range(2, values.ndim)))  # (n, T')
         self._others |= bool(filled.any())

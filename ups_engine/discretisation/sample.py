@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ups_engine.discretisation.arrays import Float32, Float64, Int64
+from ups_engine.discretisation.arrays import Float64, Int64, Values
 from ups_engine.errors import DataError
 
 Kind = Literal["grid", "mesh", "particles"]
@@ -27,7 +27,7 @@ class Sample:
     """(N, d) positions."""
     connect: Int64 | None
     """(E, 2) edges as pairs of point numbers; None for grids."""
-    fields: Mapping[str, Float32]
+    fields: Mapping[str, Values]
     """Name to (N, C) values, in physical units."""
     bc: Mapping[str, Any] = field(default_factory=dict)
     """Boundary conditions, by axis or by boundary."""
@@ -85,7 +85,7 @@ def _check_connect(sample: Sample, points: int) -> None:
         raise DataError(f"sample connect refers to points {connect.min()} to {connect.max()}; there are {points}")
 
 
-def _check_finite(name: str, values: Float32 | Float64) -> None:
+def _check_finite(name: str, values: Values) -> None:
     bad = np.count_nonzero(~np.isfinite(values))
     if bad:
         raise DataError(f"sample {name} holds {bad} non-finite values of {values.size}")

@@ -2,7 +2,8 @@
 
 The file lies beside its report, `fields-<rest>.npz` beside `evaluation-<rest>.json`, and holds plain arrays:
 
-- truth, prediction (n, T', *space', C) float32, in physical units; given frames are predicted as they are
+- truth, prediction (n, T', *space', C) in physical units, float32, or float64 where the data are; given frames are
+  predicted as they are
 - frames (T',) numbers of the frames, time (T',) their times, coordinates_0 ... positions along each axis of space
 - trajectories (n,) numbers in the source; fields (C,) names, units (C,) empty where they are not known
 - given: number of given frames; variant: the one that predicts; split: of the trajectories
@@ -18,7 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ups_engine.discretisation.arrays import Float32, Float64, Int64
+from ups_engine.discretisation.arrays import Float64, Int64, Values
 from ups_engine.errors import RunError
 from ups_engine.runs import atomic
 
@@ -45,8 +46,8 @@ class Examples:
         split: that the trajectories belong to.
     """
 
-    truth: Float32
-    prediction: Float32
+    truth: Values
+    prediction: Values
     frames: Int64
     time: Float64
     coordinates: tuple[Float64, ...]

@@ -6,8 +6,12 @@ depend on how the trajectories were batched. What depends on the kind of points,
 
 Definitions, with e = prediction - target, n = number of grid points, <.> the mean over grid points:
 
+- RMSE: sqrt(<e^2>) per trajectory, frame and channel, then their mean for each channel; "over std" it is divided by
+  the channel's standard deviation over the training trajectories, which no offset flatters.
 - nRMSE: sqrt(<e^2>) / sqrt(<target^2>) per trajectory, frame and channel, then their mean. Where a target is zero at
   every point the ratio does not exist; those entries are left out of the mean and counted in `Scores.zero_targets`.
+- relative error: as nRMSE, but of the deviation from the channel's mean over the training trajectories, with a floor
+  (see `losses.functions.relative_loss`): what training minimises and networks are selected by, in any unit.
 - cRMSE: sqrt(mean over trajectories of (sum of e)^2) / n per frame and channel, then their mean.
 - bRMSE: sqrt(mean of e^2 over the edge cells) per trajectory, frame and channel, then their mean. The edge cells are
   the first and the last of each axis; with several axes a corner counts once for each, as in PDEBench.
@@ -21,7 +25,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ups_engine.data.normalisation import Normalisation
 from ups_engine.discretisation.base import Discretisation
+from ups_engine.losses.functions import RELATIVE_FLOOR
 
 LOW_BELOW, MID_BELOW = 4, 12
 
@@ -36,22 +42,45 @@ class Bands:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """The metrics of a set of trajectories.
+class ChannelScores:
+    """The metrics of one channel.
 
     Args:
-        nrmse: without unit.
+        nrmse: without unit; nan where every target is zero.
+        rmse: in the field's unit.
+        rmse_over_std: without unit.
         crmse: in the field's unit.
         brmse: in the field's unit.
         frmse: in the field's unit.
         nrmse_by_frame: nRMSE of each frame; nan where every target of a frame is zero.
-        zero_targets: number of (trajectory, frame, channel) left out of nRMSE because their target is zero.
     """
 
     nrmse: float
+    rmse: float
+    rmse_over_std: float
     crmse: float
     brmse: float
     frmse: Bands
+    nrmse_by_frame: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The metrics of a set of trajectories; over all channels only what has no unit.
+
+    Args:
+        channels: each by itself.
+        nrmse: mean over trajectories, frames and channels.
+        rmse_over_std: mean over channels.
+        relative: the relative error, mean over trajectories, frames and channels.
+        nrmse_by_frame: nRMSE of each frame, mean over channels.
+        zero_targets: number of (trajectory, frame, channel) left out of nRMSE because their target is zero.
+    """
+
+    channels: tuple[ChannelScores, ...]
+    nrmse: float
+    rmse_over_std: float
+    relative: float
     nrmse_by_frame: tuple[float, ...]
     zero_targets: int
 
@@ -61,10 +90,11 @@ class MetricAccumulator:
 
     Args:
         discretisation: of the fields; it knows the points' shares of the domain, its edge and its spectrum.
+        normalisation: of the fields.
     """
 
-    def __init__(self, discretisation: Discretisation) -> None:
-        self._discretisation = discretisation
+    def __init__(self, discretisation: Discretisation, normalisation: Normalisation) -> None:
+        self._discretisation, self._normalisation = discretisation, normalisation
         self._trajectories = 0
         self._sums: dict[str, Tensor] = {}
 
@@ -75,11 +105,17 @@ class MetricAccumulator:
             ValueError: when the shapes differ from each other or from earlier batches.
         """
         error, on = _error(predicted, target), self._discretisation
-        size = on.mean(target.double().square()).sqrt()  # (B, T, C)
+        rms = on.mean(error.square()).sqrt()  # (B, T, C)
+        size = on.mean(target.double().square()).sqrt()
+        over_std = rms / self._normalisation.deviations(rms.device)
+        deviation = on.mean(self._normalisation.scaled(target).square()).sqrt()
         defined = size > 0
         batch = {
-            "ratio": torch.where(defined, on.mean(error.square()).sqrt() / size, 0.0).sum(0),
+            "ratio": torch.where(defined, rms / size, 0.0).sum(0),
             "defined": defined.sum(0),
+            "rms": rms.sum(0),
+            "over_std": over_std.sum(0),
+            "relative": (over_std / deviation.clamp_min(RELATIVE_FLOOR)).sum(0),
             "conserved": on.mean(error).square().sum(0),
             "boundary": on.edge_rms(error).sum(0),
             "spectrum": on.shell_powers(error).sum(0),
@@ -100,25 +136,39 @@ class MetricAccumulator:
             raise ValueError("no trajectory was added")
         n, sums = self._trajectories, self._sums
         ratio, defined = sums["ratio"], sums["defined"]
+        conserved, boundary = (sums["conserved"] / n).sqrt(), sums["boundary"] / n
+        spectrum = (sums["spectrum"] / n).sqrt()
+        channels = tuple(
+            ChannelScores(
+                nrmse=float(ratio[:, channel].sum() / defined[:, channel].sum()),
+                rmse=float(sums["rms"][:, channel].mean() / n),
+                rmse_over_std=float(sums["over_std"][:, channel].mean() / n),
+                crmse=float(conserved[:, channel].mean()),
+                brmse=float(boundary[:, channel].mean()),
+                frmse=_bands(spectrum[..., channel]),
+                nrmse_by_frame=tuple((ratio[:, channel] / defined[:, channel]).tolist()),
+            )
+            for channel in range(ratio.shape[-1])
+        )
         return Scores(
+            channels=channels,
             nrmse=float(ratio.sum() / defined.sum()),
-            crmse=float((sums["conserved"] / n).sqrt().mean()),
-            brmse=float((sums["boundary"] / n).mean()),
-            frmse=_bands((sums["spectrum"] / n).sqrt()),
+            rmse_over_std=float(sums["over_std"].mean() / n),
+            relative=float(sums["relative"].mean() / n),
             nrmse_by_frame=tuple((ratio.sum(-1) / defined.sum(-1)).tolist()),
             zero_targets=int(n * defined.numel() - defined.sum()),
         )
 
 
-def score(predicted: Tensor, target: Tensor, discretisation: Discretisation) -> Scores:
+def score(predicted: Tensor, target: Tensor, discretisation: Discretisation, normalisation: Normalisation) -> Scores:
     """All metrics of one batch, (B, T, *space, C) each."""
-    accumulator = MetricAccumulator(discretisation)
+    accumulator = MetricAccumulator(discretisation, normalisation)
     accumulator.update(predicted, target)
     return accumulator.scores()
 
 
 def _bands(errors: Tensor) -> Bands:
-    """Means over the shells of each band of (T, shells, C)."""
+    """Means over the shells of each band of (T, shells)."""
     low, mid, high = errors[:, :LOW_BELOW], errors[:, LOW_BELOW:MID_BELOW], errors[:, MID_BELOW:]
     return Bands(float(low.mean()), float(mid.mean()), float(high.mean()))
 

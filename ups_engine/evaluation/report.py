@@ -1,10 +1,10 @@
-"""`reports/evaluation.json`: its model, its file, and its table for the terminal."""
+"""`reports/evaluation.json`: its model and its file."""
 
 import json
 import math
-import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
@@ -15,9 +15,13 @@ from ups_engine.runs import atomic
 if TYPE_CHECKING:  # metrics needs torch; whoever only reads a report does not
     from ups_engine.evaluation.metrics import Scores
 
+PERSISTENCE = "persistence"
+"""The variant that the others are measured by."""
+NOT_TRAINED = 0.98
+"""A variant whose error is not below so much of persistence's has learned nothing to speak of."""
 DEFINITION = "per-frame nRMSE, mean over trajectory, channel, frame"
-FORMAT = 1
-"""Version of the file."""
+FORMAT = 2
+"""Version of the file. Version 1 had no fields."""
 
 Number: TypeAlias = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 """A figure; null in JSON stands for one that is not finite and is read back as nan."""
@@ -38,12 +42,6 @@ class EvaluationProtocol(_Part):
     definition: str = DEFINITION
 
 
-class Relative(_Part):
-    """An nRMSE alone: of a reconstruction, or of single steps."""
-
-    nrmse: Number
-
-
 class FrequencyBands(_Part):
     """fRMSE by wave numbers 0-3, 4-11, 12 and above, in the field's unit; nan where the grid has no such waves."""
 
@@ -52,54 +50,83 @@ class FrequencyBands(_Part):
     high: Number
 
 
-class Rollout(_Part):
-    """Scores of whole predicted trajectories."""
+class FieldErrors(_Part):
+    """The errors of one channel of a field."""
 
+    unit: str | None
+    """Of rmse, crmse, brmse and frmse; None where the data do not say it."""
     nrmse: Number
+    rmse: Number
+    rmse_over_std: Number
+    """RMSE over the standard deviation of the training trajectories, without unit."""
     crmse: Number
     brmse: Number
     frmse: FrequencyBands
     nrmse_by_frame: tuple[Number, ...]
 
+
+class Errors(_Part):
+    """The errors of a prediction: without unit over all fields, and of each field by itself."""
+
+    nrmse: Number
+    rmse_over_std: Number
+    nrmse_by_frame: tuple[Number, ...]
+    fields: dict[str, FieldErrors]
+    """By the field's name, `name[channel]` where it has several; empty over several members."""
+
     @classmethod
-    def of(cls, scores: "Scores") -> Self:
-        """Take the figures of an accumulator."""
-        bands = FrequencyBands(low=scores.frmse.low, mid=scores.frmse.mid, high=scores.frmse.high)
+    def of(cls, scores: "Scores", channels: Sequence[tuple[str, str | None]]) -> Self:
+        """Take the figures of an accumulator.
+
+        Args:
+            scores: of C channels.
+            channels: names and units, where known, of the C channels.
+        """
         return cls(
             nrmse=scores.nrmse,
-            crmse=scores.crmse,
-            brmse=scores.brmse,
-            frmse=bands,
+            rmse_over_std=scores.rmse_over_std,
             nrmse_by_frame=scores.nrmse_by_frame,
+            fields={
+                name: FieldErrors(unit=unit, **{**vars(channel), "frmse": FrequencyBands(**vars(channel.frmse))})
+                for (name, unit), channel in zip(channels, scores.channels, strict=True)
+            },
         )
+
+    @property
+    def worst(self) -> str | None:
+        """The field of the largest error over its standard deviation; None of a single field."""
+        if len(self.fields) < 2:
+            return None
+        return max(self.fields, key=lambda name: _last_if_nan(self.fields[name].rmse_over_std))
 
 
 class Variant(_Part):
     """One way to predict, from doing nothing to the corrected operator."""
 
-    one_step: Relative
-    rollout: Rollout
+    one_step: Errors
+    """Of single steps from every true frame."""
+    rollout: Errors
+    """Of whole predicted trajectories."""
     evaluations_per_step: int
     """Network evaluations per predicted frame; 0 for persistence."""
     milliseconds_per_step: Number
     """Time of one predicted frame of one batch, in milliseconds."""
 
 
-class SteadyPriorScores(_Part):
-    """The steady prior's nRMSE beside that of taking the input for the answer."""
+class SteadyPriorScores(Errors):
+    """The steady prior's errors beside those of taking the input for the answer."""
 
-    nrmse: Number
-    persistence: Relative
+    persistence: Errors
 
 
 class EvaluationReport(_Part):
     """All that an evaluation found, in physical units. Variants that were not trained are absent.
 
-    Of a collection of several members, the figures without a unit are means over them, and those with one are nan.
+    Of a collection of several members it holds the means over them of what has no unit, and each member's own report.
     """
 
     protocol: EvaluationProtocol
-    reconstruction: Relative
+    reconstruction: Errors
     variants: dict[str, Variant]
     """By name, the simpler ones first."""
     selected: str
@@ -112,6 +139,30 @@ class EvaluationReport(_Part):
         if self.selected not in self.variants:
             raise ValueError(f"selected is {self.selected}, which is not among the variants {list(self.variants)}")
         return self
+
+    def no_better_than_persistence(self) -> dict[str, list[str]]:
+        """Of each trained variant the fields whose rollout error is within 2 % of persistence's, or above it."""
+        if self.members:
+            found: dict[str, list[str]] = {}
+            for member, report in self.members.items():
+                for name, fields in report.no_better_than_persistence().items():
+                    found.setdefault(name, []).extend(f"{field} of {member}" for field in fields)
+            return found
+        still = self.variants.get(PERSISTENCE)
+        if still is None:
+            return {}
+        # not "at least 0.98 times": an error that is not a number is no better either
+        failed = {
+            name: [
+                field
+                for field, errors in variant.rollout.fields.items()
+                if not errors.nrmse < NOT_TRAINED * still.rollout.fields[field].nrmse
+                and still.rollout.fields[field].nrmse > 0
+            ]
+            for name, variant in self.variants.items()
+            if name != PERSISTENCE
+        }
+        return {name: fields for name, fields in failed.items() if fields}
 
     def to_json(self) -> dict[str, object]:
         """Give the report as the object that `reports/evaluation.json` holds; figures may still be nan in it."""
@@ -128,7 +179,11 @@ class EvaluationReport(_Part):
         """
         if isinstance(value, dict):
             value = dict(value)
-            require_known("evaluation report", value.pop("format", None), FORMAT, where)
+            if require_known("evaluation report", value.pop("format", None), FORMAT, where) == 1:
+                try:
+                    value = _from_format_1(value)
+                except (AttributeError, KeyError, TypeError) as problem:
+                    raise ValueError(f"it is not of its format: {problem!r}") from problem
         return cls.model_validate(value)
 
     def write(self, path: Path) -> None:
@@ -162,77 +217,30 @@ def definition(zero_targets: int = 0) -> str:
     return DEFINITION + left_out
 
 
-def render(report: EvaluationReport, unit: str | None = None) -> str:
-    """Lay the report out for a terminal of 80 columns, without colour.
-
-    Args:
-        report: the evaluation.
-        unit: the field's unit where it is known; it is that of cRMSE, bRMSE and fRMSE.
-
-    Returns:
-        Lines of text with the protocol, two tables, the definitions and the units.
-    """
-    protocol, steady = report.protocol, report.steady_prior
-    grid = " x ".join(map(str, protocol.resolution))
-    lines = [
-        f"{protocol.split} split: {protocol.trajectories} trajectories of {protocol.frames} frames on {grid} points,"
-        f" {protocol.initial_steps} given",
-        "",
-        "nRMSE (no unit), in physical space",
-        *_aligned(_relative_rows(report)),
-        "",
-        f"Rollout errors in {unit or 'the units of the field'}",
-        *_aligned(_absolute_rows(report)),
-        "",
-        f"reconstruction (decoded encoding): nRMSE {_figure(report.reconstruction.nrmse)}",
-    ]
-    if steady is not None:
-        lines.append(f"steady prior: nRMSE {_figure(steady.nrmse)}, persistence {_figure(steady.persistence.nrmse)}")
-    lines += ["* selected on the validation split", *textwrap.wrap(f"nRMSE: {protocol.definition}.", 79), *_NOTES]
-    return "\n".join(lines)
+def _last_if_nan(value: float) -> float:
+    return -math.inf if math.isnan(value) else value
 
 
-def _relative_rows(report: EvaluationReport) -> list[list[str]]:
-    rows = [["variant", "one step", "rollout", "vs persistence", "evaluations", "ms per step"]]
-    persistence = report.variants.get("persistence")
-    for label, variant in _labelled(report):
-        share = math.nan if persistence is None else _ratio(variant.rollout.nrmse, persistence.rollout.nrmse)
-        errors = map(_figure, (variant.one_step.nrmse, variant.rollout.nrmse, share))
-        rows.append([label, *errors, str(variant.evaluations_per_step), _figure(variant.milliseconds_per_step)])
-    return rows
+_FORMAT_1_FIELDS = "all fields"
+"""Under which the figures of format 1 stand that mixed the units of all fields."""
 
 
-def _absolute_rows(report: EvaluationReport) -> list[list[str]]:
-    rows = [["variant", "cRMSE", "bRMSE", "fRMSE low", "mid", "high"]]
-    for label, variant in _labelled(report):
-        rollout, bands = variant.rollout, variant.rollout.frmse
-        rows.append([label, *map(_figure, (rollout.crmse, rollout.brmse, bands.low, bands.mid, bands.high))])
-    return rows
+def _from_format_1(report: dict[str, Any]) -> dict[str, Any]:
+    """A report that knew no fields: cRMSE, bRMSE and fRMSE were means over all of them."""
 
+    def errors(old: Mapping[str, Any]) -> dict[str, Any]:
+        by_frame = old.get("nrmse_by_frame", ())
+        figures = {"nrmse": old["nrmse"], "rmse_over_std": None, "nrmse_by_frame": by_frame}
+        own = {"unit": None, "rmse": None, **{key: old[key] for key in ("crmse", "brmse", "frmse") if key in old}}
+        return figures | {"fields": {_FORMAT_1_FIELDS: {**figures, **own}} if "crmse" in old else {}}
 
-def _labelled(report: EvaluationReport) -> list[tuple[str, Variant]]:
-    marks = {report.selected: " *"}
-    return [(name + marks.get(name, ""), variant) for name, variant in report.variants.items()]
-
-
-_NOTES = (
-    "cRMSE: error of the spatial mean. bRMSE: edge cells only.",
-    "fRMSE: spectrum of the error, |k| 0-3 (low), 4-11 (mid), 12 and above (high).",
-)
-
-
-def _ratio(value: float, reference: float) -> float:
-    return value / reference if reference > 0 else math.nan
-
-
-def _figure(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "-"
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """First column to the left, the others to the right, two blanks between."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
+    new = {**report, "reconstruction": errors(report["reconstruction"])}
+    new["variants"] = {
+        name: {**old, "one_step": errors(old["one_step"]), "rollout": errors(old["rollout"])}
+        for name, old in report["variants"].items()
+    }
+    if prior := report.get("steady_prior"):
+        new["steady_prior"] = {**errors(prior), "persistence": errors(prior["persistence"])}
+    if members := report.get("members"):
+        new["members"] = {name: _from_format_1(member) for name, member in members.items()}
+    return new

@@ -60,6 +60,11 @@ class TrueBatch:
     dt: Tensor
 
 
+def accumulator(member: Member) -> MetricAccumulator:
+    """Of scores of a member's fields, in physical units."""
+    return MetricAccumulator(member.discretisation, member.normalisation)
+
+
 def true_batches(member: Member, rollouts: Rollouts, device: torch.device) -> Iterator[TrueBatch]:
     """Read the trajectories that are rolled out, batch by batch."""
     for start in range(0, len(rollouts.rows), rollouts.batch_size):
@@ -73,7 +78,7 @@ def true_batches(member: Member, rollouts: Rollouts, device: torch.device) -> It
 @torch.no_grad()
 def try_persistence(member: Member, rollouts: Rollouts, device: torch.device) -> Trial:
     """Score the forecast that nothing changes."""
-    one_step, rollout = MetricAccumulator(member.discretisation), MetricAccumulator(member.discretisation)
+    one_step, rollout = accumulator(member), accumulator(member)
     seconds, frames = 0.0, 0
     for batch in true_batches(member, rollouts, device):
         truth = batch.fields[:, rollouts.initial_steps :]
@@ -104,7 +109,7 @@ def try_surrogate(
         noise: of the corrector, if the surrogate has one.
         between: called between frames; may wait, or raise to stop.
     """
-    one_step, rollout = MetricAccumulator(member.discretisation), MetricAccumulator(member.discretisation)
+    one_step, rollout = accumulator(member), accumulator(member)
     seconds, frames, waited = 0.0, 0, 0.0
 
     def wait() -> None:
@@ -158,7 +163,7 @@ def single_steps(
 @torch.no_grad()
 def reconstruction(surrogate: Surrogate, member: Member, rollouts: Rollouts, device: torch.device) -> Scores:
     """Score D(E(u)) against u over all frames."""
-    scores = MetricAccumulator(member.discretisation)
+    scores = accumulator(member)
     for batch in true_batches(member, rollouts, device):
         scores.update(reconstruct(surrogate.encoder, surrogate.decoder, member, batch.fields), batch.fields)
     return scores.scores()

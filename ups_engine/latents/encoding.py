@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ups_engine.discretisation.arrays import Values
 from ups_engine.errors import CacheError
 from ups_engine.latents.layout import Block, Layout, Packed, pack
 from ups_engine.latents.target import CacheTarget
@@ -40,7 +41,7 @@ def pieces_of(layout: Layout, grid: Block, number: int) -> list[Piece]:
     ]
 
 
-def read_piece(target: CacheTarget, piece: Piece) -> NDArray[np.float32]:
+def read_piece(target: CacheTarget, piece: Piece) -> Values:
     """Fields of a piece, as `CacheTarget.read` gives them.
 
     Raises:
@@ -49,7 +50,7 @@ def read_piece(target: CacheTarget, piece: Piece) -> NDArray[np.float32]:
     return target.read(target.rows[piece.first : piece.end], piece.frames)
 
 
-def encode_piece(target: CacheTarget, piece: Piece, fields: NDArray[np.float32]) -> Packed:
+def encode_piece(target: CacheTarget, piece: Piece, fields: Values) -> Packed:
     """Packed latents (trajectories, frames, tokens, dim) of a piece.
 
     Args:

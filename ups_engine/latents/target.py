@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ups_engine.discretisation.arrays import Values
 from ups_engine.latents.fingerprint import Fingerprint
 from ups_engine.latents.layout import CacheDtype, Layout
 
@@ -47,8 +48,8 @@ class CacheTarget:
     shape: tuple[int, int, int]
     dtype: CacheDtype
     frame_bytes: int
-    read: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
-    encode: Callable[[NDArray[np.float32]], torch.Tensor]
+    read: Callable[[NDArray[np.int64], NDArray[np.int64]], Values]
+    encode: Callable[[Values], torch.Tensor]
     conditions: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
 
     @property

@@ -16,6 +16,8 @@ from torch import Tensor
 
 Pair: TypeAlias = tuple[Tensor, Tensor]
 """A prediction and its target, of one shape."""
+RELATIVE_FLOOR = 1e-3
+"""Smallest root mean square of a normalised field, in its standard deviations, that an error is divided by."""
 
 
 def mse(predicted: Tensor, target: Tensor) -> Tensor:
@@ -87,21 +89,23 @@ def inverse_decoding_loss(encoded: Tensor, latents: Tensor) -> Tensor:
     return mse(encoded, latents)
 
 
-def relative_loss(predicted: Tensor, target: Tensor, floor: float = 1e-6) -> Tensor:
-    """Relative error (nRMSE): mean over samples of ||p - t|| / ||t||, norms over all axes but the first.
+def relative_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """Relative error: mean over samples and channels of ||p - t|| / max(||t||, floor), norms over space.
+
+    Of normalised fields, so that neither the unit of a field nor its mean weighs anything, and no channel weighs more
+    than another. The floor is `RELATIVE_FLOOR` standard deviations of the field at every point.
 
     Args:
-        predicted: (B, ...).
-        target: (B, ...).
-        floor: smallest root mean square of a target that is divided by; a sample below it is divided by this.
+        predicted: (B, *space, C), normalised.
+        target: of the same shape.
 
     Returns:
         A scalar; its gradient at p = t is 0.
     """
     predicted, target = _matched(predicted, target)
-    error: Tensor = torch.linalg.vector_norm((predicted - target).flatten(1), dim=1)
-    size: Tensor = torch.linalg.vector_norm(target.flatten(1), dim=1)
-    smallest = floor * target[0].numel() ** 0.5
+    error: Tensor = torch.linalg.vector_norm((predicted - target).flatten(1, -2), dim=1)  # (B, C)
+    size: Tensor = torch.linalg.vector_norm(target.flatten(1, -2), dim=1)
+    smallest = RELATIVE_FLOOR * target[0, ..., 0].numel() ** 0.5
     return (error / size.clamp_min(smallest)).mean()
 
 

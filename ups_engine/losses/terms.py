@@ -49,7 +49,6 @@ class Prediction:
         decoded: both decoded, normalised, (B, H, *space, C) each.
         fields: true normalised fields of the first step, (B, *space, C).
         encoded: the first decoded prediction encoded again, (B, tokens, dim).
-        physical: brings normalised fields to physical units.
     """
 
     latents: Pair
@@ -57,7 +56,6 @@ class Prediction:
     decoded: Pair | None = None
     fields: Tensor | None = None
     encoded: Tensor | None = None
-    physical: Callable[[Tensor], Tensor] = lambda fields: fields
 
     @property
     def first(self) -> Pair:
@@ -81,12 +79,6 @@ class Prediction:
         """Decoded fields of all steps, normalised, (B * H, *space, C) each."""
         assert self.decoded is not None
         return self.decoded[0].flatten(0, 1), self.decoded[1].flatten(0, 1)
-
-    @property
-    def all_physical(self) -> Pair:
-        """Decoded fields of all steps in physical units."""
-        predicted, true = self.all_decoded
-        return self.physical(predicted), self.physical(true)
 
     @property
     def first_decoded(self) -> Tensor:
@@ -128,7 +120,7 @@ TERMS: Mapping[str, Term] = {
         Term("forward", "L_forward", one_step_loss, lambda p: p.first),
         Term("rollout", "L_rollout", rollout_loss, lambda p: p.later),
         Term("spectral", "L_spec", spectral_loss, lambda p: p.token_grids),
-        Term("relative", "L_relative", relative_loss, lambda p: p.all_physical, _DECODED),
+        Term("relative", "L_relative", relative_loss, lambda p: p.all_decoded, _DECODED),
         Term("decoded", "L_decoded", mse, lambda p: p.all_decoded, _DECODED),
         Term(
             "inv_enc",

@@ -132,5 +132,7 @@ def evaluation_summary(report: EvaluationReport) -> dict[str, object]:
     """The data of an evaluation event: the report's variants, without the long lists."""
     variants = {name: variant.model_dump(mode="json") for name, variant in report.variants.items()}
     for variant in variants.values():
-        del variant["rollout"]["nrmse_by_frame"]
+        del variant["one_step"]["fields"]
+        for errors in (variant["one_step"], variant["rollout"], *variant["rollout"]["fields"].values()):
+            del errors["nrmse_by_frame"]
     return {"selected": report.selected, "variants": variants}

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ups_engine.config.schema import StageName
 from ups_engine.errors import CheckpointError, TrainingError
+from ups_engine.evaluation.table import warnings
 from ups_engine.pipeline.announcer import Announcer, evaluation_summary
 from ups_engine.pipeline.commands import CommandDesk
 from ups_engine.pipeline.plan import EVALUATION, EVALUATION_FILE
@@ -14,7 +15,7 @@ from ups_engine.runs.resume import ResumeStore
 from ups_engine.stages.base import StageTask, TrainingStage
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.evaluation import evaluate
-from ups_engine.stages.networks import dependencies, differences, network_of
+from ups_engine.stages.networks import dependencies, differences
 from ups_engine.stages.registry import TRAINING_STAGES, VARIANTS
 from ups_engine.training.control import Action, StageEnd
 from ups_engine.training.loop import Trainer
@@ -91,8 +92,8 @@ class StageWork:
         evaluation.write(context.run.reports / EVALUATION_FILE)
         report = evaluation.report
         say.emit("evaluation", stage=EVALUATION, data=evaluation_summary(report))
-        if report.selected == "persistence":
-            say.warn("on the validation split nothing that was trained predicts better than persistence")
+        for warning in warnings(report):
+            say.warn(warning)
         context.release()
         data = {"best": report.variants[report.selected].rollout.nrmse, "seconds": self._now() - began}
         say.emit("stage_finished", stage=EVALUATION, data=data)
@@ -104,13 +105,10 @@ class StageWork:
 
     def _stamp(self, stage: TrainingStage, state: Saved | None) -> None:
         """Mark resumable states with the settings and networks they depend on, and refuse one of others."""
-        made_with, version = (
-            dependencies(self._context.settings, stage.results[0]),
-            network_of(stage.results[0]).version,
-        )
+        made_with, version = dependencies(self._context.settings, stage.results[0]), stage.version
         if state is not None and state[1].get("version", 1) < version:
             raise CheckpointError(
-                f"the resumable state of stage {stage.name} is of an earlier UPS, whose networks computed otherwise",
+                f"the resumable state of stage {stage.name} is of an earlier UPS, which computed otherwise",
                 f"go on with that UPS, or remove {self._context.run.resume} to begin the stage anew with this one",
             )
         if state is not None and (differing := differences(state[1]["settings"], made_with)):

@@ -70,7 +70,7 @@ class AutoencoderTask(StageTask):
         return self._fields[member].describe(numbers % len(self._fields[member]))
 
     def validate(self, network: nn.Module) -> Mapping[str, float]:
-        """Reconstruction nRMSE in physical units, every fourth frame, mean over members."""
+        """Relative error of the reconstruction, every fourth frame, mean over members."""
         assert isinstance(network, Autoencoder)
         return {"score": float(np.mean([self._error(network, member) for member in self._members]))}
 
@@ -78,7 +78,7 @@ class AutoencoderTask(StageTask):
         rows, frames = spread(member.splits.val, VALIDATED), np.arange(0, member.frames, 4)
         fields = torch.from_numpy(member.read(rows, frames)).to(self._context.device)
         found = reconstruct(network.encoder, network.decoder, member, fields)
-        return score(found, fields, member.discretisation).nrmse
+        return score(found, fields, member.discretisation, member.normalisation).relative
 
     @torch.no_grad()
     def results(self, network: nn.Module, averaged: nn.Module) -> Mapping[str, nn.Module]:
@@ -103,4 +103,4 @@ def latent_moments(encoder: GridEncoder, parts: tuple[TrainingFields, ...]) -> t
     return mean, std.clamp_min(SMALLEST_SPREAD * float(std.max()))
 
 
-STAGE = TrainingStage(name="autoencoder", needs=(), writes=("encoder", "decoder"), make=AutoencoderTask)
+STAGE = TrainingStage(name="autoencoder", needs=(), writes=("encoder", "decoder"), make=AutoencoderTask, version=3)

@@ -89,10 +89,12 @@ class TrainingStage(Stage):
 
     Attributes:
         make: builds its task; networks and caches are loaded here.
+        version: of its loss, its score, and what its networks compute. A stage under way does not go on with another.
         memory: bytes that a step takes beside the latents, by a probe; None for a stage that reads no latents.
     """
 
     make: Callable[[StageContext], StageTask]
+    version: int
     memory: Callable[[Probe], int] | None = None
 
 

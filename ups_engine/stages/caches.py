@@ -4,14 +4,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ups_engine.config.schema import Settings
 from ups_engine.data.collection import Collection
 from ups_engine.data.member import Member
 from ups_engine.data.splits import SPLITS, SplitName
+from ups_engine.discretisation.arrays import Values
 from ups_engine.latents.building.completion import build_target, prepare_target
 from ups_engine.latents.claims import StoreClaim
 from ups_engine.latents.fingerprint import fingerprint, hash_tensors
@@ -165,7 +164,7 @@ def collection_targets(
             rows=rows,
             shape=(member.frames, grid.count, latent.dim),
             dtype=latent.cache_dtype,
-            frame_bytes=4 * member.discretisation.points * member.channels,
+            frame_bytes=member.reader.value_bytes * member.discretisation.points * member.channels,
             read=member.read,
             encode=_encoding(member, encoder, device),
             conditions={name: parameters[:, i] for i, name in enumerate(member.parameter_names)},
@@ -174,13 +173,11 @@ def collection_targets(
     return tuple(target(member, split) for member in collection.members for split in SPLITS)
 
 
-def _encoding(
-    member: Member, encoder: GridEncoder, device: torch.device
-) -> Callable[[NDArray[np.float32]], torch.Tensor]:
+def _encoding(member: Member, encoder: GridEncoder, device: torch.device) -> Callable[[Values], torch.Tensor]:
     """Fields (n, T, *space, C), physical -> latents (n, T, tokens, dim)."""
 
     @torch.no_grad()
-    def encode(fields: NDArray[np.float32]) -> torch.Tensor:
+    def encode(fields: Values) -> torch.Tensor:
         u = member.normalisation.apply(torch.from_numpy(fields).to(device))
         latents: torch.Tensor = encoder(u.flatten(0, 1)).unflatten(0, u.shape[:2])
         return latents

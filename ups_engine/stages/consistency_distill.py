@@ -85,7 +85,7 @@ class ConsistencyTask(ResidualTask):
         """Single-step nRMSE with the student, beside those of the operator alone and with the teacher."""
         assert isinstance(network, ConsistencyResidual)
         error = self.one_step_error(network, self._settings.sampling_steps)
-        return {"score": error, "operator_nrmse": self._baseline, "teacher_nrmse": self._teacher_error}
+        return {"score": error, "operator_error": self._baseline, "teacher_error": self._teacher_error}
 
     def verdict(self, metrics: Mapping[str, float]) -> str | None:
         """See `StageTask.verdict`."""
@@ -124,6 +124,7 @@ STAGE = TrainingStage(
     needs=("encoder", "decoder", "operator_ema", "diffusion_residual_ema"),
     writes=("consistency", "consistency_ema"),
     make=ConsistencyTask,
+    version=2,
     memory=memory,
     variant=Variant(
         name="consistency",

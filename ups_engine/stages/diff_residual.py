@@ -13,8 +13,7 @@ from scipy.special import betaincinv
 from torch import Tensor, nn
 
 from ups_engine.config.training import TauSettings
-from ups_engine.evaluation.metrics import MetricAccumulator
-from ups_engine.evaluation.rollout import Rollouts, single_steps, spread, true_batches
+from ups_engine.evaluation.rollout import Rollouts, accumulator, single_steps, spread, true_batches
 from ups_engine.losses.terms import LossBundle
 from ups_engine.models.diffusion import Context, DiffusionResidual, ResidualModel, per_sample
 from ups_engine.models.operator import LatentOperator
@@ -68,7 +67,7 @@ class ResidualTask(PairTask):
 
     @torch.no_grad()
     def one_step_error(self, corrector: ResidualModel | None, steps: int) -> float:
-        """nRMSE of single steps over validation trajectories, in physical units, mean over members."""
+        """Relative error of single steps over validation trajectories, mean over members."""
         stages, context = self._context.settings.stages, self._context
         surrogate = Surrogate(
             self._encoder,
@@ -81,12 +80,12 @@ class ResidualTask(PairTask):
         errors = []
         for member in self._members:
             rollouts = Rollouts(spread(member.splits.val, VALIDATED), 1, stages.evaluation.batch_size)
-            scores = MetricAccumulator(member.discretisation)
+            scores = accumulator(member)
             for batch in true_batches(member, rollouts, context.device):
                 noise = context.noise("validation")
                 found = single_steps(surrogate, member, batch, noise, context.host.between)
                 scores.update(found, batch.fields[:, 1:])
-            errors.append(scores.scores().nrmse)
+            errors.append(scores.scores().relative)
         return float(np.mean(errors))
 
 
@@ -115,10 +114,10 @@ class DiffResidualTask(ResidualTask):
         return LossBundle(loss, {"L_denoise": loss.detach()})
 
     def validate(self, network: nn.Module) -> Mapping[str, float]:
-        """Single-step nRMSE of the corrected operator, beside that of the operator alone."""
+        """Single-step relative error of the corrected operator, beside that of the operator alone."""
         assert isinstance(network, DiffusionResidual)
         error = self.one_step_error(network, self._settings.sampling_steps)
-        return {"score": error, "operator_nrmse": self._baseline}
+        return {"score": error, "operator_error": self._baseline}
 
     def verdict(self, metrics: Mapping[str, float]) -> str | None:
         """See `StageTask.verdict`."""
@@ -131,11 +130,11 @@ class DiffResidualTask(ResidualTask):
 
 def no_help(what: str, metrics: Mapping[str, float]) -> str | None:
     """Say so when a corrector does not lower the validation error."""
-    if metrics["score"] < metrics["operator_nrmse"]:
+    if metrics["score"] < metrics["operator_error"]:
         return None
     return (
         f"the {what} does not help: single-step validation nRMSE {metrics['score']:.3g}"
-        f" against {metrics['operator_nrmse']:.3g} of the operator alone"
+        f" against {metrics['operator_error']:.3g} of the operator alone"
     )
 
 
@@ -171,6 +170,7 @@ STAGE = TrainingStage(
     needs=("encoder", "decoder", "operator_ema"),
     writes=("diffusion_residual", "diffusion_residual_ema"),
     make=DiffResidualTask,
+    version=2,
     memory=lambda probe: residual_memory(probe, "diffusion_residual", probe.settings.stages.diff_residual.batch_size),
     variant=Variant(
         name="diffusion",

@@ -1,12 +1,13 @@
 """Stage `evaluation`: every trained variant in physical units, over whole rollouts, beside persistence.
 
-The variant to use is selected on the validation split, by the rollout nRMSE under the same protocol; the figures
-reported are those of the evaluated split. Every member of the collection is scored by itself, then all together.
+The variant to use is selected on the validation split, by the relative error of rollouts under the same protocol; the
+figures reported are those of the evaluated split. Every member of the collection is scored by itself, then all
+together.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,10 @@ from ups_engine.data.splits import SplitName
 from ups_engine.errors import SettingsError, TrainingError
 from ups_engine.evaluation.examples import MOST_TRAJECTORIES, Examples, examples_path, kept_frames, kept_points
 from ups_engine.evaluation.report import (
+    PERSISTENCE,
+    Errors,
     EvaluationProtocol,
     EvaluationReport,
-    FrequencyBands,
-    Relative,
-    Rollout,
     SteadyPriorScores,
     definition,
 )
@@ -41,8 +41,8 @@ from ups_engine.models.surrogate import Surrogate
 from ups_engine.runs.checkpoints import has_result
 from ups_engine.stages.base import Stage
 from ups_engine.stages.context import StageContext
-from ups_engine.stages.steady_prior import steady_errors
-from ups_engine.stages.variant import PERSISTENCE, Variant
+from ups_engine.stages.steady_prior import steady_scores
+from ups_engine.stages.variant import Variant
 
 SELECTED_BY = 64
 """Validation trajectories of a member that the variant is selected on, at most."""
@@ -141,12 +141,12 @@ def together(reports: Mapping[str, EvaluationReport]) -> EvaluationReport:
                 "resolution": (),
             }
         ),
-        reconstruction=Relative(nrmse=_mean(report.reconstruction.nrmse for report in reports.values())),
+        reconstruction=_means([report.reconstruction for report in reports.values()]),
         variants={name: _averaged([report.variants[name] for report in reports.values()]) for name in first.variants},
         selected=first.selected,
         steady_prior=SteadyPriorScores(
-            nrmse=_mean(prior.nrmse for prior in priors if prior is not None),
-            persistence=Relative(nrmse=_mean(prior.persistence.nrmse for prior in priors if prior is not None)),
+            **vars(_means([prior for prior in priors if prior is not None])),
+            persistence=_means([prior.persistence for prior in priors if prior is not None]),
         )
         if None not in priors
         else None,
@@ -157,21 +157,21 @@ def together(reports: Mapping[str, EvaluationReport]) -> EvaluationReport:
 def _averaged(scores: Sequence[VariantScores]) -> VariantScores:
     return scores[0].model_copy(
         update={
-            "one_step": Relative(nrmse=_mean(one.one_step.nrmse for one in scores)),
-            "rollout": Rollout(
-                nrmse=_mean(one.rollout.nrmse for one in scores),
-                crmse=nan,
-                brmse=nan,
-                frmse=FrequencyBands(low=nan, mid=nan, high=nan),
-                nrmse_by_frame=(),
-            ),
-            "milliseconds_per_step": _mean(one.milliseconds_per_step for one in scores),
+            "one_step": _means([one.one_step for one in scores]),
+            "rollout": _means([one.rollout for one in scores]),
+            "milliseconds_per_step": float(np.mean([one.milliseconds_per_step for one in scores])),
         }
     )
 
 
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
+def _means(of: Sequence[Errors]) -> Errors:
+    """What may be averaged over members: figures without a unit."""
+    return Errors(
+        nrmse=float(np.mean([errors.nrmse for errors in of])),
+        rmse_over_std=float(np.mean([errors.rmse_over_std for errors in of])),
+        nrmse_by_frame=(),
+        fields={},
+    )
 
 
 def _try(
@@ -182,14 +182,14 @@ def _try(
     reported = Rollouts(member.splits.of(split), initial_steps, batch_size)
     selecting = Rollouts(spread(member.splits.val, SELECTED_BY), initial_steps, batch_size)
     trials = {PERSISTENCE: try_persistence(member, reported, device)}
-    validation = {PERSISTENCE: try_persistence(member, selecting, device).rollout.nrmse}
+    validation = {PERSISTENCE: try_persistence(member, selecting, device).rollout.relative}
     for number, (name, surrogate) in enumerate(surrogates.items()):
         context.host.advance(f"evaluating {name}", number, len(surrogates))
         noise = context.noise(f"rollout/{split}")
         trials[name] = try_surrogate(surrogate, member, reported, device, noise, between)
         same = split == "val" and np.array_equal(selecting.rows, reported.rows)
         trial = trials[name] if same else try_surrogate(surrogate, member, selecting, device, noise, between)
-        validation[name] = trial.rollout.nrmse
+        validation[name] = trial.rollout.relative
     if not isfinite(trials["operator"].one_step.nrmse):
         raise TrainingError(
             "the operator's single-step predictions are not finite",
@@ -203,6 +203,7 @@ def _report(
 ) -> EvaluationReport:
     member, trials = tried.member, tried.trials
     reconstructed = reconstruction(surrogates["operator"], member, tried.reported, context.device)
+    channels = member.channel_units
     return EvaluationReport(
         protocol=EvaluationProtocol(
             split=split,
@@ -212,11 +213,11 @@ def _report(
             resolution=member.discretisation.shape,
             definition=definition(trials[PERSISTENCE].rollout.zero_targets),
         ),
-        reconstruction=Relative(nrmse=reconstructed.nrmse),
+        reconstruction=Errors.of(reconstructed, channels),
         variants={
             name: VariantScores(
-                one_step=Relative(nrmse=trial.one_step.nrmse),
-                rollout=Rollout.of(trial.rollout),
+                one_step=Errors.of(trial.one_step, channels),
+                rollout=Errors.of(trial.rollout, channels),
                 evaluations_per_step=0 if name == PERSISTENCE else surrogates[name].evaluations_per_step,
                 milliseconds_per_step=trial.milliseconds_per_step,
             )
@@ -235,7 +236,7 @@ def _examples(
     member, given, surrogate = tried.member, tried.reported.initial_steps, surrogates.get(selected)
     shown = Rollouts(spread(tried.reported.rows, MOST_TRAJECTORIES), given, batch_size=MOST_TRAJECTORIES)
     [batch] = true_batches(member, shown, context.device)
-    prediction = batch.fields.clone()
+    prediction = batch.fields.to(torch.float64, copy=True)
     if surrogate is None:
         prediction[:, given:] = prediction[:, given - 1 : given]
     else:
@@ -246,17 +247,13 @@ def _examples(
     start = float(member.info.time[0])
     return Examples(
         truth=np.ascontiguousarray(batch.fields[:, frames].cpu().numpy()[part]),
-        prediction=np.ascontiguousarray(prediction[:, frames].cpu().numpy()[part]),
+        prediction=np.ascontiguousarray(prediction[:, frames].to(batch.fields.dtype).cpu().numpy()[part]),
         frames=frames,
         time=start + member.dt * frames.astype(np.float64),
         coordinates=coordinates,
         trajectories=shown.rows,
-        fields=tuple(
-            spec.name if spec.channels == 1 else f"{spec.name}[{channel}]"
-            for spec in member.fields
-            for channel in range(spec.channels)
-        ),
-        units=tuple(spec.unit or "" for spec in member.fields for _ in range(spec.channels)),
+        fields=tuple(name for name, _ in member.channel_units),
+        units=tuple(unit or "" for _, unit in member.channel_units),
         given=given,
         variant=selected,
         split=split,
@@ -268,5 +265,6 @@ def _steady(context: StageContext, member: Member, split: SplitName) -> SteadyPr
         return None
     results = context.results
     prior = results.frozen("steady_prior", LatentOperator)
-    error, persistence = steady_errors(prior, *results.codec(), member, split)
-    return SteadyPriorScores(nrmse=error, persistence=Relative(nrmse=persistence))
+    predicted, still = steady_scores(prior, *results.codec(), member, split)
+    errors = Errors.of(predicted, member.channel_units)
+    return SteadyPriorScores(**vars(errors), persistence=Errors.of(still, member.channel_units))

@@ -83,7 +83,7 @@ class Network:
         depends_on: dotted paths of the settings that its shape and meaning depend on.
         trained_on: results that it was trained on; their hashes go into its sidecar.
         averaged: whether its moving average is a result too, which is then the one that others use.
-        version: of what it computes from its weights. A stage under way does not go on with another.
+        version: of what it computes from its weights.
         upgrade: weights of the version before as weights of this one; raises CheckpointError where there are none.
     """
 

@@ -57,9 +57,7 @@ class OperatorTask(PairTask):
         terms, weights = self._objective.at(batch.moment)
         horizon = horizon_at(self._settings, batch.moment.epoch)
         pairs = self._pairs[batch.member].take(batch.first, len(batch), horizon)
-        mean, std = self._members[batch.member].normalisation.tensors(pairs.z0)
-        tensors = {"z0": pairs.z0, "future": pairs.future, "cond": pairs.cond, "dt": pairs.dt}
-        tensors |= {"weights": weights, "mean": mean, "std": std}
+        tensors = {"z0": pairs.z0, "future": pairs.future, "cond": pairs.cond, "dt": pairs.dt, "weights": weights}
         if "fields" in needs(terms):
             tensors["fields"] = self._fields[batch.member].gather(pairs.rows, pairs.frames + 1)
         return Inputs(tensors, batch.noise, Form(terms, horizon))
@@ -77,7 +75,6 @@ class OperatorTask(PairTask):
             decoded=None if decoded is None or truth is None else (decoded, truth),
             fields=inputs.tensors.get("fields"),
             encoded=self._encoder(decoded[:, 0]) if decoded is not None and "encoded" in wanted else None,
-            physical=lambda u: u * inputs["std"] + inputs["mean"],
         )
         return prediction_loss(prediction, dict(zip(form.terms, inputs["weights"], strict=True)))
 
@@ -93,7 +90,7 @@ class OperatorTask(PairTask):
         return torch.stack(predicted, dim=1), torch.stack(decoded, dim=1) if decoded else None
 
     def validate(self, network: nn.Module) -> Mapping[str, float]:
-        """Rollout nRMSE from frame 0 in physical units decides, the single-step one is told too; means over members."""
+        """Relative error of rollouts from frame 0 decides, that of single steps is told too; means over members."""
         assert isinstance(network, LatentOperator)
         surrogate = Surrogate(self._encoder, self._decoder, network).eval()
         context, size, errors = self._context, self._settings.stages.evaluation.batch_size, []
@@ -101,9 +98,9 @@ class OperatorTask(PairTask):
             rollouts = Rollouts(spread(member.splits.val, VALIDATED), 1, size)
             noise = context.noise("validation")
             trial = try_surrogate(surrogate, member, rollouts, context.device, noise, context.host.between)
-            errors.append((trial.rollout.nrmse, trial.one_step.nrmse))
+            errors.append((trial.rollout.relative, trial.one_step.relative))
         rollout, one_step = np.mean(errors, axis=0).tolist()
-        return {"score": rollout, "one_step_nrmse": one_step}
+        return {"score": rollout, "one_step_error": one_step}
 
     def results(self, network: nn.Module, averaged: nn.Module) -> Mapping[str, nn.Module]:
         """The operator and its moving average."""
@@ -147,6 +144,7 @@ STAGE = TrainingStage(
     needs=("encoder", "decoder"),
     writes=("operator", "operator_ema"),
     make=OperatorTask,
+    version=2,
     memory=memory,
     variant=Variant(name="operator"),
 )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ups_engine.data.member import Member
 from ups_engine.data.splits import SplitName
-from ups_engine.evaluation.metrics import score
+from ups_engine.evaluation.metrics import Scores, score
 from ups_engine.losses.terms import LossBundle, Prediction, prediction_loss
 from ups_engine.models.decoder import GridDecoder
 from ups_engine.models.encoder import GridEncoder
@@ -40,9 +40,8 @@ class SteadyPriorTask(PairTask):
         member, pairs = self._members[batch.member], self._pairs[batch.member].take(batch.first, len(batch))
         last = torch.full_like(pairs.frames, member.frames - 1)
         limit = self._latents[batch.member].gather(pairs.rows, last, 0)[:, 0]
-        mean, std = member.normalisation.tensors(limit)
         tensors = {"z0": pairs.z0, "limit": limit, "cond": pairs.cond, "dt": (last - pairs.frames) * member.dt}
-        tensors |= {"weights": weights, "mean": mean, "std": std}
+        tensors["weights"] = weights
         return Inputs(tensors, batch.noise, terms)
 
     def loss(self, inputs: Inputs) -> LossBundle:
@@ -55,15 +54,14 @@ class SteadyPriorTask(PairTask):
             latents=(predicted[:, None], limit[:, None]),
             cells=self._encoder.grid.cells,
             decoded=decoded,
-            physical=lambda u: u * inputs["std"] + inputs["mean"],
         )
         return prediction_loss(prediction, dict(zip(terms, inputs["weights"], strict=True)))
 
     def validate(self, network: nn.Module) -> Mapping[str, float]:
-        """nRMSE of the last frame from the first, in physical units, mean over members."""
+        """Relative error of the last frame from the first, mean over members."""
         assert isinstance(network, LatentOperator)
-        errors = [steady_errors(network, self._encoder, self._decoder, member, "val")[0] for member in self._members]
-        return {"score": float(np.mean(errors))}
+        scores = [steady_scores(network, self._encoder, self._decoder, member, "val")[0] for member in self._members]
+        return {"score": float(np.mean([one.relative for one in scores]))}
 
     def results(self, network: nn.Module, averaged: nn.Module) -> Mapping[str, nn.Module]:
         """The averaged prior."""
@@ -71,18 +69,18 @@ class SteadyPriorTask(PairTask):
 
 
 @torch.no_grad()
-def steady_errors(
+def steady_scores(
     prior: LatentOperator, encoder: GridEncoder, decoder: GridDecoder, member: Member, split: SplitName
-) -> tuple[float, float]:
-    """nRMSE of the last frame predicted from the first, and that of the first frame taken for the last."""
-    device, grid = encoder.mean.device, member.discretisation
+) -> tuple[Scores, Scores]:
+    """Scores of the last frame predicted from the first, and those of the first frame taken for the last."""
+    device, on = encoder.mean.device, (member.discretisation, member.normalisation)
     rows = member.splits.of(split)
     ends = torch.from_numpy(member.read(rows, np.array([0, member.frames - 1]))).to(device)  # (n, 2, *space, C)
     cond = torch.from_numpy(member.parameters(rows)).to(device)
     span = torch.full((len(rows),), member.dt * (member.frames - 1), device=device)
     z = prior(encoder(member.normalisation.apply(ends[:, 0])), cond, span)
     predicted = member.normalisation.invert(decoder(z))[:, None]
-    return score(predicted, ends[:, 1:], grid).nrmse, score(ends[:, :1], ends[:, 1:], grid).nrmse
+    return score(predicted, ends[:, 1:], *on), score(ends[:, :1], ends[:, 1:], *on)
 
 
 def memory(probe: Probe) -> int:
@@ -103,5 +101,6 @@ STAGE = TrainingStage(
     needs=("encoder", "decoder"),
     writes=("steady_prior",),
     make=SteadyPriorTask,
+    version=2,
     memory=memory,
 )

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 
 from ups_engine.config.schema import Settings
 
-PERSISTENCE = "persistence"
-"""The forecast that nothing changes, which everything stands beside."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:

@@ -151,7 +151,7 @@ class ResultsScreen(UpsScreen):
         self._report, self._examples = report, examples
         self.query_one("#plots").display = True
         self.query_one("#protocol", Line).put(_protocol(report))
-        self.query_one("#scores", Rows).show(partial(scores, report))
+        self.query_one("#scores", Rows).show(partial(scores, report, None))
         self.query_one("#errors", Rows).show(partial(error_by_frame, report))
         if examples is None:
             self.query_one("#example", Line).put(missing)
@@ -172,7 +172,7 @@ class ResultsScreen(UpsScreen):
         self._reading = False
         self._report = self._examples = None
         self.query_one("#protocol", Line).put(sentence)
-        self.query_one("#scores", Rows).show(partial(scores, None))
+        self.query_one("#scores", Rows).show(partial(scores, None, None))
         self.query_one("#plots").display = False
         self.refresh_keys()
 
@@ -180,6 +180,7 @@ class ResultsScreen(UpsScreen):
         examples = self._examples
         if examples is not None:
             self._choice = choice
+            self.query_one("#scores", Rows).show(partial(scores, self._report, examples.fields[choice.field]))
             self.query_one("#example", Line).put(_example(examples, choice))
             self.query_one(FieldPicture).tell(examples, choice)
 
@@ -192,6 +193,8 @@ def _protocol(report: EvaluationReport) -> Content:
         f" ({protocol.initial_steps} given) on {grid} points",
         f"reconstruction {short_figure(report.reconstruction.nrmse)}",
     ]
+    if worst := report.variants[report.selected].rollout.worst:
+        parts.append(f"worst field {worst}")
     if steady is not None:
         parts.append(
             f"steady prior {short_figure(steady.nrmse)} (persistence {short_figure(steady.persistence.nrmse)})"

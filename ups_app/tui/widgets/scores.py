@@ -3,23 +3,21 @@
 from collections.abc import Sequence
 from itertools import cycle
 from math import isfinite
-from typing import Final
 
 import numpy as np
 from textual.content import Content
 
 from ups_app.tui.widgets.plot import Series, chart, letter
 from ups_app.tui.widgets.words import short_figure
-from ups_engine.evaluation.report import EvaluationReport, Variant
+from ups_engine.evaluation.report import PERSISTENCE, EvaluationReport, Variant
 
-_BASELINE: Final = "persistence"
-"""The variant that the others are measured by."""
 _COLOURS = ("$success", "$warning", "$primary", "$secondary", "$foreground", "$error")
 """Of the other variants, in the order of the report."""
 _COLUMNS = (
     ("one step", "1 step", 7),
     ("rollout", "rollout", 8),
     ("vs pers.", "vs pers", 8),
+    ("RMSE/std", "/std", 7),
     ("cRMSE", "cRMSE", 7),
     ("bRMSE", "bRMSE", 7),
     ("fRMSE low", "f low", 7),
@@ -33,8 +31,11 @@ _HEAD = "* selected"
 _WIDE = 10
 
 
-def scores(report: EvaluationReport | None, width: int, height: int) -> list[Content]:
-    """A line for each variant, the selected one marked; two figures of each number where three do not fit."""
+def scores(report: EvaluationReport | None, field: str | None, width: int, height: int) -> list[Content]:
+    """A line for each variant, the selected one marked; two figures of each number where three do not fit.
+
+    What has a unit is that of the field named, or of the only one.
+    """
     if report is None:
         return []
     names = 1 + max(map(len, (_HEAD, *report.variants)))
@@ -44,10 +45,10 @@ def scores(report: EvaluationReport | None, width: int, height: int) -> list[Con
         widths.pop()
     heads = [long if wide else short for long, short, _ in _COLUMNS]
     lines = [_row(_HEAD.ljust(names), heads, widths, "$muted")]
-    still = report.variants.get(_BASELINE)
+    still = report.variants.get(PERSISTENCE)
     for name, variant in report.variants.items():
         selected = name == report.selected
-        numbers = zip(_numbers(variant, still), widths, strict=False)
+        numbers = zip(_numbers(variant, still, field), widths, strict=False)
         cells = [_fitting(number, 3 if wide else 2, cell - 1) for number, cell in numbers]
         cells.append(_milliseconds(variant.milliseconds_per_step))
         title = f"{'*' if selected else ' '}{name}".ljust(names)
@@ -62,7 +63,7 @@ def error_by_frame(report: EvaluationReport, width: int, height: int) -> list[Co
     for name, variant in report.variants.items():
         errors = np.array(variant.rollout.nrmse_by_frame, dtype=np.float64)
         frames = np.arange(len(errors), dtype=np.float64) + report.protocol.initial_steps
-        series.append(Series(name, frames, errors, "$muted" if name == _BASELINE else next(colours)))
+        series.append(Series(name, frames, errors, "$muted" if name == PERSISTENCE else next(colours)))
     names = [
         Content.styled(f"   {letter(number)} {one.name}" if len(series) > 1 else f"   {one.name}", one.colour)
         for number, one in enumerate(series)
@@ -72,18 +73,17 @@ def error_by_frame(report: EvaluationReport, width: int, height: int) -> list[Co
     return [legend, *chart(series, width, height - 1, log=True, planned=last, unit="frame")]
 
 
-def _numbers(variant: Variant, still: Variant | None) -> list[float]:
-    rollout, bands = variant.rollout, variant.rollout.frmse
+def _numbers(variant: Variant, still: Variant | None, field: str | None) -> list[float]:
+    rollout = variant.rollout
+    own = rollout.fields.get(field or "") or next(iter(rollout.fields.values()), None)
+    in_unit = (own.crmse, own.brmse, own.frmse.low, own.frmse.mid, own.frmse.high) if own else (float("nan"),) * 5
     share = rollout.nrmse / still.rollout.nrmse if still is not None and still.rollout.nrmse > 0 else float("nan")
     return [
         variant.one_step.nrmse,
         rollout.nrmse,
         share,
-        rollout.crmse,
-        rollout.brmse,
-        bands.low,
-        bands.mid,
-        bands.high,
+        rollout.rmse_over_std,
+        *in_unit,
         float(variant.evaluations_per_step),
     ]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ups_engine.config.data import exclusion
 from ups_engine.data.sources.boundaries import AxisBoundary
-from ups_engine.discretisation.arrays import Float32, Float64, Int64
+from ups_engine.discretisation.arrays import Float64, Int64, Values, values_format
 from ups_engine.discretisation.grid import grid_points
 from ups_engine.discretisation.sample import AXES, Sample
 from ups_engine.errors import DataError
@@ -86,7 +86,7 @@ class SourceInfo:
                 )
         return tuple(known[name] for name in names) if names else self.fields
 
-    def layout(self, values: Float32 | None = None) -> Sample:
+    def layout(self, values: Values | None = None) -> Sample:
         """Where the values of a frame lie, as a `Sample` that is of no trajectory.
 
         Args:
@@ -144,7 +144,7 @@ class Source(ABC):
     info: SourceInfo
 
     @abstractmethod
-    def read_span(self, trajectory: int, start: int, stop: int, fields: tuple[str, ...]) -> Float32:
+    def read_span(self, trajectory: int, start: int, stop: int, fields: tuple[str, ...]) -> Values:
         """Frames [start, stop) of a trajectory, (stop - start, *space, channels of `fields`), physical units."""
 
     @abstractmethod
@@ -215,7 +215,7 @@ class Source(ABC):
         fields: Sequence[str] = (),
         *,
         spatial_stride: int = 1,
-    ) -> Float32:
+    ) -> Values:
         """Read a selection, holding no more than it and one trajectory's frames in memory.
 
         Args:
@@ -225,8 +225,7 @@ class Source(ABC):
             spatial_stride: every n-th point along each axis.
 
         Returns:
-            (n, T', *space, C) in physical units. Frames that lie close together are read as one piece and strided
-            in memory: strided HDF5 reads are several times slower.
+            (n, T', *space, C) in physical units, of `values_format`. Frames close together are read as one piece.
 
         Raises:
             DataError: the file cannot be read there.
@@ -243,7 +242,8 @@ class Source(ABC):
         self.require_present(rows.tolist(), names)
         thinned = (slice(None, None, spatial_stride),) * len(self.info.resolution)
         space = tuple(-(-points // spatial_stride) for points in self.info.resolution)
-        out = np.empty((*wanted.shape, *space, sum(spec.channels for spec in specs)), np.float32)
+        shape = (*wanted.shape, *space, sum(spec.channels for spec in specs))
+        out = np.empty(shape, values_format(spec.dtype for spec in specs))
         for row, places in _grouped(rows):
             asked = wanted[places]  # (k, T')
             for start, stop in spans(np.unique(asked), self.frame_gap(row)):

@@ -18,7 +18,7 @@ from ups_engine.data.sources.absent import find_gaps, require_filters
 from ups_engine.data.sources.base import Gap, Source, SourceInfo
 from ups_engine.data.sources.files import PARAMETERS, FileName, parse_name
 from ups_engine.data.tasks.base import RESERVED
-from ups_engine.discretisation.arrays import Float32, Float64, Int64
+from ups_engine.discretisation.arrays import Float64, Int64, Values, values_format
 from ups_engine.errors import DataError
 
 GENERATED = "ups_generate"
@@ -101,12 +101,13 @@ class Hdf5Source(Source):
     def describe(self, file: h5py.File) -> tuple[SourceInfo, dict[str, str]]:
         """The description, without PDE parameters, files and split, and the HDF5 dataset of every field by its name."""
 
-    def read_span(self, trajectory: int, start: int, stop: int, fields: tuple[str, ...]) -> Float32:
+    def read_span(self, trajectory: int, start: int, stop: int, fields: tuple[str, ...]) -> Values:
         """See `Source.read_span`."""
-        blocks: list[Float32] = []
+        blocks: list[Values] = []
+        number_format = values_format(spec.dtype for spec in self.info.field_specs(fields))
         with readable(self.path):
             for name in fields:
-                block = self._dataset(name)[trajectory, start:stop].astype(np.float32, copy=False)
+                block = self._dataset(name)[trajectory, start:stop].astype(number_format, copy=False)
                 if block.ndim == 1 + len(self.info.resolution):
                     block = block[..., np.newaxis]
                 blocks.append(block)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ups_engine.data.sources.base import Gap, Part, Source, SourceInfo
-from ups_engine.discretisation.arrays import Float32, Float64, Int64
+from ups_engine.data.sources.base import FieldSpec, Gap, Part, Source, SourceInfo
+from ups_engine.discretisation.arrays import Float64, Int64, Values
 from ups_engine.errors import DataError
 
 _OPEN_FILES = 32
@@ -41,6 +41,7 @@ class ShardedSource(Source):
         self._recent: OrderedDict[int, None] = OrderedDict()
         self.info = replace(
             first,
+            fields=tuple(map(_together, *(shard.info.fields for shard in self.shards))),
             trajectories=int(self._starts[-1]),
             bytes=sum(shard.info.bytes for shard in self.shards),
             files=tuple(path for shard in self.shards for path in shard.info.files),
@@ -49,7 +50,7 @@ class ShardedSource(Source):
         for number in range(len(self.shards)):
             self._note_use(number)
 
-    def read_span(self, trajectory: int, start: int, stop: int, fields: tuple[str, ...]) -> Float32:
+    def read_span(self, trajectory: int, start: int, stop: int, fields: tuple[str, ...]) -> Values:
         """See `Source.read_span`."""
         shard, row = self._shard(trajectory)
         return shard.read_span(row, start, stop, fields)
@@ -112,6 +113,11 @@ class ShardedSource(Source):
             self.shards[self._recent.popitem(last=False)[0]].close()
 
 
+def _together(*specs: FieldSpec) -> FieldSpec:
+    """A field of all shards, in a number format that holds what each of them stores."""
+    return replace(specs[0], dtype=str(np.result_type(*(np.dtype(spec.dtype) for spec in specs))))
+
+
 def _check_alike(first: SourceInfo, other: SourceInfo) -> None:
     """Refuse a shard whose numbers cannot stand beside the first one's."""
     if difference := next(_differences(first, other), None):
@@ -160,8 +166,14 @@ def _differences(first: SourceInfo, other: SourceInfo) -> Iterator[tuple[str, ob
         ("PDE parameters", first.parameters, other.parameters),
     ]
     yield from (pair for pair in pairs if pair[1] != pair[2])
-    if (first.dt is None) != (other.dt is None) or not np.allclose(first.time, other.time, rtol=1e-5, atol=1e-7):
+    if (first.dt is None) != (other.dt is None) or not _same_axis(first.time, other.time):
         yield "time step", first.dt, other.dt
     for ours, theirs in zip(first.coordinates, other.coordinates, strict=True):
-        if not np.allclose(ours, theirs, rtol=1e-5, atol=1e-6):
+        if not _same_axis(ours, theirs):
             yield "coordinates", (ours[0], ours[-1]), (theirs[0], theirs[-1])
+
+
+def _same_axis(ours: Float64, theirs: Float64) -> bool:
+    """Whether two axes agree to the rounding of float32, whatever their unit."""
+    extent = float(np.abs(ours).max(initial=0.0))
+    return bool(np.allclose(ours, theirs, rtol=0.0, atol=1e-5 * extent))

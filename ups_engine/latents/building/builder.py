@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ups_engine.discretisation.arrays import Values
 from ups_engine.latents.claims import StoreLock
 from ups_engine.latents.encoding import Piece, encode_piece, pieces_of, read_piece
 from ups_engine.latents.layout import Block, Packed
@@ -119,7 +120,7 @@ class Builder:
         self._claimed = 0  # trajectories of the blocks that were claimed to be encoded
         self._rows: dict[int, NDArray[np.int64]] = {}  # to encode, by claimed block
         self._pieces: deque[Piece] = deque()  # of claimed blocks, not read yet
-        self._reading: deque[tuple[Piece, Future[NDArray[np.float32]]]] = deque()
+        self._reading: deque[tuple[Piece, Future[Values]]] = deque()
         self._parts: list[Packed] = []  # encoded, of the block in hand
         self._writing: dict[int, dict[int, Future[int]]] = {}  # checksums to come, by block and row
         self._committed = time.monotonic()
