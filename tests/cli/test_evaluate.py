@@ -5,7 +5,8 @@ import json
 import pytest
 from tiny_run import train_tiny, without_times
 
-from ups_engine.evaluation.report import EvaluationReport, render
+from ups_engine.evaluation.report import EvaluationReport
+from ups_engine.evaluation.table import render
 
 
 def test_another_protocol_is_echoed_on_a_stdout_of_json_alone_and_kept_beside_the_run_s_own(copied):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ups_engine.config.models import BackboneSettings
-from ups_engine.models.backbone import Backbone
-from ups_engine.models.blocks import DepthwiseConv, RelativeAttention
+from ups_engine.models.backbone import Backbone, upgraded_backbone
+from ups_engine.models.blocks import DepthwiseConv, RelativeAttention, TokenLinear
 from ups_engine.models.operator import LatentOperator
 from ups_engine.models.tokens import TokenGrid
 
@@ -90,6 +90,28 @@ def test_attention_does_see_positions():
     attention, x = scrambled(RelativeAttention(16, 2, grid)), torch.randn(1, grid.count, 16)
     shuffled = torch.tensor([0, 2, 1, 3, 4, 5, 6, 7])
     assert (attention(x[:, shuffled]) - attention(x)[:, shuffled]).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_weights_from_before_the_ends_had_maps_of_their_own_compute_the_same():
+    grid = TokenGrid((16, 24), 4, (False, True))
+    network = scrambled(operator(grid))
+    before = {key: weight for key, weight in network.state_dict().items() if ".ends." not in key}
+    network.load_state_dict(upgraded_backbone(before, grid))
+    z = inputs(grid)[0]
+    inside = torch.nn.functional.linear(z, before["backbone.lift.weight"], before["backbone.lift.bias"])
+    assert torch.equal(network.backbone.lift(z), inside)
+    around = TokenGrid((16, 24), 4, (True, True))
+    assert upgraded_backbone(before, around) is before
+    operator(around).load_state_dict({key: before[key] for key in operator(around).state_dict()})
+
+
+@torch.no_grad()
+def test_only_tokens_at_an_end_are_mapped_otherwise():
+    grid = TokenGrid((16, 24), 4, (False, True))
+    layer, x = scrambled(TokenLinear(grid, 6, 5)), inputs(grid)[0]
+    added = (layer(x) - torch.nn.functional.linear(x, layer.weight, layer.bias)).abs().amax(-1).unflatten(1, grid.cells)
+    assert (added[:, [0, -1]] > 0).all() and not added[:, 1:-1].any()
 
 
 @torch.no_grad()

@@ -45,7 +45,7 @@ def test_two_members_train_and_are_evaluated_apart_and_together(settings):
     for name, variant in report["variants"].items():
         own = [member["variants"][name]["rollout"] for member in report["members"].values()]
         assert variant["rollout"]["nrmse"] == pytest.approx(np.mean([one["nrmse"] for one in own]))
-        assert variant["rollout"]["crmse"] is None and all(one["crmse"] is not None for one in own)
+        assert variant["rollout"]["fields"] == {} and all(one["fields"]["u"]["crmse"] is not None for one in own)
     assert {path.name for path in run.reports.glob("fields*")} == {"fields-burgers1d.npz", "fields-thick.npz"}
 
 

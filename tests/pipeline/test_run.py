@@ -28,7 +28,7 @@ from ups_engine.runs.events import KINDS
 from ups_engine.runs.resume import ResumeStore
 
 EVERY_STEP = ("--set", "training.checkpoint_interval=0")
-SCORES = {"nrmse", "crmse", "brmse", "frmse", "nrmse_by_frame"}
+SCORES = {"unit", "nrmse", "rmse", "rmse_over_std", "crmse", "brmse", "frmse", "nrmse_by_frame"}
 
 
 def test_a_finished_run_leaves_every_file_of_a_run(finished):
@@ -94,8 +94,11 @@ def test_the_evaluation_holds_every_key_and_persistence_beside_every_variant(fin
     evaluations = {"persistence": 0, "operator": 1, "diffusion": 1 + 4, "consistency": 1 + 1}
     for name, variant in found["variants"].items():
         assert set(variant) == {"one_step", "rollout", "evaluations_per_step", "milliseconds_per_step"}
-        assert set(variant["rollout"]) == SCORES and set(variant["rollout"]["frmse"]) == {"low", "mid", "high"}
-        assert len(variant["rollout"]["nrmse_by_frame"]) == 5 and variant["one_step"]["nrmse"] > 0
+        for errors in (variant["one_step"], variant["rollout"]):
+            assert set(errors) == {"nrmse", "rmse_over_std", "nrmse_by_frame", "fields"}
+            (field,) = errors["fields"].values()
+            assert set(field) == SCORES and set(field["frmse"]) == {"low", "mid", "high"}
+            assert len(errors["nrmse_by_frame"]) == len(field["nrmse_by_frame"]) == 5 and errors["nrmse"] > 0
         assert variant["evaluations_per_step"] == evaluations[name] and variant["milliseconds_per_step"] > 0
 
 

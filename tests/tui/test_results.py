@@ -71,10 +71,12 @@ async def test_every_figure_of_the_report_is_in_the_table(finished, size):
                 field["crmse"], field["brmse"], bands["low"], bands["mid"], bands["high"],
             )  # fmt: skip
             expected = [short_figure(np.nan if number is None else number, digits) for number in numbers]
-            for cell, wanted in zip(cells[1:10], expected, strict=True):
+            shown = [*cells[1:7], *cells[9:]]
+            assert len(shown) == (8 if size[0] == 80 else 9)  # in 80 columns without the last band
+            for cell, wanted in zip(shown, expected, strict=False):
                 # a figure that would touch its neighbour has one digit less
                 assert cell == wanted or (len(wanted) >= 7 and float(cell) == pytest.approx(float(wanted), rel=0.5))
-            assert cells[10] == str(variant["evaluations_per_step"])
+            assert cells[7] == str(variant["evaluations_per_step"])
             assert cells[0].startswith("*") == (name == report["selected"])
         assert all(len(line) <= size[0] for line in lines)
         assert "test split: 1 trajectories of 6 frames (1 given) on 32 points" in words_of(app)

@@ -18,7 +18,7 @@ from ups_engine.runs.events import Kind
 DRAWS_APART = 0.2
 _BAR = 24  # cells, where they fit
 _SMALLEST_BAR = 8
-SCORE = "val nRMSE"
+SCORE = "val error"
 """What every stage is judged by: a relative error in physical units, on the validation split."""
 
 

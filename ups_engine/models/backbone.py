@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ups_engine.config.models import BackboneSettings
-from ups_engine.models.blocks import DepthwiseConv, RelativeAttention
-from ups_engine.models.tokens import TokenGrid
+from ups_engine.models.blocks import DepthwiseConv, RelativeAttention, TokenLinear, end_tokens
+from ups_engine.models.tokens import TokenGrid, Weights
 
 CONV_WIDTH = 5
 """Cells that the local convolution of a block sees along each axis."""
@@ -111,11 +111,10 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.condition = ConditionEmbedding(parameters, settings.hidden, reference_dt, noise)
-        self.lift = nn.Linear(inputs, settings.hidden)
+        self.lift = TokenLinear(grid, inputs, settings.hidden)
         self.blocks = nn.ModuleList(Block(grid, settings) for _ in range(settings.depth))
-        self.head = nn.Linear(settings.hidden, outputs)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = TokenLinear(grid, settings.hidden, outputs)
+        self.head.start_at_zero()
         self.half_precision = False
         """Run the blocks' matrix products in bf16. The residual stream, norms, ends and losses stay in fp32."""
 
@@ -129,3 +128,17 @@ class Backbone(nn.Module):
             for block in self.blocks:
                 x = block(x, condition)
         return self.head(x.float())
+
+
+def upgraded_backbone(weights: Weights, grid: TokenGrid) -> Weights:
+    """Weights of the first version, which had nothing of its own at the ends of an axis; they compute the same."""
+    ends = end_tokens(grid).shape[1]
+    if not ends:
+        return weights
+    added = {
+        key.replace("weight", "ends.weight"): weight.new_zeros(ends * weight.shape[0], weight.shape[1])
+        for key, weight in weights.items()
+        if key.endswith(("lift.weight", "head.weight"))
+    }
+    biases = {key.replace("weight", "bias"): weight.new_zeros(len(weight)) for key, weight in added.items()}
+    return weights | added | biases

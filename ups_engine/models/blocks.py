@@ -31,6 +31,49 @@ class DepthwiseConv(nn.Module):
         return self.conv(y).flatten(2).transpose(1, 2)
 
 
+class TokenLinear(nn.Linear):
+    """A linear map that all tokens share, plus, at each end of an axis that does not wrap, one for the tokens there.
+
+    A window at an end holds other waves than one inside (see `lapped`), so the same coefficients mean something else
+    there, and what lies beyond is the boundary. On periodic axes nothing is added.
+    """
+
+    at_end: Tensor
+
+    def __init__(self, grid: TokenGrid, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("at_end", end_tokens(grid), persistent=False)
+        ends = self.at_end.shape[1]
+        self.ends = nn.Linear(inputs, ends * outputs) if ends else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, tokens, inputs) -> (B, tokens, outputs)."""
+        y = super().forward(x)
+        if self.ends is None:
+            return y
+        added = self.ends(x).unflatten(-1, (self.at_end.shape[1], self.out_features))
+        return y + (added * self.at_end.unsqueeze(-1)).sum(-2)
+
+    def start_at_zero(self) -> None:
+        """Give zeros at first."""
+        for linear in (self, self.ends):
+            if linear is not None:
+                nn.init.zeros_(linear.weight)
+                nn.init.zeros_(linear.bias)
+
+
+def end_tokens(grid: TokenGrid) -> Tensor:
+    """(tokens, ends): 1 where a token lies at an end, the first and last of each axis that does not wrap, else 0."""
+    position = torch.cartesian_prod(*[torch.arange(n) for n in grid.cells]).reshape(grid.count, grid.axes)
+    columns = [
+        position[:, axis] == place
+        for axis, periodic in enumerate(grid.periodic)
+        for place in (0, grid.cells[axis] - 1)
+        if not periodic
+    ]
+    return torch.stack(columns, dim=-1).float() if columns else torch.zeros(grid.count, 0)
+
+
 class ConvBlock(nn.Module):
     """Residual block of the encoder and decoder: depthwise convolution, norm, two-layer MLP (Liu et al. 2022)."""
 

@@ -15,6 +15,7 @@ from ups_engine.config.schema import Settings
 from ups_engine.data.survey import MemberSurvey
 from ups_engine.discretisation.base import Discretisation
 from ups_engine.errors import SettingsError
+from ups_engine.models.backbone import upgraded_backbone
 from ups_engine.models.decoder import upgraded_decoder
 from ups_engine.models.diffusion import ConsistencyResidual, DiffusionResidual, ResidualModel
 from ups_engine.models.encoder import upgraded_encoder
@@ -153,18 +154,29 @@ NETWORKS: Mapping[str, Network] = {
             version=2,
             upgrade=upgraded_decoder,
         ),
-        Network(name="operator", build=_operator, depends_on=_OPERATOR, trained_on=_CODEC),
+        Network(
+            name="operator",
+            build=_operator,
+            depends_on=_OPERATOR,
+            trained_on=_CODEC,
+            version=2,
+            upgrade=upgraded_backbone,
+        ),
         Network(
             name="diffusion_residual",
             build=_residual(DiffusionResidual),
             depends_on=_DIFFUSION,
             trained_on=(*_CODEC, "operator_ema"),
+            version=2,
+            upgrade=upgraded_backbone,
         ),
         Network(
             name="consistency",
             build=_residual(ConsistencyResidual),
             depends_on=_DIFFUSION,
             trained_on=(*_CODEC, "operator_ema", "diffusion_residual_ema"),
+            version=2,
+            upgrade=upgraded_backbone,
         ),
         Network(
             name="steady_prior",
@@ -172,6 +184,8 @@ NETWORKS: Mapping[str, Network] = {
             depends_on=(*_LATENT, "models.steady_prior"),
             trained_on=_CODEC,
             averaged=False,
+            version=2,
+            upgrade=upgraded_backbone,
         ),
     )
 }

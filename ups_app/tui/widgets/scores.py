@@ -20,15 +20,15 @@ _COLUMNS = (
     ("RMSE/std", "/std", 7),
     ("cRMSE", "cRMSE", 7),
     ("bRMSE", "bRMSE", 7),
-    ("fRMSE low", "f low", 7),
-    ("mid", "f mid", 7),
-    ("high", "f high", 7),
     ("evals", "eval", 5),
     ("ms", "ms", 5),
+    ("f low", "f low", 7),
+    ("f mid", "f mid", 7),
+    ("f high", "f high", 7),
 )
-"""Names of the columns, short names, and cells for two figures; three take `_WIDE`."""
+"""Names of the columns, short names, and cells for two figures; three take `_WIDE`. The last ones go first."""
 _HEAD = "* selected"
-_WIDE = 10
+_WIDE = 9
 
 
 def scores(report: EvaluationReport | None, field: str | None, width: int, height: int) -> list[Content]:
@@ -48,9 +48,11 @@ def scores(report: EvaluationReport | None, field: str | None, width: int, heigh
     still = report.variants.get(PERSISTENCE)
     for name, variant in report.variants.items():
         selected = name == report.selected
-        numbers = zip(_numbers(variant, still, field), widths, strict=False)
-        cells = [_fitting(number, 3 if wide else 2, cell - 1) for number, cell in numbers]
-        cells.append(_milliseconds(variant.milliseconds_per_step))
+        digits = 3 if wide else 2
+        cells = [
+            _milliseconds(number) if head == "ms" else _fitting(number, digits, cell - 1)
+            for number, head, cell in zip(_numbers(variant, still, field), heads, widths, strict=False)
+        ]
         title = f"{'*' if selected else ' '}{name}".ljust(names)
         lines.append(_row(title, cells, widths, "b $primary" if selected else ""))
     return lines
@@ -76,15 +78,18 @@ def error_by_frame(report: EvaluationReport, width: int, height: int) -> list[Co
 def _numbers(variant: Variant, still: Variant | None, field: str | None) -> list[float]:
     rollout = variant.rollout
     own = rollout.fields.get(field or "") or next(iter(rollout.fields.values()), None)
-    in_unit = (own.crmse, own.brmse, own.frmse.low, own.frmse.mid, own.frmse.high) if own else (float("nan"),) * 5
-    share = rollout.nrmse / still.rollout.nrmse if still is not None and still.rollout.nrmse > 0 else float("nan")
+    nan = float("nan")
+    means, bands = ((own.crmse, own.brmse), vars(own.frmse).values()) if own else ((nan,) * 2, (nan,) * 3)
+    share = rollout.nrmse / still.rollout.nrmse if still is not None and still.rollout.nrmse > 0 else nan
     return [
         variant.one_step.nrmse,
         rollout.nrmse,
         share,
         rollout.rmse_over_std,
-        *in_unit,
+        *means,
         float(variant.evaluations_per_step),
+        variant.milliseconds_per_step,
+        *bands,
     ]
 
 
