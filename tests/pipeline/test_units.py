@@ -19,8 +19,10 @@ def waves(trajectories=10, frames=6, points=32):
 
 
 @pytest.fixture
-def train(tmp_path):
+def train(tmp_path, monkeypatch):
     """Trains autoencoder and operator for a few epochs on a density and a pressure; gives the run."""
+
+    monkeypatch.chdir(tmp_path)
 
     def run(name: str, density: np.ndarray, pressure: np.ndarray) -> RunDirectory:
         path = tmp_path / f"1D_CFD_{name}_periodic.h5"
@@ -36,8 +38,7 @@ def train(tmp_path):
                 f"data.path={path}",
                 f"runs.root={tmp_path}",
                 f"runs.name={name}",
-                f"latent.root={tmp_path}",
-                "data.fields=[density,pressure]",
+                'data.fields=["density","pressure"]',
                 "data.spatial_stride=1",
                 "data.time_stride=1",
                 "stages.operator.epochs=4",
