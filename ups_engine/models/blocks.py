@@ -1,5 +1,7 @@
 """The blocks that networks over tokens are made of."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import pi
 
 import torch
@@ -87,6 +89,21 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, tokens, channels) -> the same shape."""
         return x + self.down(F.gelu(self.up(self.norm(self.conv(x)))))
+
+
+@contextmanager
+def full_products() -> Iterator[None]:
+    """Matrix products in full float32, whatever training uses.
+
+    A rollout encodes and decodes at every step, and in tf32 each pair loses 2e-4 of a field; their products are few.
+    Gradients are not concerned: they are computed later.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class TokenTransform(nn.Module):

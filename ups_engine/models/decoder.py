@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ups_engine.config.models import ConvSettings
-from ups_engine.models.blocks import TokenTransform
+from ups_engine.models.blocks import TokenTransform, full_products
 from ups_engine.models.lapped import LappedTransform, require_wrapping, wave_order, waves, window_start
 from ups_engine.models.tokens import TokenGrid, Weights, pad
 
@@ -34,8 +34,9 @@ class GridDecoder(TokenTransform):
         Returns:
             Normalised fields (B, *grid shape, C), or (B, N, C) at points.
         """
-        coefficients = self.coefficients(z)
-        return self._on_grid(coefficients) if points is None else self._at(coefficients, points)
+        with full_products():
+            coefficients = self.coefficients(z)
+            return self._on_grid(coefficients) if points is None else self._at(coefficients, points)
 
     def coefficients(self, z: Tensor) -> Tensor:
         """Wave coefficients (B, *cells, 2p, .., 2p, C) of every token's window."""

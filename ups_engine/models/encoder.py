@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ups_engine.config.models import ConvSettings
-from ups_engine.models.blocks import TokenTransform
+from ups_engine.models.blocks import TokenTransform, full_products
 from ups_engine.models.lapped import LappedTransform, require_wrapping, wave_order, waves, window_points
 from ups_engine.models.tokens import TokenGrid, Weights, pad
 
@@ -38,7 +38,8 @@ class GridEncoder(TokenTransform):
         Returns:
             Standardised latent tokens (B, tokens, dim).
         """
-        return (self.transform(self.coefficients(u)) - self.mean) / self.std
+        with full_products():
+            return (self.transform(self.coefficients(u)) - self.mean) / self.std
 
     def coefficients(self, u: Tensor) -> Tensor:
         """Of a field (B, *grid shape, C): those of every token's window (B, tokens, (2p)^d * C)."""
