@@ -17,6 +17,7 @@ from ups_engine.data.prepare import prepare_data
 from ups_engine.errors import UpsError
 from ups_engine.pipeline.announcer import Announcer, data_sentence, device_sentence
 from ups_engine.pipeline.commands import SKIPPED, CommandDesk, LeaveError, Outcome, SkipError
+from ups_engine.pipeline.data_record import enter_data
 from ups_engine.pipeline.forecast import Forecast, forecast
 from ups_engine.pipeline.observer import Observer
 from ups_engine.pipeline.plan import EVALUATION, Agenda, Past, PlannedStage, check_needs, make_plan
@@ -204,8 +205,7 @@ class _Pipeline:
         """Open the data and lay out the workplace of the stages."""
         host, record = RunHost(self._announcer, self._desk), self._run.data_record()
         collection = prepare_data(self._settings, record, host.tell, host.advance)
-        if record is None:
-            self._run.write_data_record(collection.record())
+        enter_data(self._run, collection)
         for member in collection.members:
             host.tell(data_sentence(member))
         working = Forecast(self._settings, collection.members).working_bytes(device)

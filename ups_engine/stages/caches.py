@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ups_engine.config.schema import Settings
 from ups_engine.data.collection import Collection
+from ups_engine.data.identity import fingerprint_parts
 from ups_engine.data.member import Member
 from ups_engine.data.splits import SPLITS, SplitName
 from ups_engine.latents.building.completion import build_target, prepare_target
@@ -134,17 +135,19 @@ def collection_targets(
 
     Raises:
         CheckpointError: there is no encoder yet.
+        DataError: a file was changed since the collection was opened.
     """
     encoder, grid, latent = results.frozen("encoder", GridEncoder), plan.grid, settings.latent
     digest = hash_tensors(encoder.state_dict())
 
     def target(member: Member, split: SplitName) -> CacheTarget:
         rows = member.splits.of(split)
+        member.require_unchanged()
         stamp = fingerprint(
             rows,
             {
                 "encoder": digest,
-                "source": member.identity,
+                **fingerprint_parts(member.identity, grid.periodic),
                 "fields": list(member.field_names),
                 "split": split,
                 "normalisation": member.normalisation.to_json(),

@@ -91,6 +91,7 @@ def evaluate(context: StageContext, variants: Sequence[Variant], *, split: Split
         SettingsError: the protocol leaves nothing to predict.
         TrainingError: the operator's own predictions are not finite.
         CheckpointError: encoder, decoder or operator is missing, or a result is damaged.
+        DataError: a file cannot be read, or was changed since the collection was opened.
     """
     for member in context.collection.members:
         require_frames(member.frames, initial_steps)
@@ -105,6 +106,8 @@ def evaluate(context: StageContext, variants: Sequence[Variant], *, split: Split
     context.host.between()
     reports = {one.member.name: _report(context, one, surrogates, split, selected) for one in tried}
     examples = {one.member.name: _examples(context, one, surrogates, split, selected) for one in tried}
+    for member in context.collection.members:
+        member.require_unchanged()
     return Evaluation(together(reports), examples)
 
 

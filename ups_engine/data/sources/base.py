@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ups_engine.config.data import exclusion
 from ups_engine.data.sources.boundaries import AxisBoundary
+from ups_engine.data.sources.gap import Gap
 from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.discretisation.grid import grid_points
 from ups_engine.discretisation.sample import AXES, Sample
@@ -120,21 +120,6 @@ class Part:
     file: Path
 
 
-@dataclass(frozen=True)
-class Gap:
-    """Values that files promise and do not hold.
-
-    Attributes:
-        trajectories: that lack some or all of their values.
-        reason: what is absent, in words, with its count.
-        files: that would have to be there or be whole, where they are others than the one opened.
-    """
-
-    trajectories: frozenset[int]
-    reason: str
-    files: tuple[str, ...] = ()
-
-
 class Source(ABC):
     """Trajectories of one data set, read when asked for.
 
@@ -156,8 +141,12 @@ class Source(ABC):
         """(n, P) parameters of the PDE, columns as in `info.parameters`."""
 
     @abstractmethod
-    def identity(self) -> dict[str, Any]:
-        """JSON: names, sizes and content stamps of the files. A copy has the same; a changed file does not."""
+    def holders(self) -> tuple[Path, ...]:
+        """All files that values are read from: those opened, and what they point to."""
+
+    @abstractmethod
+    def rows_at(self, file: Path, places: Sequence[range]) -> set[int]:
+        """Trajectories of which some values lie in these bytes of a file, as far as the file says where they lie."""
 
     @abstractmethod
     def close(self) -> None:

@@ -1,6 +1,5 @@
-"""What all HDF5 layouts share: opening safely, lazy contiguous reads, parameters, checked axes, the content stamp."""
+"""What all HDF5 layouts share: opening safely, lazy contiguous reads, parameters, checked axes."""
 
-import hashlib
 import json
 import math
 import os
@@ -15,8 +14,10 @@ import h5py
 import numpy as np
 
 from ups_engine.data.sources.absent import find_gaps, require_filters
-from ups_engine.data.sources.base import Gap, Source, SourceInfo
+from ups_engine.data.sources.base import Source, SourceInfo
+from ups_engine.data.sources.extent import pointed_to, rows_at
 from ups_engine.data.sources.files import PARAMETERS, FileName, parse_name
+from ups_engine.data.sources.gap import Gap
 from ups_engine.data.tasks.base import RESERVED
 from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.errors import DataError
@@ -25,8 +26,6 @@ GENERATED = "ups_generate"
 """Root attribute of files that UPS made: all that their content depends on, as JSON."""
 _HEAD_BYTES = 64 * 1024
 _GAP_BYTES = 128 * 1024  # read through gaps of this size: about what one more HDF5 read costs
-_STAMP_BLOCKS = 32
-_STAMP_BLOCK_BYTES = 4096
 
 
 @contextmanager
@@ -85,6 +84,7 @@ class Hdf5Source(Source):
                 if key.endswith("-coordinate") and isinstance(file.get(key), h5py.Dataset):
                     require_filters(file[key])
             info, self._datasets = self.describe(file)
+            self._holders = (path, *pointed_to(file))
             self._gaps = {field: tuple(find_gaps(file[dataset])) for field, dataset in self._datasets.items()}
             name = parse_name(path)
             self._parameters = read_parameters(file, name, info.trajectories)
@@ -126,10 +126,16 @@ class Hdf5Source(Source):
         columns = [self._parameters[name][rows] for name in self.info.parameters]
         return np.stack(columns, axis=1) if columns else np.empty((len(rows), 0))
 
-    def identity(self) -> dict[str, Any]:
-        """See `Source.identity`."""
-        stamp = {"name": self.path.name, "bytes": self.path.stat().st_size, "stamp": content_stamp(self.path)}
-        return {"format": self.info.format, "files": [stamp]}
+    def holders(self) -> tuple[Path, ...]:
+        """See `Source.holders`."""
+        return self._holders
+
+    def rows_at(self, file: Path, places: Sequence[range]) -> set[int]:
+        """See `Source.rows_at`."""
+        if file != self.path:
+            return set()
+        with readable(file):
+            return {row for field in self._datasets for row in rows_at(self._dataset(field), places)}
 
     def gaps(self, fields: Sequence[str] = ()) -> tuple[Gap, ...]:
         """See `Source.gaps`."""
@@ -264,17 +270,6 @@ def _axis(stored: np.ndarray, length: int, where: str, name: str) -> Float64:
     if not np.isfinite(axis).all():
         raise DataError(f"{where}: {name} holds non-finite values")
     return axis
-
-
-def content_stamp(path: Path) -> str:
-    """Hash of the size and of 32 blocks spread evenly from the first byte to the last, whatever the file's size."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with readable(path), path.open("rb") as file:
-        for offset in np.linspace(0, max(0, size - _STAMP_BLOCK_BYTES), _STAMP_BLOCKS, dtype=np.int64).tolist():
-            file.seek(offset)
-            digest.update(file.read(_STAMP_BLOCK_BYTES))
-    return digest.hexdigest()
 
 
 def _gap(dataset: h5py.Dataset) -> int:
