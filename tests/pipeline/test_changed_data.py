@@ -1,11 +1,15 @@
 """Data corrected in place under a run: every command that would use it refuses, and says what changed."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 
 from ups_engine.data.identity import content_stamp
 from ups_engine.errors import DataError
+from ups_engine.latents.building.completion import build_target
+from ups_engine.latents.manifest import load_manifest
 from ups_engine.pipeline.reopen import open_context, wanted_caches
 
 OTHER = "is not the data that this run was made with: its content was changed within trajector"
@@ -76,6 +80,21 @@ def test_a_file_changed_while_a_run_is_open_is_refused_before_its_caches_are_use
     edit(own)
     with pytest.raises(DataError, match=OTHER):
         context.caches.targets()
+
+
+def test_what_is_encoded_while_a_file_changes_is_not_recorded(own):
+    (target, *_) = open_context(own.directory).caches.targets()
+    shutil.rmtree(target.path)
+
+    def read(rows, frames):
+        fields = target.read(rows, frames)
+        edit(own)
+        return fields
+
+    with pytest.raises(DataError, match=OTHER):
+        build_target(replace(target, read=read))
+    manifest = load_manifest(target.path)
+    assert manifest is not None and manifest.complete == 0
 
 
 def test_a_stamped_run_is_taken_over_with_a_notice_and_keeps_its_caches(own):

@@ -172,6 +172,7 @@ def collection_targets(
             read=member.read,
             encode=_encoding(member, encoder, device),
             conditions={name: parameters[:, i] for i, name in enumerate(member.parameter_names)},
+            vouch=member.require_unchanged,
         )
 
     return tuple(target(member, split) for member in collection.members for split in SPLITS)
