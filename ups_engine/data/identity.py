@@ -67,7 +67,11 @@ def settle(source: Source, known: Identity, identity: Identity) -> dict[str, Any
         DataError: it is other data; says which file, what differs, and what to do.
     """
     if known["format"] != identity["format"]:
-        raise _other(source.holders()[0], f"it is read as {identity['format']}, recorded is {known['format']}")
+        raise _other(
+            source.holders()[0],
+            f"it is read as {identity['format']}, recorded is {known['format']}",
+            "start a new run, unless another file took its place",
+        )
     # a stamp was taken of the opened files alone
     paths = source.info.files if is_stamped(known) else source.holders()
     files = dict(zip(source.holders(), identity["files"], strict=True))
@@ -138,8 +142,7 @@ def _rows_sentence(rows: list[int]) -> str:
     return f" within trajector{'y' if len(rows) == 1 else 'ies'} {', '.join(named)}{more}"
 
 
-def _other(path: Path, difference: str) -> DataError:
-    return DataError(
-        f"{path} is not the data that this run was made with: {difference}",
-        "put the earlier file back, or start a new run with what is there now",
-    )
+def _other(
+    path: Path, difference: str, advice: str = "put the earlier file back, or start a new run with what is there now"
+) -> DataError:
+    return DataError(f"{path} is not the data that this run was made with: {difference}", advice)
