@@ -63,6 +63,8 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
     assert source is not None  # its files were found or made
     _check_first_sample(source, data)
     if known is None:
+        for note in source.info.notes:
+            notify(note)
         prove_disjoint(source, splits)
     reader = StridedReader(source, survey, data, memory_for_fields(settings))
     if known is None:

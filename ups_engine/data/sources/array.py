@@ -1,0 +1,192 @@
+"""A field's values as an HDF5 file stores them, read in UPS's order of axes and with its metadata applied."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ups_engine.data.sources.absent import find_gaps, require_filters
+from ups_engine.data.sources.base import Gap
+from ups_engine.data.sources.dimensions import Arrangement
+from ups_engine.errors import DataError
+
+_NETCDF_FILL = 9.969209968386869e36
+"""What NetCDF libraries write where nothing was, of single and of double precision, said in HDF5's own fill value."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a field lies in a file.
+
+    Attributes:
+        dataset: its name.
+        order: the stored axis of each axis (N, T, *space) or (N, T, *space, C).
+        falling: axes, counted in that order, along which positions fall: they are read from the last point.
+    """
+
+    dataset: str
+    order: tuple[int, ...]
+    falling: tuple[int, ...] = ()
+
+
+class FieldArray:
+    """A dataset, indexed as if it were stored (N, T, *space) or (N, T, *space, C).
+
+    Values that equal the attribute `_FillValue` or `missing_value` are read as NaN; `scale_factor` and `add_offset` are
+    applied in float64; integers are read as float64.
+
+    Args:
+        dataset: opened.
+        stored: how its axes lie.
+
+    Raises:
+        DataError: an attribute that is no number, or a factor that is zero or not finite.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, stored: Stored) -> None:
+        self._dataset, self._order, self._falling = dataset, stored.order, stored.falling
+        self._fills = _fills(dataset)
+        self._factor, self._offset = _scaling(dataset)
+        self._integer = dataset.dtype.kind in "iu"
+        self._scaled = (self._factor, self._offset) != (1.0, 0.0)
+        self._straight = self._order == tuple(range(len(self._order))) and not self._falling
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Trajectories, frames, points of each axis, and channels where it stores them."""
+        return tuple(self._dataset.shape[axis] for axis in self._order)
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Extent of a chunk along the same axes."""
+        return self._dataset.chunks and tuple(self._dataset.chunks[axis] for axis in self._order)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a stored value."""
+        return int(self._dataset.dtype.itemsize)
+
+    def __getitem__(self, key: tuple[int | slice, ...]) -> np.ndarray:
+        """Values at indices and slices of the first axes, physical where the file says how."""
+        values = self._dataset[key] if self._straight else self._turned(key)
+        if self._integer or self._scaled or self._fills.size:
+            values = self._decoded(values)
+        return values
+
+    def gaps(self) -> list[Gap]:
+        """See `find_gaps`; where trajectories are not the first stored axis, all of them lack what any lacks."""
+        found = find_gaps(self._dataset)
+        if self._order[0] == 0:
+            return found
+        return [replace(gap, trajectories=frozenset(range(self.shape[0]))) for gap in found]
+
+    def meanings(self) -> list[str]:
+        """What is done to stored values before they are used, in sentences."""
+        name, done = self._dataset.name.lstrip("/"), []
+        if self._scaled:
+            shift = f" + {self._offset:g}" if self._offset else ""
+            done.append(f"{name} is read as what is stored * {self._factor:g}{shift}, as its attributes say")
+        if self._fills.size:
+            marks = " and ".join(f"{mark:g}" for mark in self._fills)
+            done.append(f"values of {name} that equal {marks} are absent, as its attributes say, and never used")
+        return done
+
+    @property
+    def scaled(self) -> bool:
+        """Whether values are other than stored."""
+        return self._scaled
+
+    def _decoded(self, values: np.ndarray) -> np.ndarray:
+        absent = np.isin(values, self._fills) if self._fills.size else None
+        if self._integer or self._scaled:
+            values = values.astype(np.float64) * self._factor + self._offset
+        if absent is not None and absent.any():
+            values[absent] = np.nan
+        return values
+
+    def _turned(self, key: tuple[int | slice, ...]) -> np.ndarray:
+        """Values of an array whose axes are stored in another order, or fall."""
+        shape = self.shape
+        whole: list[int | slice] = [*key, *(slice(None) for _ in range(len(shape) - len(key)))]
+        for axis in self._falling:
+            start, stop, _ = whole[axis].indices(shape[axis])  # type: ignore[union-attr]  # space is sliced, always
+            whole[axis] = slice(shape[axis] - stop, shape[axis] - start)
+        at: list[Any] = [None] * len(shape)
+        for axis, stored in enumerate(self._order):
+            at[stored] = whole[axis]
+        kept = [axis for axis, part in enumerate(whole) if isinstance(part, slice)]
+        places = sorted(self._order[axis] for axis in kept)
+        values = self._dataset[tuple(at)].transpose([places.index(self._order[axis]) for axis in kept])
+        return values[tuple(slice(None, None, -1 if axis in self._falling else 1) for axis in kept)]
+
+
+def as_read(found: Arrangement, arrays: Sequence[FieldArray]) -> str:
+    """What makes other values of the same bytes, in words: part of the data's format, and so of its identity."""
+    turned = f", axes stored as {','.join(map(str, found.order))}" if found.said_by else ""
+    return turned + (", scaled" if any(array.scaled for array in arrays) else "")
+
+
+def how_read(found: Arrangement, arrays: Sequence[FieldArray]) -> tuple[str, ...]:
+    """What a user should know of how arrays are read, in sentences."""
+    shape = arrays[0].shape
+    turned = [f"read as {shape}, stored in another order: by {found.said_by}"] if found.said_by else []
+    return (*turned, *(sentence for array in arrays for sentence in array.meanings()))
+
+
+def decoded(positions: h5py.Dataset) -> np.ndarray:
+    """All values of an axis, with its `scale_factor` and `add_offset`.
+
+    Raises:
+        DataError: packed by a filter that is not installed, or factors that give no values.
+    """
+    require_filters(positions)
+    factor, offset = _scaling(positions)
+    stored: np.ndarray = positions[()]
+    return stored if (factor, offset) == (1.0, 0.0) else stored * factor + offset
+
+
+def _scaling(dataset: h5py.Dataset) -> tuple[float, float]:
+    factor, offset = _number(dataset, "scale_factor", 1.0), _number(dataset, "add_offset", 0.0)
+    if not math.isfinite(factor) or not factor or not math.isfinite(offset):
+        raise DataError(
+            f"{dataset.file.filename}: scale_factor {factor:g} and add_offset {offset:g} of"
+            f" {dataset.name.lstrip('/')} give no values",
+            "mend these attributes of the dataset",
+        )
+    return factor, offset
+
+
+def _fills(dataset: h5py.Dataset) -> np.ndarray:
+    """Finite marks of absent values, in the dataset's own number format."""
+    marks: list[Any] = []
+    for key in ("_FillValue", "missing_value"):
+        if key in dataset.attrs:
+            found = np.ravel(dataset.attrs[key])
+            if found.dtype.kind not in "fiu":
+                raise DataError(
+                    f"{dataset.file.filename}: attribute {key} of {dataset.name.lstrip('/')} is no number",
+                    "mend or remove it",
+                )
+            marks += found.tolist()
+    if dataset.dtype.kind == "f" and math.isclose(float(dataset.fillvalue), _NETCDF_FILL, rel_tol=1e-6):
+        marks.append(dataset.fillvalue)
+    with np.errstate(over="ignore"):
+        cast = [(mark, np.array(mark).astype(dataset.dtype)) for mark in marks if math.isfinite(mark)]
+    # a mark beyond the range of integers marks nothing
+    fitting = [own for mark, own in cast if (own == mark if own.dtype.kind in "iu" else np.isfinite(own))]
+    return np.unique(np.array(fitting, dataset.dtype))
+
+
+def _number(dataset: h5py.Dataset, key: str, default: float) -> float:
+    if key not in dataset.attrs:
+        return default
+    found = np.ravel(dataset.attrs[key])
+    if found.dtype.kind not in "fiu" or found.size != 1:
+        raise DataError(
+            f"{dataset.file.filename}: attribute {key} of {dataset.name.lstrip('/')} is not one number",
+            "mend or remove it",
+        )
+    return float(found[0])
