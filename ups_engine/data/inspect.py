@@ -11,6 +11,7 @@ import numpy as np
 from ups_engine.config.schema import Settings
 from ups_engine.data.normalisation import evenly
 from ups_engine.data.prepare import memory_for_fields
+from ups_engine.data.seams import boundary_doubts
 from ups_engine.data.sources import open_source
 from ups_engine.data.sources.base import Source
 from ups_engine.data.sources.info import FieldSpec, SourceInfo
@@ -114,7 +115,12 @@ def describe(path: Path | str, settings: Settings) -> Description:
         info=info,
         fields=tuple(_summaries(source, used)),
         parameters=parameters,
-        plan=(*info.notes, *_zero_frames(source, used), *_plan(source, settings, parameters)),
+        plan=(
+            *info.notes,
+            *_zero_frames(source, used),
+            *boundary_doubts(source, used),
+            *_plan(source, settings, parameters),
+        ),
     )
 
 
