@@ -1,7 +1,7 @@
 """A field's values as an HDF5 file stores them, read in UPS's order of axes and with its metadata applied."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from ups_engine.data.sources.absent import find_gaps, require_filters
 from ups_engine.data.sources.base import Gap
 from ups_engine.data.sources.dimensions import Arrangement
+from ups_engine.discretisation.sample import AXES
 from ups_engine.errors import DataError
 
 _NETCDF_FILL = 9.969209968386869e36
@@ -43,16 +44,23 @@ class FieldArray:
         stored: how its axes lie.
 
     Raises:
-        DataError: an attribute that is no number, or a factor that is zero or not finite.
+        DataError: an attribute that is no number, a factor that is zero or not finite, or numbers without sign stored
+            as numbers with sign.
     """
 
     def __init__(self, dataset: h5py.Dataset, stored: Stored) -> None:
-        self._dataset, self._order, self._falling = dataset, stored.order, stored.falling
+        self._dataset, self._order, self.falling = dataset, stored.order, stored.falling
         self._fills = _fills(dataset)
         self._factor, self._offset = _scaling(dataset)
+        if dataset.dtype.kind == "i" and str(dataset.attrs.get("_Unsigned", "false")).lower() == "true":
+            raise DataError(
+                f"{dataset.file.filename}: {dataset.name.lstrip('/')} holds {dataset.dtype} that stand for numbers"
+                " without sign (_Unsigned)",
+                "write it with a type that says so, such as uint8 for int8",
+            )
         self._integer = dataset.dtype.kind in "iu"
         self._scaled = (self._factor, self._offset) != (1.0, 0.0)
-        self._straight = self._order == tuple(range(len(self._order))) and not self._falling
+        self._straight = self._order == tuple(range(len(self._order))) and not self.falling
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,16 +91,15 @@ class FieldArray:
             return found
         return [replace(gap, trajectories=frozenset(range(self.shape[0]))) for gap in found]
 
-    def meanings(self) -> list[str]:
+    def meanings(self) -> Iterator[str]:
         """What is done to stored values before they are used, in sentences."""
-        name, done = self._dataset.name.lstrip("/"), []
+        name = self._dataset.name.lstrip("/")
         if self._scaled:
             shift = f" + {self._offset:g}" if self._offset else ""
-            done.append(f"{name} is read as what is stored * {self._factor:g}{shift}, as its attributes say")
+            yield f"{name} is read as what is stored * {self._factor:g}{shift}, as its attributes say"
         if self._fills.size:
             marks = " and ".join(f"{mark:g}" for mark in self._fills)
-            done.append(f"values of {name} that equal {marks} are absent, as its attributes say, and never used")
-        return done
+            yield f"values of {name} that equal {marks} are absent, as its attributes say, and never used"
 
     @property
     def scaled(self) -> bool:
@@ -111,7 +118,7 @@ class FieldArray:
         """Values of an array whose axes are stored in another order, or fall."""
         shape = self.shape
         whole: list[int | slice] = [*key, *(slice(None) for _ in range(len(shape) - len(key)))]
-        for axis in self._falling:
+        for axis in self.falling:
             start, stop, _ = whole[axis].indices(shape[axis])  # type: ignore[union-attr]  # space is sliced, always
             whole[axis] = slice(shape[axis] - stop, shape[axis] - start)
         at: list[Any] = [None] * len(shape)
@@ -120,7 +127,7 @@ class FieldArray:
         kept = [axis for axis, part in enumerate(whole) if isinstance(part, slice)]
         places = sorted(self._order[axis] for axis in kept)
         values = self._dataset[tuple(at)].transpose([places.index(self._order[axis]) for axis in kept])
-        return values[tuple(slice(None, None, -1 if axis in self._falling else 1) for axis in kept)]
+        return values[tuple(slice(None, None, -1 if axis in self.falling else 1) for axis in kept)]
 
 
 def as_read(found: Arrangement, arrays: Sequence[FieldArray]) -> str:
@@ -129,11 +136,15 @@ def as_read(found: Arrangement, arrays: Sequence[FieldArray]) -> str:
     return turned + (", scaled" if any(array.scaled for array in arrays) else "")
 
 
-def how_read(found: Arrangement, arrays: Sequence[FieldArray]) -> tuple[str, ...]:
+def how_read(found: Arrangement, arrays: Sequence[FieldArray]) -> Iterator[str]:
     """What a user should know of how arrays are read, in sentences."""
-    shape = arrays[0].shape
-    turned = [f"read as {shape}, stored in another order: by {found.said_by}"] if found.said_by else []
-    return (*turned, *(sentence for array in arrays for sentence in array.meanings()))
+    if found.said_by:
+        slow = "" if found.order[0] == 0 else "; written anew in that order, trajectories read faster"
+        yield f"read as {arrays[0].shape}, stored in another order: by {found.said_by}{slow}"
+    for axis in arrays[0].falling:
+        yield f"positions along {AXES[axis - 2]} fall in the file: fields are read from the last point to the first"
+    for array in arrays:
+        yield from array.meanings()
 
 
 def decoded(positions: h5py.Dataset) -> np.ndarray:
@@ -164,16 +175,16 @@ def _fills(dataset: h5py.Dataset) -> np.ndarray:
     marks: list[Any] = []
     for key in ("_FillValue", "missing_value"):
         if key in dataset.attrs:
-            found = np.ravel(dataset.attrs[key])
-            if found.dtype.kind not in "fiu":
+            try:
+                marks += np.ravel(dataset.attrs[key]).astype(np.float64).tolist()  # text may hold a number, too
+            except (TypeError, ValueError) as problem:
                 raise DataError(
                     f"{dataset.file.filename}: attribute {key} of {dataset.name.lstrip('/')} is no number",
                     "mend or remove it",
-                )
-            marks += found.tolist()
+                ) from problem
     if dataset.dtype.kind == "f" and math.isclose(float(dataset.fillvalue), _NETCDF_FILL, rel_tol=1e-6):
         marks.append(dataset.fillvalue)
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         cast = [(mark, np.array(mark).astype(dataset.dtype)) for mark in marks if math.isfinite(mark)]
     # a mark beyond the range of integers marks nothing
     fitting = [own for mark, own in cast if (own == mark if own.dtype.kind in "iu" else np.isfinite(own))]

@@ -30,15 +30,15 @@ def flat_axis(stored: np.ndarray, where: str, name: str) -> Float64:
 
 
 def time_axis(stored: np.ndarray, frames: int, where: str, name: str = "t-coordinate") -> tuple[Float64, float | None]:
-    """Times of the frames; PDEBench stores one more than there are frames, which is cut off.
+    """Times of the frames; PDEBench's `t-coordinate` stores one more than there are frames, which is cut off.
 
     Returns:
         (frames,) times, and their mean spacing; None for a single frame.
 
     Raises:
-        DataError: too short, longer by more than one, not rising, or spaced unevenly beyond float32 rounding.
+        DataError: too short, longer otherwise, not rising, or spaced unevenly beyond float32 rounding.
     """
-    axis = _matched(stored, (frames, frames + 1), where, name)
+    axis = _matched(stored, (frames, frames + (name == "t-coordinate")), where, name)
     steps = np.diff(axis)
     if len(steps) and not steps.min() > 0:
         raise DataError(f"{where}: {name} does not rise", f"sort the frames and {name} by time")
@@ -94,12 +94,14 @@ def _matched(stored: np.ndarray, lengths: tuple[int, ...], where: str, name: str
         raise DataError(f"{where}: {name} has {len(axis)} values, too short for {points} points")
     if len(axis) not in lengths:
         every = -(-len(axis) // points)
-        thinned = f"[::{every}]" if -(-len(axis) // every) == points else f"[:{points}]"
+        part = f"a[::{every}]" if -(-len(axis) // every) == points else f"a[:{points}]"
+        if len(axis) == points + 1:
+            part = "(a[1:] + a[:-1]) / 2 if they are the cells' edges, else a[:-1]"
         raise DataError(
-            f"{where}: {name} has {len(axis)} values for {points} points of the field: which of them are the field's"
-            " own is anybody's guess",
-            f"a field that was thinned needs its axis thinned alike, else its spacing is wrong; such as:"
-            f" a = file['{name}'][{thinned[1:-1]}]; del file['{name}']; file['{name}'] = a",
+            f"{where}: {name} has {len(axis)} values for {points} points of the field, and nothing tells which are its"
+            " own",
+            "write its own alone (a thinned field has an axis thinned alike, or its spacing is wrong):"
+            f" a = file['{name}'][()]; del file['{name}']; file['{name}'] = {part}",
         )
     axis = axis[:points]
     if not np.isfinite(axis).all():

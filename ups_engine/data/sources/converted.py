@@ -79,10 +79,13 @@ class ConvertedSource(Hdf5Source):
     def _time(self, file: h5py.File, found: Arrangement, frames: int) -> tuple[Float64, float | None, str | None]:
         """Times of the frames, the time between them, and their unit."""
         stored = _positions(file, found, 1, _TIME)
-        if stored is not None:
-            name = stored.name.rsplit("/", 1)[-1]
-            return *time_axis(decoded(stored), frames, self.path.name, name), text_attribute(stored, "units", "unit")
         dt = number_attribute(file, "dt")
+        if stored is not None:
+            name, unit = stored.name.rsplit("/", 1)[-1], text_attribute(stored, "units", "unit")
+            time, step = time_axis(decoded(stored), frames, self.path.name, name)
+            if unit or step != 1 or stored.dtype.kind == "f":
+                return time, step, unit
+            # whole numbers without a unit count frames, which is no time between them
         if dt is not None and not dt > 0:
             raise DataError(f"{self.path.name}: attribute dt is {dt}; expected a positive time")
         return np.arange(frames, dtype=np.float64) * (dt or 1.0), dt, None
@@ -122,22 +125,22 @@ def _layout(shape: tuple[int, ...], places: list[Beside | None], where: str) -> 
 
     if len(shape) == 4 and fits(2) and channels > 1:
         return "sample", "time", "space", "space"
-    if len(shape) == 4 and channels == 1:
+    if channels == 1 or (len(shape) > 4 and channels < min(positions)):
         return with_channels
-    if len(shape) == 5 and (channels < min(positions) or channels == 1):
-        return with_channels
-    if len(shape) == 5 and fits(2) and shape[2] != channels:
+    if len(shape) > 4 and fits(axes) and shape[2] != channels:
         return with_channels
     readings = {
-        4: "(N, T, X, C) and (N, T, H, W)",
-        5: "(N, T, H, W, C), channels first (N, T, C, H, W), and three axes of space",
-        6: "(N, T, X, Y, Z, C), and channels first",
+        4: "(N, T, X, C) or (N, T, H, W)",
+        5: "(N, T, H, W, C), channels first (N, T, C, H, W), or three axes of space",
+        6: "(N, T, X, Y, Z, C) or channels first",
     }
-    example = ("sample", "time", "x", "y") if len(shape) == 4 else ("sample", "time", "channel", *"xyz"[:axes])
+    if len(shape) == 4:
+        example = ("sample", "time", "x", "channel" if channels < shape[2] else "y")
+    else:
+        example = ("sample", "time", "channel", *"xyz"[:axes])
     raise DataError(
-        f"{where}: data has shape {shape}, which may be {readings[len(shape)]}; UPS takes the last axis for channels"
-        " only where it is the smallest",
-        naming("data", example),
+        f"{where}: data has shape {shape}, which may be {readings[len(shape)]}, and nothing in the file tells which",
+        f"{naming('data', example)}, as they are",
     )
 
 
@@ -167,15 +170,18 @@ def _axis(file: h5py.File, names: tuple[str, ...]) -> h5py.Dataset | None:
 
 
 def _positions(file: h5py.File, found: Arrangement, axis: int, names: tuple[str, ...]) -> h5py.Dataset | None:
-    """The positions along an axis: its dimension scale, else what is stored beside the array under its own name.
+    """The positions along an axis: its dimension scale, else what is stored beside the array.
 
-    An axis that has a name of its own takes nothing of another name.
+    An axis that is called `y` takes nothing that is called `x`.
     """
     own = found.names[axis]
     scale = scale_of(file["data"], found.order[axis])
     if scale is not None:
         return scale
-    return _axis(file, (own, f"{own}-coordinate") if own else names)
+    if own is None:
+        return _axis(file, names)
+    alone = any(own in others for others in _SPACE)
+    return _axis(file, (own, f"{own}-coordinate", *(() if alone else names)))
 
 
 def _many_channels(found: Arrangement, shape: tuple[int, ...]) -> Iterator[str]:

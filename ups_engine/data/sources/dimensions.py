@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import h5py
-import numpy as np
 
+from ups_engine.data.sources.axes import flat_axis
 from ups_engine.errors import DataError
 
 Role = Literal["sample", "time", "space", "channel"]
@@ -36,7 +36,7 @@ class Beside:
     Attributes:
         name: of their dataset.
         length: of the axis that they are of.
-        reserved: whether the name is one that UPS's own layouts give to that axis alone.
+        reserved: whether the name is PDEBench's, whose times are one more than the frames.
     """
 
     name: str
@@ -188,10 +188,11 @@ def _of_matlab(
             fitting.append(Arrangement(order, roles, (None,) * len(order), said_by))
     if len(fitting) == 1:
         return fitting[0]
-    seen = dataset.shape[::-1]
+    seen, given = dataset.shape[::-1], [beside.name for beside in (time, *space) if beside is not None]
+    told = f"its axes {', '.join(given)} fit {'both' if fitting else 'neither'}" if given else "no axes beside it tell"
     raise DataError(
-        f"{where}: {called} is MATLAB's, {seen} there and {dataset.shape} in the file, and nothing in the file tells"
-        " which of the two orders UPS is to read",
+        f"{where}: {called} is MATLAB's, {seen} there and {dataset.shape} in the file: UPS reads (N, T, X), and {told}"
+        " which of the two is that",
         "save the axes beside it, such as t and x: save('FILE', 'data', 't', 'x', '-v7.3'), or"
         f" {naming(called, ('x', 'time', 'sample'))}",
     )
@@ -205,7 +206,7 @@ def _misfit(
     many = f"{called} {shape}, read as {_order(roles)}"
     if time is not None:
         elsewhere = [axis for axis, points in enumerate(shape) if points == time.length and axis != place]
-        fits = time.length in (shape[place], shape[place] + 1)
+        fits = time.length in (shape[place], shape[place] + time.reserved)
         if elsewhere and (not fits or (elsewhere[0] == 0 and shape[place] == time.length and not time.reserved)):
             instants = _ONE_RUN if elsewhere[0] == 0 else ""
             return f"{time.name} has {time.length} values, as many as the {_ordinal(elsewhere[0])} of {many}{instants}"
@@ -244,8 +245,8 @@ def numeric(entry: object) -> h5py.Dataset | None:
     return None if _NO_VARIABLE in str(entry.attrs.get("NAME")) else entry
 
 
-def length_of(axis: np.ndarray | h5py.Dataset) -> int:
+def length_of(stored: h5py.Dataset) -> int:
     """Of an axis stored flat, as a column or row, or for every trajectory."""
-    if axis.ndim == 0:
-        return 1
-    return int(axis.shape[0] if axis.shape[-1] == 1 else axis.shape[-1])
+    if stored.ndim == 1:
+        return len(stored)
+    return len(flat_axis(stored[()], stored.file.filename, stored.name.lstrip("/")))

@@ -91,6 +91,10 @@ class Hdf5Source(Source):
         file, path = self._file(), self.path
         with readable(path):
             info, self._stored = self.describe(file)
+            said = number_attribute(file, "dt")
+            if said is not None and info.dt is not None and not math.isclose(said, info.dt, rel_tol=1e-4):
+                note = f"the attribute dt of the file says {said:g}, its time axis {info.dt:g}: the time axis is taken"
+                info = replace(info, notes=(*info.notes, note))
             self._gaps = {field: tuple(self._array(field).gaps()) for field in self._stored}
             name = parse_name(path)
             self._parameters = read_parameters(file, name, info.trajectories)

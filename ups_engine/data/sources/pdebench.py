@@ -9,7 +9,7 @@ import h5py
 from ups_engine.data.sources.array import FieldArray, Stored, as_read, decoded, how_read
 from ups_engine.data.sources.axes import space_axis, time_axis
 from ups_engine.data.sources.boundaries import of_file
-from ups_engine.data.sources.dimensions import Arrangement, Beside, Role, arrange, length_of
+from ups_engine.data.sources.dimensions import Arrangement, Beside, Role, arrange, length_of, numeric
 from ups_engine.data.sources.files import parse_name
 from ups_engine.data.sources.hdf5 import Hdf5Source, text_attribute
 from ups_engine.data.sources.info import FieldSpec, SourceInfo
@@ -84,7 +84,7 @@ class PdebenchSource(Hdf5Source):
             boundaries=of_file(file, name, task, len(resolution), convention=convention, where=where),
             axis_units=units if any(units) else (),
             time_unit=text_attribute(file["t-coordinate"], "units", "unit"),
-            notes=how_read(found, arrays),
+            notes=tuple(how_read(found, arrays)),
         )
         return info, stored
 
@@ -97,8 +97,11 @@ def _arrangement(file: h5py.File, datasets: dict[str, str], where: str) -> Arran
         return ("sample", "time", *space)
 
     times = Beside("t-coordinate", length_of(file["t-coordinate"]), reserved=True)
-    axes = coordinate_names(file[next(iter(datasets.values()))].ndim - 2)
-    places = [Beside(axis, length_of(file[axis]), reserved=True) for axis in axes]
+    places = [
+        Beside(axis, length_of(stored), reserved=True)
+        for axis in coordinate_names(len(AXES))
+        if (stored := numeric(file.get(axis))) is not None
+    ]
     found = [arrange(file[dataset], layout, times, places, where) for dataset in datasets.values()]
     if any(other.order != found[0].order or "channel" in other.roles for other in found):
         raise DataError(
