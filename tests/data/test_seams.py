@@ -107,6 +107,15 @@ def test_a_last_point_that_repeats_the_first_is_told(tmp_path, values, unit):
     assert "data.boundary.x=open" in said
 
 
+def test_values_that_are_not_finite_are_left_to_those_who_refuse_them(tmp_path, recwarn):
+    values = heat()
+    values[3, 2, 5] = np.nan
+    (said,) = doubts(written(tmp_path / "a.h5", values))
+    assert "jumps at the seam" in said
+    assert doubts(written(tmp_path / "b.h5", values * np.nan)) == []
+    assert not recwarn.list
+
+
 def test_fixed_ends_alike_on_the_grids_last_points_are_told(tmp_path):
     (said,) = doubts(written(tmp_path / "a.h5", heat(0.5, 0.5, np.linspace(0, 1, X))))
     assert "the last point repeats the first" in said

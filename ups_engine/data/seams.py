@@ -5,7 +5,7 @@ smooth and alike everywhere where it is not: on an axis that wraps, the seam is 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from ups_engine.data.normalisation import evenly
 from ups_engine.data.sources.base import Source
 from ups_engine.data.sources.boundaries import name_against_attribute
-from ups_engine.discretisation.arrays import Float64, Int64
+from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.discretisation.sample import AXES
 
 _TRAJECTORIES, _FRAMES, _BYTES = 16, 8, 32 * 2**20
@@ -59,11 +59,11 @@ class Seam:
         return clear[np.argsort(-usual[clear])]
 
 
-def measure(values: list[Float64], axis: int) -> Seam:
+def measure(values: Sequence[Float32 | Float64], axis: int) -> Seam:
     """Look at the seam of one axis.
 
     Args:
-        values: of each trajectory, (T', *space, C).
+        values: of each trajectory, (T', *space, C), in the precision that they were read in.
         axis: of space.
     """
     seen = [_along(each, axis) for each in values]
@@ -72,12 +72,12 @@ def measure(values: list[Float64], axis: int) -> Seam:
     return Seam(jump, kink, slope, step, rough.max(axis=0), rounding)
 
 
-def _along(values: Float64, axis: int) -> tuple[Float64, ...]:
+def _along(read: Float32 | Float64, axis: int) -> tuple[Float64, ...]:
     """Of one trajectory: jump, kink, slope and rounding (C,), step (C,), kinks of other places (X - 3, C)."""
-    channels = values.shape[-1]
+    values, channels = read.astype(np.float64), read.shape[-1]
     flat = values.reshape(-1, channels)
     deviation = flat.std(axis=0)
-    rounding = _ROUNDING + 4 * float(np.finfo(np.float32).eps) * np.abs(flat).max(axis=0) / np.maximum(
+    rounding = _ROUNDING + 4 * float(np.finfo(read.dtype).eps) * np.abs(flat).max(axis=0) / np.maximum(
         deviation, 1e-300
     )
     scaled = (values - flat.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
@@ -133,6 +133,7 @@ def _seams(source: Source, rows: Int64) -> Iterator[tuple[int, Seam]]:
     pieces = max(4, _BYTES // (8 * info.channels * math.prod(info.resolution)))
     chosen = rows[evenly(len(rows), min(_TRAJECTORIES, pieces))]
     frames = evenly(info.frames, max(1, min(_FRAMES, pieces // len(chosen))))
-    values = [source.read([row], frames)[0].astype(np.float64) for row in chosen.tolist()]
-    for axis in wrapping:
+    read = [source.read([row], frames)[0] for row in chosen.tolist()]
+    values = [each for each in read if np.isfinite(each).all()]  # the others are refused elsewhere
+    for axis in wrapping if values else ():
         yield axis, measure(values, axis)

@@ -169,6 +169,7 @@ def test_numbers_are_read_as_they_are_meant(tmp_path, layout, stored, attributes
         file[layout].attrs.update(attributes)
     source = read_as(path, values, rtol=rtol)
     scaled = "scale_factor" in attributes
+    assert source.info.fields[0].dtype == ("float64" if scaled else str(stored.dtype))
     assert source.info.format.endswith(", scaled") == scaled
     assert any("is read as what is stored *" in note for note in source.info.notes) == scaled
 

@@ -1,7 +1,7 @@
 """A field's values as an HDF5 file stores them, read in UPS's order of axes and with its metadata applied."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,7 +49,7 @@ class FieldArray:
     """
 
     def __init__(self, dataset: h5py.Dataset, stored: Stored) -> None:
-        self._dataset, self._order, self.falling = dataset, stored.order, stored.falling
+        self.dataset, self._order, self.falling = dataset, stored.order, stored.falling
         self._fills = _fills(dataset)
         self._factor, self._offset = _scaling(dataset)
         if dataset.dtype.kind == "i" and str(dataset.attrs.get("_Unsigned", "false")).lower() == "true":
@@ -65,35 +65,45 @@ class FieldArray:
     @property
     def shape(self) -> tuple[int, ...]:
         """Trajectories, frames, points of each axis, and channels where it stores them."""
-        return tuple(self._dataset.shape[axis] for axis in self._order)
+        return tuple(self.dataset.shape[axis] for axis in self._order)
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
         """Extent of a chunk along the same axes."""
-        return self._dataset.chunks and tuple(self._dataset.chunks[axis] for axis in self._order)
+        return self.dataset.chunks and tuple(self.dataset.chunks[axis] for axis in self._order)
+
+    @property
+    def dtype(self) -> str:
+        """Number format of values: as stored, or what they are unpacked to."""
+        return "float64" if self._scaled else str(self.dataset.dtype)
 
     @property
     def itemsize(self) -> int:
         """Bytes of a stored value."""
-        return int(self._dataset.dtype.itemsize)
+        return int(self.dataset.dtype.itemsize)
 
     def __getitem__(self, key: tuple[int | slice, ...]) -> np.ndarray:
         """Values at indices and slices of the first axes, physical where the file says how."""
-        values = self._dataset[key] if self._straight else self._turned(key)
+        values = self.dataset[key] if self._straight else self._turned(key)
         if self._integer or self._scaled or self._fills.size:
             values = self._decoded(values)
         return values
 
     def gaps(self) -> list[Gap]:
-        """See `find_gaps`; where trajectories are not the first stored axis, all of them lack what any lacks."""
-        found = find_gaps(self._dataset)
-        if self._order[0] == 0:
-            return found
-        return [replace(gap, trajectories=frozenset(range(self.shape[0]))) for gap in found]
+        """See `find_gaps`."""
+        return [
+            replace(gap, trajectories=frozenset(self.trajectories_of(gap.trajectories)))
+            for gap in find_gaps(self.dataset)
+        ]
+
+    def trajectories_of(self, rows: Iterable[int]) -> set[int]:
+        """Those that have values in rows along the first stored axis; all, where that is not theirs."""
+        touched = set(rows)
+        return touched if self._order[0] == 0 or not touched else set(range(self.shape[0]))
 
     def meanings(self) -> Iterator[str]:
         """What is done to stored values before they are used, in sentences."""
-        name = self._dataset.name.lstrip("/")
+        name = self.dataset.name.lstrip("/")
         if self._scaled:
             shift = f" + {self._offset:g}" if self._offset else ""
             yield f"{name} is read as what is stored * {self._factor:g}{shift}, as its attributes say"
@@ -126,7 +136,7 @@ class FieldArray:
             at[stored] = whole[axis]
         kept = [axis for axis, part in enumerate(whole) if isinstance(part, slice)]
         places = sorted(self._order[axis] for axis in kept)
-        values = self._dataset[tuple(at)].transpose([places.index(self._order[axis]) for axis in kept])
+        values = self.dataset[tuple(at)].transpose([places.index(self._order[axis]) for axis in kept])
         return values[tuple(slice(None, None, -1 if axis in self.falling else 1) for axis in kept)]
 
 

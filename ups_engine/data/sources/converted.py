@@ -59,7 +59,7 @@ class ConvertedSource(Hdf5Source):
                 FieldSpec(
                     "u",
                     shape[-1] if "channel" in found.roles else 1,
-                    str(data.dtype),
+                    array.dtype,
                     text_attribute(data, "units", "unit"),
                 ),
             ),

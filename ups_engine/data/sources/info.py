@@ -15,7 +15,7 @@ from ups_engine.errors import DataError
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """A field of a source: its name, channels per point, stored number format, and unit where the file says."""
+    """A field of a source: name, channels per point, number format as stored or unpacked, unit where the file says."""
 
     name: str
     channels: int

@@ -72,8 +72,8 @@ class PdebenchSource(Hdf5Source):
             format=pdebench_format(len(resolution)) + as_read(found, arrays),
             task=task,
             fields=tuple(
-                FieldSpec(field, 1, str(file[dataset].dtype), text_attribute(file[dataset], "units", "unit"))
-                for field, dataset in datasets.items()
+                FieldSpec(field, 1, array.dtype, text_attribute(array.dataset, "units", "unit"))
+                for field, array in zip(stored, arrays, strict=True)
             ),
             trajectories=trajectories,
             frames=frames,
