@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from ups_engine.data.identity import identity_of
 from ups_engine.data.sources import open_source
+from ups_engine.data.sources.axes import time_axis
 from ups_engine.data.sources.base import spans
-from ups_engine.data.sources.hdf5 import time_axis
 from ups_engine.discretisation.sample import validate_sample
 from ups_engine.errors import DataError
 

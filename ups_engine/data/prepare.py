@@ -19,6 +19,7 @@ from ups_engine.data.member import Member
 from ups_engine.data.normalisation import Normalisation, fit
 from ups_engine.data.reader import StridedReader
 from ups_engine.data.scaling import ParameterScaling
+from ups_engine.data.seams import boundary_doubts
 from ups_engine.data.sources.base import Source
 from ups_engine.data.splits import prove_disjoint
 from ups_engine.data.survey import MemberSurvey, find_files, recorded_members, survey_member
@@ -68,6 +69,8 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
     identity = identity_of(source, advance)
     _check_first_sample(source, data)
     if known is None:
+        for note in source.info.notes:
+            notify(note)
         prove_disjoint(source, splits)
     reader = StridedReader(source, survey, data, memory_for_fields(settings))
     if known is None:
@@ -93,6 +96,8 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
         scaling = ParameterScaling.fit(survey.parameter_names, *parameters)
         if notice := zeros.notice(source):
             notify(notice)
+        for doubt in boundary_doubts(source, splits.all()):
+            notify(doubt)
     else:
         normalisation = Normalisation.from_json(known["normalisation"])
         scaling = ParameterScaling.from_json(known["scaling"])

@@ -13,9 +13,10 @@ from ups_engine.config.schema import Settings
 from ups_engine.data.generate import generated_info, generated_path, is_made_with
 from ups_engine.data.identity import identity_of, settle
 from ups_engine.data.sources import open_source
-from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
+from ups_engine.data.sources.base import Source
 from ups_engine.data.sources.boundaries import AxisBoundary, boundary_sentence, recorded, with_settings
 from ups_engine.data.sources.files import expand, find_task
+from ups_engine.data.sources.info import FieldSpec, SourceInfo
 from ups_engine.data.splits import Splits, choose_splits, parameter_groups
 from ups_engine.data.tasks import SOLVED
 from ups_engine.discretisation import Discretisation, discretisation_of

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ups_engine.config.schema import Settings
+from ups_engine.data.seams import boundary_doubts
 from ups_engine.data.sources.boundaries import boundary_sentence
 from ups_engine.data.survey import MemberSurvey, survey_data
 from ups_engine.errors import DataError, UpsError
@@ -173,7 +174,13 @@ class _Looking:
     def data(self) -> Finding:
         """Whether the data are there, readable and as expected."""
         self.surveys = survey_data(self._settings, None if self._resume is None else self._resume.data_record())
-        return "good", "; ".join(_data_sentence(survey, self._settings.data.root) for survey in self.surveys)
+        found = [_data_sentence(survey, self._settings.data.root) for survey in self.surveys]
+        if self._resume is not None:
+            return "good", "; ".join(found)
+        read = [(survey, survey.source) for survey in self.surveys if survey.source is not None]
+        doubts = [doubt for survey, source in read for doubt in boundary_doubts(source, survey.splits.all())]
+        notes = [note for survey, _ in read for note in survey.info.notes]
+        return "warning" if doubts else "good", "; ".join([*found, *notes, *doubts])
 
     def fit(self) -> Finding:
         """Whether the settings go with the data."""

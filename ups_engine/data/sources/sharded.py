@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ups_engine.data.sources.base import Part, Source, SourceInfo
+from ups_engine.data.sources.base import Part, Source
 from ups_engine.data.sources.gap import Gap
+from ups_engine.data.sources.info import SourceInfo
 from ups_engine.discretisation.arrays import Float32, Float64, Int64
 from ups_engine.errors import DataError
 
@@ -46,6 +47,7 @@ class ShardedSource(Source):
             bytes=sum(shard.info.bytes for shard in self.shards),
             files=tuple(path for shard in self.shards for path in shard.info.files),
             split=first.split if len(splits) == 1 else None,
+            notes=tuple(dict.fromkeys(note for shard in self.shards for note in shard.info.notes)),
         )
         for number in range(len(self.shards)):
             self._note_use(number)
