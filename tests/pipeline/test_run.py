@@ -34,7 +34,10 @@ SCORES = {"nrmse", "crmse", "brmse", "frmse", "nrmse_by_frame"}
 def test_a_finished_run_leaves_every_file_of_a_run(finished):
     assert finished.done.code == 0
     files = {path for path in finished.files() if path.count("/") == 0}
-    assert files == {"run.json", "settings.toml", "origins.json", "data.json", "events.jsonl", "owner.lock"}
+    assert files == {"run.json", "settings.toml", "origins.json", "data.json", "events.jsonl"} | {
+        "owner.lock",
+        "record.lock",
+    }
     record = json.loads((finished.path / "run.json").read_text())
     assert record["owner"] is None and record["task"] == "burgers1d" and record["argv"][1] == "train"
     origins = json.loads((finished.path / "origins.json").read_text())
@@ -243,11 +246,13 @@ def test_a_half_done_stage_can_be_passed_over(tiny_folder):
 def test_other_settings_than_those_of_a_result_are_named_key_by_key(copied, finished):
     settings = copied.path / "settings.toml"
     settings.write_text(settings.read_text().replace("dim = 4", "dim = 6").replace("heads = 2", "heads = 4"))
+    copied.directory.vouch(settings)
     done = copied.resume("--stage", "evaluation")
     assert done.code == 1 and "Traceback" not in done.err
     assert "encoder.safetensors was made with other latent.dim" in done.err
     shutil.copy(finished.path / "settings.toml", settings)
     settings.write_text(settings.read_text().replace("heads = 2", "heads = 4"))
+    copied.directory.vouch(settings)
     done = copied.resume("--stage", "evaluation")
     assert done.code == 1 and "operator_ema.safetensors was made with other models.operator.heads" in done.err
 
@@ -265,6 +270,7 @@ def test_a_half_done_stage_refuses_other_settings(tiny_folder):
     run = killed_in("autoencoder", tiny_folder)
     settings = run.path / "settings.toml"
     settings.write_text(settings.read_text().replace("dim = 4", "dim = 6"))
+    run.directory.vouch(settings)
     done = run.resume()
     assert done.code == 1 and "the resumable state of stage autoencoder was made with other latent.dim" in done.err
 

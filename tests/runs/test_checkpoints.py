@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ups_engine.errors import CheckpointError
-from ups_engine.runs.checkpoints import has_result, list_results, load_result, read_sidecar, save_result, settle_results
+from ups_engine.runs.checkpoints import load_result, save_result, settle_results
+from ups_engine.runs.sidecars import has_result, list_results, read_sidecar
 
 DTYPES = [
     torch.float64,

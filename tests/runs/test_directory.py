@@ -28,7 +28,7 @@ def test_a_new_run_has_the_files_and_folders_of_the_contract(run):
         "reports",
     }
     record = recorded(run)
-    assert list(record) == ["format", "id", "created", "version", "commit", "argv", "folder", "task", "owner"]
+    assert list(record) == ["format", "id", "created", "version", "commit", "argv", "folder", "task", "owner", "hashes"]
     assert abs(record["created"] - time.time()) < 60
     assert re.fullmatch(r"[0-9A-Z]{26}", record["id"])
     assert record["argv"] == ["ups", "train", "--headless"]

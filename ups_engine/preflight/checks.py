@@ -20,9 +20,9 @@ from ups_engine.pipeline.run import run_settings
 from ups_engine.preflight.machine import check_gpu, check_memory, check_others
 from ups_engine.preflight.places import Writing, check_disks, check_folder
 from ups_engine.preflight.verdict import Check, Finding, Preflight, attempt, said
-from ups_engine.runs.checkpoints import has_result
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.lease import owner_of
+from ups_engine.runs.sidecars import has_result
 from ups_engine.stages.registry import TRAINING_STAGES
 from ups_engine.telemetry.gpu import gpu_devices
 from ups_engine.telemetry.memory import available_memory
