@@ -27,7 +27,7 @@ def report_flaw(run: RunDirectory, path: Path) -> str | None:
         other = remade(run, EvaluationReport.read(path).results)
     except RunError as problem:
         return problem.message
-    return f"{name} is about another {' and '.join(other)} than the run has now" if other else None
+    return f"{name} is about another {', '.join(other)} than the run has now" if other else None
 
 
 def report_flaws(run: RunDirectory) -> list[str]:

@@ -145,6 +145,11 @@ class Past:
             return problem.message
         return f"{others[0]} is as an earlier stage left it" if others else None
 
+    def once_more(self, names: Sequence[str]) -> list[str]:
+        """Which of some stages were done and have to be done again, and why, a sentence each."""
+        flaws = [(name, flaw) for name in names if self.done(name) and (flaw := self.flaw(name)) is not None]
+        return [f"{name} is done again, for {flaw}" for name, flaw in flaws]
+
     def unmended(self, plan: Sequence[PlannedStage]) -> list[str]:
         """What is wrong with what the run left and stays so under a plan, a sentence each."""
         rest = [name for name in STAGES if name not in running_stages(plan) and self.done(name)]

@@ -90,7 +90,7 @@ def run_pipeline(
         settle_results(run)
         run.vouch_for_the_rest()
         past = Past(run)
-        settings = run_settings(run)
+        settings, record = run_settings(run), run.data_record()
         plan = make_plan(settings, only=only, skip=skip, earlier=past.planned)
         check_needs(plan, run)
         if past.nothing_left(plan, only):
@@ -100,7 +100,7 @@ def run_pipeline(
                 observer.notice(f"run {run.name} is finished already; nothing is left to do")
             return Outcome.FINISHED
         events = stack.enter_context(EventWriter(run.events))
-        return _Pipeline(run, settings, plan, past, Announcer(events, observers), stop).run(asked=only)
+        return _Pipeline(run, settings, record, plan, past, Announcer(events, observers), stop).run(asked=only)
 
 
 class RunHost(Host):
@@ -144,13 +144,14 @@ class _Pipeline:
         self,
         run: RunDirectory,
         settings: Settings,
+        record: Mapping[str, Any] | None,
         plan: Sequence[PlannedStage],
         past: Past,
         announcer: Announcer,
         stop: StopRequest,
     ) -> None:
         self._run, self._settings, self._plan, self._past = run, settings, plan, past
-        self._announcer, self._resume = announcer, ResumeStore(run.resume)
+        self._record, self._announcer, self._resume = record, announcer, ResumeStore(run.resume)
         self._agenda = Agenda(plan, run, past, settings)
         self._desk = CommandDesk(run, self._agenda, stop, announcer, comeback=past.planned is not None)
 
@@ -208,7 +209,7 @@ class _Pipeline:
 
     def _prepare(self, device: torch.device) -> StageContext:
         """Open the data and lay out the workplace of the stages."""
-        host, record = RunHost(self._announcer, self._desk), self._run.data_record()
+        host, record = RunHost(self._announcer, self._desk), self._record
         collection = prepare_data(self._settings, record, host.tell, host.advance)
         if record is None:
             self._run.write_data_record(collection.record())
@@ -257,10 +258,9 @@ class _Pipeline:
         past, say = self._past, self._announcer
         if again or begun:
             return False
-        flaw = past.flaw(name)
-        if flaw is not None:
-            if past.done(name):
-                say.warn(f"{name} is done again, for {flaw}")
+        if not past.has_results(name):
+            for sentence in past.once_more([name]):
+                say.warn(sentence)
             return False
         if not past.done(name):
             if name == EVALUATION:

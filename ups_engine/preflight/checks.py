@@ -157,8 +157,9 @@ class _Looking:
         plan = make_plan(self._settings, only=only, skip=skip, earlier=None if past is None else past.planned)
         self._running = running_stages(plan)
         check_needs(plan, self._resume)
+        unmended = [] if past is None else past.unmended(plan)
         if past is not None and past.nothing_left(plan, only):
-            return "warning", "the run is finished already, and nothing is left to do"
+            return "warning", "; ".join([*unmended, "the run is finished already, and nothing is left to do"])
         done = [n for n in self._running if past is not None and past.done(n) and past.has_results(n)]
         if set(self._running) - set(done):
             done = [name for name in done if name != EVALUATION]  # it is done again after any other stage
@@ -168,7 +169,9 @@ class _Looking:
             if stage.skip is None and stage.name not in done
         ]
         before = f"{', '.join(done)} done already; " if done else ""
-        return "good", f"{before}will run {', '.join(left)}, epochs in brackets"
+        will = f"{before}will run {', '.join(left)}, epochs in brackets"
+        again = [] if past is None else past.once_more(self._running)
+        return "warning" if again or unmended else "good", "; ".join([will, *again, *unmended])
 
     def data(self) -> Finding:
         """Whether the data are there, readable and as expected."""

@@ -75,7 +75,7 @@ def refuse_stale(run: RunDirectory, name: str, sidecar: Mapping[str, Any]) -> No
         )
     if other := remade(run, sidecar.get("trained_on", {})):
         raise CheckpointError(
-            f"{path} was trained with another {' and '.join(other)} than the run has now",
+            f"{path} was trained with another {', '.join(other)} than the run has now",
             f"put that back, or train {name} again: ups train --resume {run.name}"
             f" --stage {sidecar.get('stage', 'STAGE')}",
         )
