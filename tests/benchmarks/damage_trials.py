@@ -94,7 +94,11 @@ class Patient:
             "sidecar": [(path.with_suffix(".json"),) for path in tensors],
             "pair": [*pairs],
             "stage": [tuple(p for pair in pairs if pair[0].stem in stage.split() for p in pair) for stage in stages],
-            "cache": [(path,) for path in sorted(here.glob("data/latent_cache/**/*")) if path.is_file()],
+            "cache": [
+                (path,)
+                for path in sorted(here.glob("data/latent_cache/**/*"))
+                if path.is_file() and path.suffix != ".lock"
+            ],
             "data": [(path,) for path in sorted(here.glob("data/generated/*seed0.hdf5"))],
             "report": [(run / "reports/evaluation.json",), (run / "reports/fields.npz",)],
         }
@@ -193,7 +197,7 @@ def counterpart(work: Path, path: Path, other: str, pick: random.Random) -> Path
     alike = [found for found in sorted((work / path.parts[0] / path.parts[1]).rglob(path.name)) if found != work / path]
     if path.suffix == ".hdf5":
         alike = [found for found in sorted((work / path).parent.glob("*.hdf5")) if found != work / path]
-    return pick.choice(alike or [work / path])
+    return pick.choice(alike)
 
 
 def main() -> int:
@@ -215,6 +219,8 @@ def try_all(folder: Path, pick: random.Random, trials: int) -> int:
         if outcome == "SILENT":
             silent.append(trial)
             print(f"{number}: SILENT {trial}\n{said}", flush=True)
+        elif sys.stdout.isatty():
+            print(f"{number}: {outcome}, {trial}")
     columns = ("refused", "told", "told, same", "same", "SILENT")
     print(f"{'':14}" + "".join(f"{name:>12}" for name in columns))
     for kind in KINDS:
