@@ -1,6 +1,6 @@
 """Damage a finished run at random, many times, and see that no command ends well with other numbers and says nothing.
 
-    python tests/benchmarks/damage_trials.py [--trials 300] [--seed 1] [--folder DIR]
+    python tests/benchmarks/damage_trials.py [--trials 300] [--seed 1] [--folder DIR] [--verbose]
 
 A tiny run is trained, and others beside it: of another seed, of another operator on the same encoder, on other data.
 Each trial changes, truncates, deletes or exchanges with another run's one file among results, sidecars, caches, data,
@@ -29,7 +29,7 @@ from tiny_run import TRAIN, without_times, working_folder
 
 OTHERS = {
     "seed": ("--set", "seed=1"),
-    "operator": ("--set", "stages.operator.epochs=2"),
+    "operator": ("--set", "stages.operator.epochs=3"),
     "data": ("--set", "data.generate.seed=1"),
 }
 """Runs to exchange files with, and what they were trained with."""
@@ -43,7 +43,9 @@ COMMANDS = {
 }
 RETRAINED = "steady_prior"
 """The stage whose result is removed before `retrain`, so that a training stage meets the damage too."""
-WORDS = re.compile(r"warning|flaw|left out|is done again|not as UPS wrote|damaged|missing|another|stale|corrupt|differ")
+WORDS = re.compile(
+    r"warning|flaw|left out|is done again|not as UPS wrote|damaged|missing|another|stale|corrupt|differ|solves it first"
+)
 KINDS = ("result", "sidecar", "pair", "stage", "cache", "data", "settings.toml", "data.json", "report")
 
 
@@ -205,12 +207,15 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=None, help="kept; a temporary one if left out")
+    parser.add_argument("--verbose", action="store_true", help="print every trial")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        return try_all((given.folder or Path(temporary)).absolute(), random.Random(given.seed), given.trials)
+        return try_all(
+            (given.folder or Path(temporary)).absolute(), random.Random(given.seed), given.trials, given.verbose
+        )
 
 
-def try_all(folder: Path, pick: random.Random, trials: int) -> int:
+def try_all(folder: Path, pick: random.Random, trials: int, verbose: bool) -> int:
     began, patient, outcomes, silent = time.monotonic(), Patient(folder), Counter(), []
     for number in range(trials):
         kind, command = KINDS[number % len(KINDS)], pick.choice([*COMMANDS])
@@ -219,8 +224,8 @@ def try_all(folder: Path, pick: random.Random, trials: int) -> int:
         if outcome == "SILENT":
             silent.append(trial)
             print(f"{number}: SILENT {trial}\n{said}", flush=True)
-        elif sys.stdout.isatty():
-            print(f"{number}: {outcome}, {trial}")
+        elif verbose:
+            print(f"{number}: {outcome}, {trial}", flush=True)
     columns = ("refused", "told", "told, same", "same", "SILENT")
     print(f"{'':14}" + "".join(f"{name:>12}" for name in columns))
     for kind in KINDS:

@@ -108,7 +108,7 @@ class StageWork:
         return time.monotonic() - self._desk.held
 
     def _stamp(self, stage: TrainingStage, state: Saved | None) -> None:
-        """Mark resumable states with the settings and networks they depend on, and refuse one of others."""
+        """Mark resumable states with the settings, networks and results they depend on, and refuse one of others."""
         made_with, version = (
             dependencies(self._context.settings, stage.results[0]),
             network_of(stage.results[0]).version,
@@ -123,7 +123,14 @@ class StageWork:
                 f"the resumable state of stage {stage.name} was made with other {', '.join(differing)}",
                 f"put the settings back, or remove {self._context.run.resume} to begin the stage anew",
             )
-        self._resume.stamp = {"settings": made_with, "version": version}
+        origins = self._context.results.origins(stage.results[0])
+        if state is not None and (differing := differences(state[1].get("trained_on", origins), origins)):
+            raise CheckpointError(
+                f"the resumable state of stage {stage.name} was made with another {', '.join(differing)} than the run"
+                " has now",
+                f"put that back, or remove {self._context.run.resume} to begin the stage anew",
+            )
+        self._resume.stamp = {"settings": made_with, "version": version, "trained_on": origins}
 
     def _keep(self, stage: TrainingStage, task: StageTask, trainer: Trainer, end: StageEnd, seconds: float) -> None:
         """Save a stage's results and say so."""

@@ -99,10 +99,14 @@ class Results:
             "settings": dependencies(self._settings, result),
             "normalisation": self._normalisation,
             "data": self._data,
-            "trained_on": {name: read_sidecar(self._run, name)["sha256"] for name in declared.trained_on},
+            "trained_on": self.origins(result),
             "metrics": dict(metrics),
         }
         save_result(self._run, result, network.state_dict(), sidecar)
+
+    def origins(self, result: str) -> dict[str, str]:
+        """The hashes, by name, of the results that one is trained on, as they are now; raises as `read_sidecar`."""
+        return {name: read_sidecar(self._run, name)["sha256"] for name in network_of(result).trained_on}
 
     def surrogate(self, variant: Variant | None = None) -> Surrogate:
         """The trained surrogate as a variant predicts; None is the operator alone.
