@@ -76,6 +76,9 @@ class Patient:
         for name, arguments in {"run": (), **{f"other-{name}": given for name, given in OTHERS.items()}}.items():
             done = terminal.run(*TRAIN, "--run-dir", name, *arguments)
             assert done.code == 0, done.err
+            if name == "run":
+                found = sorted(self.work.glob("data/latent_cache/*.zarr/**/*"))
+                self._caches = [path.relative_to(self.work) for path in found if path.is_file()]
         self._terminal: Terminal = terminal
         shutil.copytree(self.work, self._sound)
         self._told = {}
@@ -96,11 +99,7 @@ class Patient:
             "sidecar": [(path.with_suffix(".json"),) for path in tensors],
             "pair": [*pairs],
             "stage": [tuple(p for pair in pairs if pair[0].stem in stage.split() for p in pair) for stage in stages],
-            "cache": [
-                (path,)
-                for path in sorted(here.glob("data/latent_cache/**/*"))
-                if path.is_file() and path.suffix != ".lock"
-            ],
+            "cache": [(here / path,) for path in self._caches],
             "data": [(path,) for path in sorted(here.glob("data/generated/*seed0.hdf5"))],
             "report": [(run / "reports/evaluation.json",), (run / "reports/fields.npz",)],
         }
