@@ -9,15 +9,16 @@ from ups_engine.data.prepare import prepare_data
 from ups_engine.data.splits import SplitName
 from ups_engine.errors import CheckpointError, UpsError
 from ups_engine.evaluation.report import EvaluationReport
+from ups_engine.evaluation.soundness import EVALUATION_FILE
 from ups_engine.latents.fingerprint import hash_tensors
 from ups_engine.latents.target import CacheContext
 from ups_engine.pipeline.data_record import enter_data
 from ups_engine.pipeline.forecast import Forecast
-from ups_engine.pipeline.plan import EVALUATION_FILE
 from ups_engine.pipeline.run import run_settings
 from ups_engine.reporting import Tell
-from ups_engine.runs.checkpoints import has_result, load_result
+from ups_engine.runs.checkpoints import load_result
 from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.sidecars import has_result
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.evaluation import evaluate
 from ups_engine.stages.networks import dependencies
@@ -80,7 +81,7 @@ def evaluate_run(
     found = evaluate(context, VARIANTS, split=split, initial_steps=initial_steps)
     ours = (split, initial_steps) == (own.split, own.initial_steps)
     path = run.reports / (EVALUATION_FILE if ours else f"evaluation-{split}-{initial_steps}.json")
-    found.write(path)
+    found.write(run, path)
     return found.report, path
 
 
