@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import torch
 from tiny_run import STAGES, TRAIN, wait_until
@@ -115,6 +116,18 @@ def test_files_that_are_there_are_described_and_a_torn_or_spoilt_one_is_found(se
         file["tensor"][0, 0, 3] = float("nan")
     bad = found(preflight(settings(f"data.path={spoilt}")))["data"]
     assert bad.verdict == "bad" and "data.exclude=[0]" in bad.sentence
+
+
+def test_boundaries_that_the_fields_contradict_are_a_warning(settings):
+    chosen = settings("data.path=ramps.h5")
+    with h5py.File(chosen.data.path, "w") as file:
+        file["tensor"] = np.linspace(0, 1, 32) * np.linspace(1, 2, 10)[:, None, None] * np.ones((6, 1))
+        file["x-coordinate"], file["t-coordinate"] = np.arange(32) / 32, np.arange(6) * 0.1
+    data = found(preflight(chosen))["data"]
+    assert data.verdict == "warning" and one_sentence(data.sentence)
+    assert "u jumps at the seam" in data.sentence
+    stated = settings(f"data.path={chosen.data.path}", "data.boundary=dirichlet")
+    assert found(preflight(stated))["data"].verdict == "good"
 
 
 def test_a_folder_that_is_taken_or_read_only(settings, finished, tmp_path):

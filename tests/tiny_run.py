@@ -11,7 +11,7 @@ from typing import Any
 from terminal import Command, Done, Terminal
 
 from ups_engine.runs.directory import RunDirectory
-from ups_engine.runs.tensor_file import checksum
+from ups_engine.runs.hashing import checksum
 
 TINY = """\
 [data.generate]

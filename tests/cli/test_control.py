@@ -194,6 +194,7 @@ def test_a_detached_run_that_fails_at_once_is_an_error_in_its_own_words(copied):
     assert copied.terminal.run("runs", "resume", copied.path).code == 1
     settings = copied.path / "settings.toml"
     settings.write_text(settings.read_text().replace("seed = 0", "sed = 0", 1))
+    copied.directory.vouch(settings)
     done = copied.terminal.run("train", "--detach", "--json", "--resume", copied.path, "--stage", "operator")
     assert (done.code, done.out) == (2, "") and "settings.toml" in done.err and "sed" in done.err
 

@@ -145,8 +145,8 @@ def test_records_of_recorded_runs_are_read(run):
 
 
 def test_a_record_of_a_newer_ups_is_refused(burgers, settings_for):
-    with pytest.raises(FormatError, match=r"data record\) is of version 4; this UPS reads up to version 3"):
-        prepare_data(settings_for(f"data.path={burgers[0]}"), {"version": 4, "members": []})
+    with pytest.raises(FormatError, match=r"data record\) is of version 5; this UPS reads up to version 4"):
+        prepare_data(settings_for(f"data.path={burgers[0]}"), {"version": 5, "members": []})
 
 
 def test_a_record_conditions_on_what_it_names_though_files_say_more(

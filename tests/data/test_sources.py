@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ups_engine.data.identity import identity_of
 from ups_engine.data.sources import open_source
+from ups_engine.data.sources.axes import time_axis
 from ups_engine.data.sources.base import spans
-from ups_engine.data.sources.hdf5 import time_axis
 from ups_engine.discretisation.sample import validate_sample
 from ups_engine.errors import DataError
 
@@ -79,7 +80,7 @@ def test_pdebench_files_of_several_axes_are_read(tmp_path, random_fields, name, 
     assert [axis[-1] for axis in info.coordinates] == [5.0, 1.75]
     assert np.array_equal(source.read([2, 0], [1, 3], spatial_stride=2)[..., 0], values[[2, 0]][:, [1, 3], ::2, ::2])
     validate_sample(source.sample(1, 2))
-    assert source.identity()["format"] == "PDEBench single file, 2-D"
+    assert identity_of(source)["format"] == "PDEBench single file, 2-D"
 
 
 @pytest.mark.parametrize("layout", ["tensor", "data"])
@@ -316,10 +317,10 @@ def test_identity_follows_content_and_not_place_or_time(tmp_path, write_pdebench
     copy.parent.mkdir()
     copy.write_bytes(path.read_bytes())
     os.utime(copy, (1, 1))
-    identity = open_source(path).identity()
-    assert open_source(copy).identity() == identity
+    identity = identity_of(open_source(path))
+    assert identity_of(open_source(copy)) == identity
     write_pdebench(copy, random_fields(4, 10, 64, seed=1))
-    assert open_source(copy).identity() != identity
+    assert identity_of(open_source(copy)) != identity
 
 
 def test_a_source_survives_pickling_closing_and_forking(tmp_path, write_pdebench, random_fields):

@@ -12,12 +12,12 @@ from tiny_run import STAGES, TRAINED, read_events
 from ups_engine import Observer, load_settings, run_pipeline, start_run
 from ups_engine.pipeline import commands as desk_module
 from ups_engine.pipeline.commands import Outcome
-from ups_engine.runs.checkpoints import has_result
 from ups_engine.runs.commands import COMMAND_KINDS, send
 from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.hashing import checksum
 from ups_engine.runs.requests import await_answer, request
+from ups_engine.runs.sidecars import has_result
 from ups_engine.runs.state import summarise
-from ups_engine.runs.tensor_file import checksum
 from ups_engine.stages.registry import STAGE_OF
 
 SHORT = ("stages.diff_residual.epochs=0", "stages.consistency_distill.epochs=0")

@@ -63,6 +63,7 @@ def test_changed_data_is_refused(copied, monkeypatch):
     record = (copied.path / "data.json").read_text()
     (original,) = copied.directory.data_record()["members"][0]["files"]
     (copied.path / "data.json").write_text(record.replace(original, str(file)))
+    copied.directory.vouch(copied.path / "data.json")
     evaluate_run(copied.directory)
     with file.open("r+b") as data:
         data.seek(8000)

@@ -27,6 +27,7 @@ from ups_engine.runs.checkpoints import load_result, save_result
 from ups_engine.runs.events import KINDS
 from ups_engine.runs.resume import ResumeStore
 
+SET_BY_SAVING = {"sha256", "bytes", "format"}
 EVERY_STEP = ("--set", "training.checkpoint_interval=0")
 SCORES = {"unit", "nrmse", "rmse", "rmse_over_std", "crmse", "brmse", "frmse", "nrmse_by_frame"}
 
@@ -34,7 +35,10 @@ SCORES = {"unit", "nrmse", "rmse", "rmse_over_std", "crmse", "brmse", "frmse", "
 def test_a_finished_run_leaves_every_file_of_a_run(finished):
     assert finished.done.code == 0
     files = {path for path in finished.files() if path.count("/") == 0}
-    assert files == {"run.json", "settings.toml", "origins.json", "data.json", "events.jsonl", "owner.lock"}
+    assert files == {"run.json", "settings.toml", "origins.json", "data.json", "events.jsonl"} | {
+        "owner.lock",
+        "record.lock",
+    }
     record = json.loads((finished.path / "run.json").read_text())
     assert record["owner"] is None and record["task"] == "burgers1d" and record["argv"][1] == "train"
     origins = json.loads((finished.path / "origins.json").read_text())
@@ -176,7 +180,7 @@ def test_an_evaluation_that_was_killed_is_made_again_and_a_finished_one_is_not(c
 
 def test_an_evaluation_that_fails_fails_the_run(copied):
     tensors, sidecar = load_result(copied.directory, "operator_ema")
-    for entry in ("sha256", "bytes", "format"):
+    for entry in SET_BY_SAVING:
         del sidecar[entry]
     save_result(copied.directory, "operator_ema", {k: t * torch.nan for k, t in tensors.items()}, sidecar)
     done = copied.resume("--stage", "evaluation")
@@ -188,7 +192,7 @@ def test_an_evaluation_that_fails_fails_the_run(copied):
 
 def test_an_evaluation_that_selects_persistence_warns(copied):
     tensors, sidecar = load_result(copied.directory, "operator_ema")
-    for entry in ("sha256", "bytes", "format"):
+    for entry in SET_BY_SAVING:
         del sidecar[entry]
     draw = torch.Generator().manual_seed(0)
     noisy = {
@@ -237,6 +241,14 @@ def killed_in(stage, folder):
 
 def test_a_half_done_stage_can_be_passed_over(tiny_folder):
     run = killed_in("operator", tiny_folder)
+    tensors, sidecar = load_result(run.directory, "decoder")
+    saved = {path: path.read_bytes() for path in run.path.glob("checkpoints/decoder.*")}
+    changed = {name: tensor * 2 for name, tensor in tensors.items()}
+    save_result(run.directory, "decoder", changed, {key: sidecar[key] for key in sidecar.keys() - SET_BY_SAVING})
+    refused = run.resume()
+    assert refused.code == 1 and "of stage operator was made with another decoder than the run has now" in refused.err
+    for path, data in saved.items():
+        path.write_bytes(data)
     done = run.resume("--stage", "steady_prior")
     assert done.code == 0 and "warning: stage operator is half done" in done.err
     states = run.stage_states()
@@ -246,11 +258,13 @@ def test_a_half_done_stage_can_be_passed_over(tiny_folder):
 def test_other_settings_than_those_of_a_result_are_named_key_by_key(copied, finished):
     settings = copied.path / "settings.toml"
     settings.write_text(settings.read_text().replace("dim = 4", "dim = 6").replace("heads = 2", "heads = 4"))
+    copied.directory.vouch(settings)
     done = copied.resume("--stage", "evaluation")
     assert done.code == 1 and "Traceback" not in done.err
     assert "encoder.safetensors was made with other latent.dim" in done.err
     shutil.copy(finished.path / "settings.toml", settings)
     settings.write_text(settings.read_text().replace("heads = 2", "heads = 4"))
+    copied.directory.vouch(settings)
     done = copied.resume("--stage", "evaluation")
     assert done.code == 1 and "operator_ema.safetensors was made with other models.operator.heads" in done.err
 
@@ -268,6 +282,7 @@ def test_a_half_done_stage_refuses_other_settings(tiny_folder):
     run = killed_in("autoencoder", tiny_folder)
     settings = run.path / "settings.toml"
     settings.write_text(settings.read_text().replace("dim = 4", "dim = 6"))
+    run.directory.vouch(settings)
     done = run.resume()
     assert done.code == 1 and "the resumable state of stage autoencoder was made with other latent.dim" in done.err
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ups_engine.errors import CheckpointError
-from ups_engine.runs.checkpoints import has_result, list_results, load_result, read_sidecar, save_result, settle_results
+from ups_engine.runs.checkpoints import check_result, load_result, save_result, settle_results
+from ups_engine.runs.sidecars import flaw, has_result, list_results, read_sidecar
 
 DTYPES = [
     torch.float64,
@@ -182,3 +183,63 @@ def test_the_hash_of_a_result_is_told_without_reading_its_tensors(run):
     assert read_sidecar(run, "net")["sha256"] == digest
     with pytest.raises(CheckpointError, match="there is no checkpoint other"):
         read_sidecar(run, "other")
+
+
+@pytest.mark.parametrize("key", ["stage", "version", "trained_on", "format", "seal", "bytes"])
+def test_a_sidecar_that_was_edited_anywhere_is_refused(run, key):
+    save_result(run, "net", {"a": torch.zeros(3)}, {"stage": "operator", "version": 2, "trained_on": {"encoder": "0"}})
+    path = run.checkpoints / "net.json"
+    sidecar = json.loads(path.read_text())
+    path.write_text(json.dumps({**sidecar, key: 1}))
+    with pytest.raises(CheckpointError, match=r"net.json is damaged: it is not as UPS wrote it"):
+        load_result(run, "net")
+    path.write_text(json.dumps({name: value for name, value in sidecar.items() if name != key}))
+    with pytest.raises(CheckpointError, match=r"net.json is damaged: it is not as UPS wrote it"):
+        load_result(run, "net")
+
+
+def trained_pair(run):
+    save_result(run, "encoder", {"w": torch.zeros(3)}, {})
+    sidecar = {"run": run.record.id, "trained_on": {"encoder": read_sidecar(run, "encoder")["sha256"]}}
+    save_result(run, "operator", {"w": torch.zeros(2)}, {"stage": "operator", **sidecar})
+
+
+def test_a_result_goes_with_what_it_was_trained_on_and_with_its_run(run, make_run):
+    trained_pair(run)
+    check_result(run, "operator")
+    assert flaw(run, "operator") is None
+    sound = {path: path.read_bytes() for path in run.checkpoints.glob("encoder.*")}
+    save_result(run, "encoder", {"w": torch.ones(3)}, {})
+    with pytest.raises(CheckpointError, match=r"operator.safetensors was trained with another encoder") as caught:
+        check_result(run, "operator")
+    assert "ups train --resume one --stage operator" in caught.value.hint
+    for path, data in sound.items():
+        path.write_bytes(data)
+    check_result(run, "operator")
+    (run.checkpoints / "encoder.json").write_text("{}")  # nothing to compare with: who loads it hears of that
+    check_result(run, "operator")
+    other = make_run("other")
+    for path in run.checkpoints.glob("operator.*"):
+        (other.checkpoints / path.name).write_bytes(path.read_bytes())
+    assert flaw(other, "operator").endswith("operator.safetensors was made by another run")
+
+
+def test_a_result_whose_replacement_was_killed_half_way_counts_as_the_one_that_is_there(run, in_child):
+    trained_pair(run)
+
+    def die():
+        rename, done = Path.replace, []
+
+        def replace(self, target):
+            if len(done) == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            done.append(target)
+            return rename(self, target)
+
+        Path.replace = replace
+        save_result(run, "encoder", {"w": torch.ones(3)}, {})
+
+    assert in_child(die) == -signal.SIGKILL
+    assert load_result(run, "encoder")[0]["w"].tolist() == [1.0] * 3
+    with pytest.raises(CheckpointError, match="trained with another encoder"):
+        check_result(run, "operator")

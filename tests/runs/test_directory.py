@@ -28,7 +28,7 @@ def test_a_new_run_has_the_files_and_folders_of_the_contract(run):
         "reports",
     }
     record = recorded(run)
-    assert list(record) == ["format", "id", "created", "version", "commit", "argv", "folder", "task", "owner"]
+    assert list(record) == ["format", "id", "created", "version", "commit", "argv", "folder", "task", "owner", "hashes"]
     assert abs(record["created"] - time.time()) < 60
     assert re.fullmatch(r"[0-9A-Z]{26}", record["id"])
     assert record["argv"] == ["ups", "train", "--headless"]
@@ -185,3 +185,53 @@ def test_only_checkpoints_need_torch_and_only_curves_need_numpy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_files_that_are_not_as_they_were_entered_are_named_and_settings_and_data_record_refused(run):
+    run.write_data_record({"members": []})
+    report = run.reports / "evaluation.json"
+    report.write_text("{}")
+    run.vouch(report)
+    assert run.changes() == [] and run.data_record() == {"members": []}
+    (run.path / "settings.toml").write_text("seed = 1\n")
+    (run.path / "data.json").unlink()
+    report.write_text("[]")
+    assert run.changes() == [
+        "settings.toml is not as UPS wrote it",
+        "data.json is missing",
+        "reports/evaluation.json is not as UPS wrote it",
+    ]
+    with pytest.raises(RunError, match=r"run one: settings.toml is not as UPS wrote it\nrestore it from a copy"):
+        _ = run.settings_toml
+    with pytest.raises(RunError, match=r"run one: data.json is missing"):
+        run.data_record()
+
+
+def test_a_run_of_an_earlier_version_is_read_as_it_is_and_gets_its_hashes_when_a_process_goes_on_with_it(run):
+    run.write_data_record({"members": []})
+    old = {key: value for key, value in recorded(run).items() if key not in ("format", "hashes")}
+    (run.path / "run.json").write_text(json.dumps(old))
+    (run.path / "settings.toml").write_text("seed = 2\n")
+    assert run.settings_toml == "seed = 2\n" and run.data_record() == {"members": []} and run.changes() == []
+    run.vouch_for_the_rest()
+    assert set(run.record.hashes) == {"settings.toml", "data.json"} and recorded(run)["format"] == 2
+    (run.path / "settings.toml").write_text("seed = 3\n")
+    run.vouch_for_the_rest()
+    assert run.changes() == ["settings.toml is not as UPS wrote it"]
+
+
+def test_processes_that_enter_something_in_the_record_at_once_all_have_it_there(run, python):
+    """An evaluation enters its report while the owner of the run comes and goes."""
+    code = """
+        import sys
+        from pathlib import Path
+        from ups_engine.runs.directory import RunDirectory
+        run = RunDirectory(Path(sys.argv[1]))
+        for number in range(20):
+            path = run.reports / f"{sys.argv[2]}-{number}.json"
+            path.write_text("{}")
+            run.vouch(path)
+    """
+    processes = [python(code, run.path, name) for name in ("a", "b", "c")]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert len(run.record.hashes) == 1 + 3 * 20 and run.changes() == []

@@ -1,6 +1,7 @@
 """Every file of a run states its version: one without is of the first, and one of a newer UPS is refused with both."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -8,24 +9,27 @@ import pytest
 import torch
 
 from ups_engine.formats import FormatError
-from ups_engine.runs.checkpoints import list_results, load_result, read_sidecar, save_result
+from ups_engine.runs.checkpoints import load_result, save_result
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.event_file import EventReader, recent_events
 from ups_engine.runs.events import EventWriter
 from ups_engine.runs.history import History
 from ups_engine.runs.resume import ResumeStore
+from ups_engine.runs.sidecars import list_results, read_sidecar
 from ups_engine.runs.state import StateReader, summarise
 from ups_engine.runs.watch import Damaged, RunsWatcher
 
 RECORDED = Path(__file__).parent.parent / "recorded"
 BOTH = r"version 2; this UPS reads up to version 1"
 LATER = r"version 3; this UPS reads up to version 2"
+LATEST = r"version 4; this UPS reads up to version 3"
 TENSORS = {"a": torch.arange(3.0)}
 
 
 def set_format(path, version):
     value = json.loads(path.read_text())
-    assert value.pop("format") in (1, 2)
+    assert value.pop("format") in (1, 2, 3)
+    value.pop("seal", None)  # which sidecars have since the third
     path.write_text(json.dumps(value if version is None else {**value, "format": version}))
 
 
@@ -59,10 +63,10 @@ def test_a_parked_run_from_before_versions_has_its_results_and_its_resumable_sta
 def test_a_record(run):
     set_format(run.path / "run.json", None)
     assert run.record.owner is None
-    (run.path / "run.json").write_text(json.dumps({**json.loads((run.path / "run.json").read_text()), "format": 2}))
-    with pytest.raises(FormatError, match=BOTH):
+    (run.path / "run.json").write_text(json.dumps({**json.loads((run.path / "run.json").read_text()), "format": 3}))
+    with pytest.raises(FormatError, match=LATER):
         summarise(run)
-    with pytest.raises(FormatError, match=BOTH):
+    with pytest.raises(FormatError, match=LATER):
         run.write_owner(None)
 
 
@@ -105,13 +109,13 @@ def test_what_came_before_a_newer_part_is_taken_in_once(run):
 
 def test_among_all_runs_a_newer_one_is_damaged_and_says_why(make_run, tmp_path):
     newer_history(make_run("newer"))
-    set_format(make_run("newest").path / "run.json", 2)
+    set_format(make_run("newest").path / "run.json", 3)
     tell(make_run("ours"))
     watcher = RunsWatcher(tmp_path / "runs")
     watcher.poll()
     ours, *damaged = watcher.states
     assert ours.run == "ours" and [type(run) for run in damaged] == [Damaged, Damaged]
-    assert all("version 2; this UPS reads up to version 1" in run.message for run in damaged)
+    assert all(re.search(f"{BOTH}|{LATER}", run.message) for run in damaged)
 
 
 def test_a_result(run):
@@ -119,9 +123,9 @@ def test_a_result(run):
     path = run.checkpoints / "net.json"
     set_format(path, None)
     assert load_result(run, "net")[1]["stage"] == "operator"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 3}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 4}))
     for look in (load_result, read_sidecar):
-        with pytest.raises(FormatError, match=LATER):
+        with pytest.raises(FormatError, match=LATEST):
             look(run, "net")
 
 

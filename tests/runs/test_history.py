@@ -50,6 +50,7 @@ class Story:
                 stage=p.current_stage,
                 stages=stages,
                 planned=p.planned,
+                results=frozenset(p.results),
                 last_event_seq=p.last_seq,
                 lease=None,
                 created=0.0,

@@ -69,9 +69,11 @@ def _print(description: "Description") -> None:
     info = description.info
     files = str(info.files[0]) + (f" and {len(info.files) - 1} more" if len(info.files) > 1 else "")
     axes = [
-        f"{axis[0]:g} to {axis[-1]:g}; {ends}" for axis, ends in zip(info.coordinates, info.boundaries, strict=True)
+        f"{axis[0]:g} to {axis[-1]:g}{f' {unit}' if unit else ''}; {ends}"
+        for axis, ends, unit in zip(info.coordinates, info.boundaries, info.units_of_axes, strict=True)
     ]
     time = "unknown; set data.dt" if info.dt is None else f"{info.time[0]:g} to {info.time[-1]:g}, dt = {info.dt:g}"
+    time += f" {info.time_unit}" if info.time_unit else ""
     print_table(
         ("property", "value"),
         [

@@ -23,7 +23,7 @@ def evaluate(
     from ups_engine.evaluation.table import render
     from ups_engine.pipeline.reopen import evaluate_run
 
-    report, path = evaluate_run(run, split=split, initial_steps=initial_steps)
+    report, path = evaluate_run(run, split=split, initial_steps=initial_steps, tell=notice)
     if as_json:
         print_json(report.to_json())
     else:

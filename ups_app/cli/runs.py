@@ -42,14 +42,17 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def show(reference: Run, as_json: AsJson = False) -> None:
-    """Show how far a run and each of its stages are, and who owns it."""
+    """Show how far a run and each of its stages are, who owns it, and what is wrong with its files."""
+    from ups_engine.evaluation.soundness import flaws
     from ups_engine.runs.state import summarise
 
-    state = summarise(find_run(reference))
+    run = find_run(reference)
+    state = summarise(run)
+    found = flaws(run, state.results)
     if as_json:
-        print_json(state.to_json())
+        print_json(state.to_json() | ({"flaws": found} if found else {}))
         return
-    for label, text in _facts(state):
+    for label, text in [*_facts(state), *(("flaw", sentence) for sentence in found)]:
         print(f"{label:<10} {text}")
     if state.stages:
         print()

@@ -192,17 +192,19 @@ def _train_here(
     if outcome is not Outcome.FINISHED:
         notice(f"{outcome.value} and saved; {going_on}")
         raise typer.Exit(EXIT_RESUMABLE)
-    if not _show_evaluation(run.reports, on_stdout=not json_events):
+    if not _show_evaluation(run, on_stdout=not json_events):
         notice(f"results: {run.checkpoints}")
 
 
-def _show_evaluation(reports: Path, *, on_stdout: bool) -> bool:
+def _show_evaluation(run: "RunDirectory", *, on_stdout: bool) -> bool:
     from ups_engine.evaluation.report import EvaluationReport
+    from ups_engine.evaluation.soundness import EVALUATION_FILE, report_flaw
     from ups_engine.evaluation.table import render
-    from ups_engine.pipeline.plan import EVALUATION_FILE
 
-    path = reports / EVALUATION_FILE
+    path = run.reports / EVALUATION_FILE
     if path.exists():
+        if flaw := report_flaw(run, path):
+            notice(f"warning: {flaw}; `ups evaluate {run.name}` makes it anew")
         # Flushed, for a log that holds both streams in the order in which they were written.
         print(render(EvaluationReport.read(path)), file=sys.stdout if on_stdout else sys.stderr, flush=True)
         notice(f"report: {path}")

@@ -1,10 +1,14 @@
 """All that a run learns from: the members of a collection, each with its own step, conditions and normalisation."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from ups_engine.data.member import Member
 from ups_engine.data.survey import RECORD_VERSION
+
+_LEARNED = ("fields", "strides", "frames", "dt", "splits", "normalisation", "scaling")
 
 
 class Collection:
@@ -32,3 +36,9 @@ class Collection:
         if len(self.members) == 1:
             return dict(self.members[0].normalisation.to_json())
         return {member.name: member.normalisation.to_json() for member in self.members}
+
+    def digest(self) -> str:
+        """Hash of what is learned: fields, strides, splits and scaling. Where the files lie is not in it."""
+        records = [member.record() for member in self.members]
+        learned = [{key: record[key] for key in _LEARNED} for record in records]
+        return hashlib.sha256(json.dumps(learned, sort_keys=True).encode()).hexdigest()

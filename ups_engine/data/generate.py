@@ -13,9 +13,9 @@ import numpy as np
 import psutil
 
 from ups_engine.config.data import DataSettings, GenerateSettings
-from ups_engine.data.sources.base import FieldSpec, SourceInfo
 from ups_engine.data.sources.boundaries import LAYOUT, AxisBoundary, of_task
 from ups_engine.data.sources.hdf5 import GENERATED, generated_with
+from ups_engine.data.sources.info import FieldSpec, SourceInfo
 from ups_engine.data.sources.pdebench import SCALAR, coordinate_names, pdebench_format
 from ups_engine.data.tasks import solved_task
 from ups_engine.data.tasks.base import SIZES

@@ -11,8 +11,10 @@ import numpy as np
 from ups_engine.config.schema import Settings
 from ups_engine.data.normalisation import evenly
 from ups_engine.data.prepare import memory_for_fields
+from ups_engine.data.seams import boundary_doubts
 from ups_engine.data.sources import open_source
-from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
+from ups_engine.data.sources.base import Source
+from ups_engine.data.sources.info import FieldSpec, SourceInfo
 from ups_engine.data.splits import choose_splits, parameter_groups
 from ups_engine.data.survey import time_step, used_frames
 from ups_engine.data.zeros import ZeroFrames
@@ -78,10 +80,13 @@ class Description:
                     "points": len(axis),
                     "periodic": ends.periodic,
                     "boundary": ends.to_json(),
+                    "unit": unit,
                 }
-                for axis, ends in zip(info.coordinates, info.boundaries, strict=True)
+                for axis, ends, unit in zip(info.coordinates, info.boundaries, info.units_of_axes, strict=True)
             ],
-            "time": {"first": float(info.time[0]), "last": float(info.time[-1])} if info.dt is not None else None,
+            "time": {"first": float(info.time[0]), "last": float(info.time[-1]), "unit": info.time_unit}
+            if info.dt is not None
+            else None,
             "split": info.split,
             "files": [str(path) for path in info.files],
             "plan": list(self.plan),
@@ -110,7 +115,12 @@ def describe(path: Path | str, settings: Settings) -> Description:
         info=info,
         fields=tuple(_summaries(source, used)),
         parameters=parameters,
-        plan=(*_zero_frames(source, used), *_plan(source, settings, parameters)),
+        plan=(
+            *info.notes,
+            *_zero_frames(source, used),
+            *boundary_doubts(source, used),
+            *_plan(source, settings, parameters),
+        ),
     )
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
+from ups_engine.data.identity import Identity, identity_of, settle
 from ups_engine.data.normalisation import Normalisation
 from ups_engine.data.reader import StridedReader
 from ups_engine.data.scaling import ParameterScaling
@@ -23,12 +23,14 @@ class Member(MemberSurvey):
         reader: of what was surveyed.
         normalisation: of the fields.
         scaling: of the PDE's parameters.
+        identity: of the files, see `identity_of`.
     """
 
     source: Source
     reader: StridedReader
     normalisation: Normalisation
     scaling: ParameterScaling
+    identity: Identity
 
     def read(self, trajectories: Int64, frames: Int64 | None = None) -> Values:
         """Fields in physical units.
@@ -55,10 +57,13 @@ class Member(MemberSurvey):
         """(n, P) PDE parameters as inputs: standardised by the training trajectories (see `ParameterScaling`)."""
         return self.scaling.apply(self.physical_parameters(trajectories))
 
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """JSON: names, sizes and content stamps of the files."""
-        return self.source.identity()
+    def require_unchanged(self) -> None:
+        """Make sure that the files still are what they were when this member was prepared.
+
+        Raises:
+            DataError: they are not.
+        """
+        settle(self.source, self.identity, identity_of(self.source))
 
     def record(self) -> dict[str, Any]:
         """JSON: all that `prepare_data` needs to give the same splits, normalisation and scaling again."""

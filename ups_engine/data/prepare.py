@@ -14,10 +14,12 @@ from ups_engine.config.data import DataSettings, exclusion
 from ups_engine.config.schema import Settings
 from ups_engine.data.collection import Collection
 from ups_engine.data.generate import generated_path, make
+from ups_engine.data.identity import identity_of, is_stamped, settle
 from ups_engine.data.member import Member
 from ups_engine.data.normalisation import Fitted, Normalisation, fit
 from ups_engine.data.reader import StridedReader
 from ups_engine.data.scaling import ParameterScaling
+from ups_engine.data.seams import boundary_doubts
 from ups_engine.data.sources.base import Source
 from ups_engine.data.splits import prove_disjoint
 from ups_engine.data.survey import MemberSurvey, find_files, recorded_members, survey_member
@@ -28,6 +30,9 @@ from ups_engine.errors import DataError
 from ups_engine.reporting import Advance, Tell
 from ups_engine.telemetry.memory import available_memory
 
+_STAMPED = (
+    "the run knows its data by samples of an earlier UPS, which fit; from now on it is known by a hash of all its bytes"
+)
 _SMALL_BYTES = 256 * 2**20
 
 
@@ -58,11 +63,14 @@ def prepare_data(
 def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, advance: Advance) -> Member:
     """A member of the collection: as its record says, or new."""
     data = settings.data
-    survey = survey_member(settings, _found_or_made(data, known, notify, advance), known)
+    survey = survey_member(settings, _found_or_made(data, known, notify, advance), known, advance)
     source, splits = survey.source, survey.splits
     assert source is not None  # its files were found or made
+    identity = identity_of(source, advance)
     _check_first_sample(source, data)
     if known is None:
+        for note in source.info.notes:
+            notify(note)
         prove_disjoint(source, splits)
     reader = StridedReader(source, survey, data, memory_for_fields(settings))
     if known is None:
@@ -85,10 +93,15 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
         scaling = ParameterScaling.fit(survey.parameter_names, *parameters)
         if notice := zeros.notice(source):
             notify(notice)
+        for doubt in boundary_doubts(source, splits.all()):
+            notify(doubt)
     else:
         normalisation = Normalisation.from_json(known["normalisation"])
         scaling = ParameterScaling.from_json(known["scaling"])
-    member = Member(**vars(survey), reader=reader, normalisation=normalisation, scaling=scaling)
+        if is_stamped(known["identity"]):
+            notify(_STAMPED)
+        identity = settle(source, known["identity"], identity)
+    member = Member(**vars(survey), reader=reader, normalisation=normalisation, scaling=scaling, identity=identity)
     if known is not None:
         member.check_read_as(known)
     return member

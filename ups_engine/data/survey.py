@@ -11,19 +11,23 @@ import numpy as np
 from ups_engine.config.data import DataSettings
 from ups_engine.config.schema import Settings
 from ups_engine.data.generate import generated_info, generated_path, is_made_with
+from ups_engine.data.identity import identity_of, settle
 from ups_engine.data.sources import open_source
-from ups_engine.data.sources.base import FieldSpec, Source, SourceInfo
+from ups_engine.data.sources.base import Source
 from ups_engine.data.sources.boundaries import AxisBoundary, boundary_sentence, recorded, with_settings
 from ups_engine.data.sources.files import expand, find_task
+from ups_engine.data.sources.info import FieldSpec, SourceInfo
 from ups_engine.data.splits import Splits, choose_splits, parameter_groups
 from ups_engine.data.tasks import SOLVED
 from ups_engine.discretisation import Discretisation, discretisation_of
 from ups_engine.errors import DataError, SettingsError
 from ups_engine.formats import require_known
+from ups_engine.reporting import Advance
 
-RECORD_VERSION = 3
+RECORD_VERSION = 4
 """Of a run's data record. Version 1 was the record of the only member, with `grid` for `discretisation` and
-`conditioning` for `scaling`; version 2 said of boundaries only which axes of its discretisation are periodic."""
+`conditioning` for `scaling`; version 2 said of boundaries only which axes of its discretisation are periodic; version
+3 knew its files by a stamp of 32 blocks."""
 UNKNOWN_TASK = "unknown"
 """The task of files that do not say theirs, neither inside nor by their names."""
 
@@ -97,7 +101,7 @@ def recorded_members(record: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
         FormatError: it was written by a newer UPS.
     """
     version = require_known("data record", record.get("version"), RECORD_VERSION, "the run's data.json")
-    if version == RECORD_VERSION:
+    if version > 2:  # what is new in version 4 takes the files: see `settle`
         return tuple(record["members"])
     if version > 1:
         return tuple(_with_boundaries(member) for member in record["members"])
@@ -113,19 +117,25 @@ def _with_boundaries(member: Mapping[str, Any]) -> dict[str, Any]:
     return {**member, "boundaries": [AxisBoundary(kind, "earlier record of the run").to_json() for kind in kinds]}
 
 
-def survey_member(settings: Settings, files: Sequence[Path], known: Mapping[str, Any] | None) -> MemberSurvey:
+def survey_member(
+    settings: Settings,
+    files: Sequence[Path],
+    known: Mapping[str, Any] | None,
+    advance: Advance = lambda what, done, total: None,
+) -> MemberSurvey:
     """Look ahead at a member of which UPS makes the file where there are none; raises as `survey_data`.
 
     Args:
         settings: of the run.
         files: of the member.
         known: its record, where it has one.
+        advance: told how much is hashed of files that are not known yet; may raise to stop that.
     """
     data, source, to_make = settings.data, None, None
     if files:
         source = open_source(files, data.boundary if known is None else _recorded_boundaries(data, known))
         if known is not None:
-            _check_identity(source, known)
+            _check_identity(source, known, advance)
         info = source.info
     else:
         path = generated_path(data.task, data)
@@ -187,18 +197,15 @@ def find_files(data: DataSettings, known: Mapping[str, Any] | None) -> list[Path
     return found
 
 
-def _check_identity(source: Source, known: Mapping[str, Any]) -> None:
-    """Make sure that a source is the one of a member's record.
+def _check_identity(source: Source, known: Mapping[str, Any], advance: Advance) -> None:
+    """Make sure that a source is whole, and the one of a member's record.
 
     Raises:
         DataError: it is not.
     """
-    if source.identity() != known["identity"]:
-        names = [Path(name).name for name in known["files"]]
-        raise DataError(
-            f"{', '.join(names[:3])}: not the data that this run was made with",
-            "its content changed, or it was moved and other files took its place; put it back or start a new run",
-        )
+    fields = [spec.name for spec in source.info.fields if spec.name in known["fields"]]
+    source.require_present(Splits.from_json(known["splits"]).all(), fields)
+    settle(source, known["identity"], identity_of(source, advance))
 
 
 def _recorded_boundaries(data: DataSettings, known: Mapping[str, Any]) -> tuple[AxisBoundary, ...]:

@@ -133,6 +133,10 @@ class EvaluationReport(_Part):
     steady_prior: SteadyPriorScores | None = None
     members: dict[str, "EvaluationReport"] = {}
     """The same of each member of a collection of several."""
+    left_out: dict[str, str] = {}
+    """Why, by name, of variants that were not scored."""
+    results: dict[str, str] = {}
+    """Hashes, by name, of the results that were scored."""
 
     @model_validator(mode="after")
     def _selected_was_evaluated(self) -> Self:
@@ -166,7 +170,7 @@ class EvaluationReport(_Part):
 
     def to_json(self) -> dict[str, object]:
         """Give the report as the object that `reports/evaluation.json` holds; figures may still be nan in it."""
-        absent = {key for key in ("steady_prior", "members") if not getattr(self, key)}
+        absent = {key for key in ("steady_prior", "members", "left_out", "results") if not getattr(self, key)}
         return {"format": FORMAT, **self.model_dump(mode="json", exclude=absent)}
 
     @classmethod

@@ -27,6 +27,11 @@ def render(report: EvaluationReport) -> str:
         "",
         *_overall(report),
         *_by_field(report),
+        *(
+            line
+            for name, reason in report.left_out.items()
+            for line in textwrap.wrap(f"left out: {name}, {reason}", _WIDTH, break_on_hyphens=False)
+        ),
         *(line for warning in warnings(report) for line in textwrap.wrap(f"warning: {warning}", _WIDTH)),
     ]
     for name, member in report.members.items():

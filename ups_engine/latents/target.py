@@ -38,6 +38,8 @@ class CacheTarget:
             `FieldDataset.read`.
         encode: what `read` returned -> latents (n, t, tokens, dim) on any device. Frames must not mix.
         conditions: PDE parameters by name, each (N,).
+        vouch: raises DataError where the source is no longer what the fingerprint says; asked before anything encoded
+            is recorded.
     """
 
     member: str
@@ -51,6 +53,7 @@ class CacheTarget:
     read: Callable[[NDArray[np.int64], NDArray[np.int64]], Values]
     encode: Callable[[Values], torch.Tensor]
     conditions: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
+    vouch: Callable[[], None] = lambda: None
 
     @property
     def key(self) -> CacheKey:

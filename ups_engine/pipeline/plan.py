@@ -2,17 +2,19 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ups_engine.config.schema import STAGES, Settings, StageName
-from ups_engine.errors import UsageError
-from ups_engine.runs.checkpoints import has_result, read_sidecar
+from ups_engine.errors import CheckpointError, UsageError
+from ups_engine.evaluation.soundness import EVALUATION_FILE, report_flaw, report_flaws
+from ups_engine.runs.checkpoints import check_result
 from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.sidecars import has_result, read_sidecar, refuse_stale, result_paths
 from ups_engine.runs.state import summarise
 from ups_engine.stages.base import stage_epochs
 from ups_engine.stages.registry import STAGE_OF, makers
 
 EVALUATION = "evaluation"
-EVALUATION_FILE = "evaluation.json"
 
 
 @dataclass(frozen=True)
@@ -121,16 +123,51 @@ class Past:
         self._run = run
         self._state = summarise(run)
         self._stages = {stage.name: stage for stage in self._state.stages}
+        self._sound: dict[str, list[tuple[int, int, int] | None]] = {}
+        """Stamps of the files of results that were found sound."""
         self.planned = self._state.planned
         """Stages of the latest plan, with what commands made of it; None when the run was never started."""
 
     def has_results(self, name: str) -> bool:
-        """Whether all that a stage leaves is there."""
+        """Whether all that a stage leaves is there, sound, and made with what the run has now."""
+        return self.flaw(name) is None
+
+    def flaw(self, name: str) -> str | None:
+        """Why what a stage left does not count, or not any more; None where it does."""
         if name == EVALUATION:
-            return (self._run.reports / EVALUATION_FILE).is_file()
+            return report_flaw(self._run, self._run.reports / EVALUATION_FILE)
         stage = STAGE_OF[name]
-        there = all(has_result(self._run, result) for result in stage.results)
-        return there and all(read_sidecar(self._run, result).get("stage") == name for result in stage.continues)
+        try:
+            for result in stage.results:
+                self._check(result)
+            others = [r for r in stage.continues if read_sidecar(self._run, r).get("stage") != name]
+        except CheckpointError as problem:
+            return problem.message
+        return f"{others[0]} is as an earlier stage left it" if others else None
+
+    def once_more(self, names: Sequence[str]) -> list[str]:
+        """Which of some stages were done and have to be done again, and why, a sentence each."""
+        flaws = [(name, flaw) for name in names if self.done(name) and (flaw := self.flaw(name)) is not None]
+        return [f"{name} is done again, for {flaw}" for name, flaw in flaws]
+
+    def unmended(self, plan: Sequence[PlannedStage]) -> list[str]:
+        """What is wrong with what the run left and stays so under a plan, a sentence each."""
+        rest = [name for name in STAGES if name not in running_stages(plan) and self.done(name)]
+        flaws = [(name, flaw) for name in rest if (flaw := self.flaw(name)) is not None]
+        reports = [sentence for sentence in report_flaws(self._run) if EVALUATION_FILE not in sentence]
+        return [
+            *(f"{flaw}; do stage {name} again with --stage {name}" for name, flaw in flaws),
+            *(f"{sentence}; `ups evaluate {self._run.name}` makes reports" for sentence in reports),
+        ]
+
+    def _check(self, result: str) -> None:
+        """See `check_result`; tensors that were found sound are not read again while their files stay as they are."""
+        stamp = [_stamp(path) for path in result_paths(self._run, result)]
+        if self._sound.get(result) == stamp:
+            refuse_stale(self._run, result, read_sidecar(self._run, result))
+        else:
+            check_result(self._run, result)
+            self._sound[result] = stamp
 
     def done(self, name: str) -> bool:
         """Whether the run's history says that a stage came to its end."""
@@ -157,9 +194,9 @@ class Agenda:
     """
 
     def __init__(self, plan: Sequence[PlannedStage], run: RunDirectory, past: Past, settings: Settings) -> None:
-        self._run, self._settings = run, settings
+        self._run, self._past, self._settings = run, past, settings
         self._waiting = running_stages(plan)
-        self._done = {name for name in self._waiting if past.done(name) and past.has_results(name)}
+        self._ended: set[str] = set()
         self.running: StageName | None = None
 
     @property
@@ -175,7 +212,7 @@ class Agenda:
     def end(self, *, done: bool) -> None:
         """The running stage has come to its end, with its results or without."""
         if done and self.running is not None:
-            self._done.add(self.running)
+            self._ended.add(self.running)
         self.running = None
 
     def refuse_skip(self, name: str) -> str | None:
@@ -183,8 +220,8 @@ class Agenda:
         if name not in STAGES:
             return _unknown(name)
         if name != self.running and name not in self._waiting:
-            return f"stage {name} is {'done already' if name in self._done else 'not going to run anyway'}"
-        if name in self._done and name != self.running and name != EVALUATION:
+            return f"stage {name} is {'done already' if self._done(name) else 'not going to run anyway'}"
+        if self._done(name) and name != self.running and name != EVALUATION:
             return f"stage {name} is done already"
         order = ([self.running] if self.running else []) + self._waiting
         return self._lacking([stage for stage in order if stage != name])
@@ -199,7 +236,7 @@ class Agenda:
             return _unknown(name)
         if name == self.running:
             return f"stage {name} is running already"
-        if name in self._done and name != EVALUATION:
+        if self._done(name) and name != EVALUATION:
             return f"stage {name} is done; start a new run to train it again"
         if stage_epochs(self._settings, name) == 0:
             return f"stages.{name}.epochs = 0"
@@ -209,6 +246,10 @@ class Agenda:
         """Put a stage that `refuse_start` has nothing against in front of those that wait."""
         self._waiting = self._first(name)
 
+    def _done(self, name: str) -> bool:
+        """Whether a stage is done and what it left still counts, which a stage before it may have changed."""
+        return (name in self._ended or self._past.done(name)) and self._past.has_results(name)
+
     def _first(self, name: str) -> list[StageName]:
         return [name, *(stage for stage in self._waiting if stage != name)]
 
@@ -216,6 +257,14 @@ class Agenda:
         """Why stages in this order would not all find what they need, or None."""
         found = lacking(order, self._run)
         return None if found is None else f"stage {found[0]} needs {found[1][0]}, which the run would not have"
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _unknown(name: str) -> str:

@@ -9,13 +9,16 @@ from ups_engine.data.prepare import prepare_data
 from ups_engine.data.splits import SplitName
 from ups_engine.errors import CheckpointError, UpsError
 from ups_engine.evaluation.report import EvaluationReport
+from ups_engine.evaluation.soundness import EVALUATION_FILE
 from ups_engine.latents.fingerprint import hash_tensors
 from ups_engine.latents.target import CacheContext
+from ups_engine.pipeline.data_record import enter_data
 from ups_engine.pipeline.forecast import Forecast
-from ups_engine.pipeline.plan import EVALUATION_FILE
 from ups_engine.pipeline.run import run_settings
-from ups_engine.runs.checkpoints import has_result, load_result
+from ups_engine.reporting import Tell
+from ups_engine.runs.checkpoints import load_result
 from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.sidecars import has_result
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.evaluation import evaluate
 from ups_engine.stages.networks import dependencies
@@ -23,12 +26,15 @@ from ups_engine.stages.registry import VARIANTS
 from ups_engine.training.machine import pick_device, set_precision
 
 
-def open_context(run: RunDirectory, settings: Settings | None = None) -> StageContext:
+def open_context(
+    run: RunDirectory, settings: Settings | None = None, tell: Tell = lambda sentence: None
+) -> StageContext:
     """A run's results on their data, ready to use.
 
     Args:
         run: that has looked at its data.
         settings: that go with the run's results; None means the run's own.
+        tell: told in a sentence what there is to know of the data.
 
     Raises:
         CheckpointError: the run has not got as far as its data.
@@ -40,13 +46,17 @@ def open_context(run: RunDirectory, settings: Settings | None = None) -> StageCo
         raise CheckpointError(f"run {run.name} has not looked at its data yet", "let it train first")
     device = pick_device(settings.runtime)
     set_precision(settings.training, device)
-    collection = prepare_data(settings, record)
+    collection = prepare_data(settings, record, tell)
     working = Forecast(settings, collection.members).working_bytes(device)
     return StageContext(settings, run, collection, device, working=working)
 
 
 def evaluate_run(
-    run: RunDirectory, *, split: SplitName | None = None, initial_steps: int | None = None
+    run: RunDirectory,
+    *,
+    split: SplitName | None = None,
+    initial_steps: int | None = None,
+    tell: Tell = lambda sentence: None,
 ) -> tuple[EvaluationReport, Path]:
     """Evaluate a run's results, as its evaluation stage does or under another protocol.
 
@@ -54,6 +64,7 @@ def evaluate_run(
         run: with encoder, decoder and operator.
         split: None means `stages.evaluation.split`.
         initial_steps: frames given; None means `stages.evaluation.initial_steps`.
+        tell: told in a sentence what there is to know of the data.
 
     Returns:
         The report, and its file under `reports/`: `evaluation.json` for the run's own protocol, else
@@ -63,13 +74,14 @@ def evaluate_run(
     Raises:
         UpsError: results or data are missing, damaged, or not those of the run.
     """
-    context = open_context(run)
+    context = open_context(run, tell=tell)
+    enter_data(run, context.collection)
     own = context.settings.stages.evaluation
     split, initial_steps = split or own.split, initial_steps or own.initial_steps
     found = evaluate(context, VARIANTS, split=split, initial_steps=initial_steps)
     ours = (split, initial_steps) == (own.split, own.initial_steps)
     path = run.reports / (EVALUATION_FILE if ours else f"evaluation-{split}-{initial_steps}.json")
-    found.write(path)
+    found.write(run, path)
     return found.report, path
 
 

@@ -12,20 +12,22 @@ import torch
 
 from ups_engine.config.anchor import anchored
 from ups_engine.config.archive import settings_from_toml, settings_to_toml
-from ups_engine.config.schema import Settings
+from ups_engine.config.schema import Settings, StageName
 from ups_engine.data.prepare import prepare_data
 from ups_engine.errors import UpsError
 from ups_engine.pipeline.announcer import Announcer, data_sentence, device_sentence
 from ups_engine.pipeline.commands import SKIPPED, CommandDesk, LeaveError, Outcome, SkipError
+from ups_engine.pipeline.data_record import enter_data
 from ups_engine.pipeline.forecast import Forecast, forecast
 from ups_engine.pipeline.observer import Observer
 from ups_engine.pipeline.plan import EVALUATION, Agenda, Past, PlannedStage, check_needs, make_plan
 from ups_engine.pipeline.stage_work import Saved, StageWork
-from ups_engine.runs.checkpoints import read_sidecar, settle_results
+from ups_engine.runs.checkpoints import settle_results
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.events import EventWriter, heartbeat
 from ups_engine.runs.lease import Lease
 from ups_engine.runs.resume import ResumeStore
+from ups_engine.runs.sidecars import read_sidecar
 from ups_engine.runs.signals import StopRequest
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.host import Host
@@ -87,16 +89,19 @@ def run_pipeline(
         stop = stack.enter_context(StopRequest())
         stack.enter_context(Lease.acquire(run))
         settle_results(run)
+        run.vouch_for_the_rest()
         past = Past(run)
-        settings = run_settings(run)
+        settings, record = run_settings(run), run.data_record()
         plan = make_plan(settings, only=only, skip=skip, earlier=past.planned)
         check_needs(plan, run)
         if past.nothing_left(plan, only):
             for observer in observers:
+                for sentence in past.unmended(plan):
+                    observer.event("warning", None, None, None, {"message": sentence})
                 observer.notice(f"run {run.name} is finished already; nothing is left to do")
             return Outcome.FINISHED
         events = stack.enter_context(EventWriter(run.events))
-        return _Pipeline(run, settings, plan, past, Announcer(events, observers), stop).run(asked=only)
+        return _Pipeline(run, settings, record, plan, past, Announcer(events, observers), stop).run(asked=only)
 
 
 class RunHost(Host):
@@ -140,13 +145,14 @@ class _Pipeline:
         self,
         run: RunDirectory,
         settings: Settings,
+        record: Mapping[str, Any] | None,
         plan: Sequence[PlannedStage],
         past: Past,
         announcer: Announcer,
         stop: StopRequest,
     ) -> None:
         self._run, self._settings, self._plan, self._past = run, settings, plan, past
-        self._announcer, self._resume = announcer, ResumeStore(run.resume)
+        self._record, self._announcer, self._resume = record, announcer, ResumeStore(run.resume)
         self._agenda = Agenda(plan, run, past, settings)
         self._desk = CommandDesk(run, self._agenda, stop, announcer, comeback=past.planned is not None)
 
@@ -196,23 +202,24 @@ class _Pipeline:
         say.notice(device_sentence(device))
         for sentence in self._resume.damaged:
             say.warn(f"passed over a damaged resumable state: {sentence}")
+        for sentence in self._past.unmended(self._plan):
+            say.warn(sentence)
         if saved is not None and going_on is None:
             say.warn(f"stage {saved[1]['stage']} is half done; its state is lost once another stage saves one")
         return going_on
 
     def _prepare(self, device: torch.device) -> StageContext:
         """Open the data and lay out the workplace of the stages."""
-        host, record = RunHost(self._announcer, self._desk), self._run.data_record()
+        host, record = RunHost(self._announcer, self._desk), self._record
         collection = prepare_data(self._settings, record, host.tell, host.advance)
-        if record is None:
-            self._run.write_data_record(collection.record())
+        enter_data(self._run, collection)
         for member in collection.members:
             host.tell(data_sentence(member))
         working = Forecast(self._settings, collection.members).working_bytes(device)
         return StageContext(self._settings, self._run, collection, device, host=host, working=working)
 
     def _stages(self, context: StageContext, saved: Saved | None, asked: Collection[str]) -> Outcome:
-        agenda, past, say = self._agenda, self._past, self._announcer
+        agenda, say = self._agenda, self._announcer
         work = StageWork(context, self._resume, self._desk, say)
         changed = False
         while agenda.waiting:
@@ -221,13 +228,7 @@ class _Pipeline:
             if name is None:  # what waited was skipped
                 break
             state = saved if saved is not None and saved[1]["stage"] == name else None
-            settled = past.done(name) if name == EVALUATION else state is None
-            if settled and past.has_results(name) and not (name == EVALUATION and (changed or name in asked)):
-                say.notice(f"{name}: done already")
-                if not past.done(name):  # killed between the last result and the word about it
-                    metrics = read_sidecar(self._run, STAGE_OF[name].results[0])["metrics"]
-                    data = {"best": metrics["score"], "seconds": past.seconds(name)}
-                    say.emit("stage_finished", stage=name, data=data)
+            if self._settled(name, again=name == EVALUATION and (changed or name in asked), begun=state is not None):
                 agenda.end(done=True)
                 continue
             try:
@@ -245,3 +246,27 @@ class _Pipeline:
             agenda.end(done=action is Action.GO_ON)
         say.stage = None
         return Outcome.FINISHED
+
+    def _settled(self, name: StageName, *, again: bool, begun: bool) -> bool:
+        """Whether a stage is done and stays so; says so, or why one that was done is done once more.
+
+        Args:
+            name: of the stage.
+            again: it is to be done even if it was.
+            begun: a state of it was saved.
+        """
+        past, say = self._past, self._announcer
+        if again or begun:
+            return False
+        if not past.has_results(name):
+            for sentence in past.once_more([name]):
+                say.warn(sentence)
+            return False
+        if not past.done(name):
+            if name == EVALUATION:
+                return False
+            # killed between the last result and the word about it
+            metrics = read_sidecar(self._run, STAGE_OF[name].results[0])["metrics"]
+            say.emit("stage_finished", stage=name, data={"best": metrics["score"], "seconds": past.seconds(name)})
+        say.notice(f"{name}: done already")
+        return True

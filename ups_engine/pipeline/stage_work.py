@@ -7,16 +7,18 @@ from torch import Tensor
 
 from ups_engine.config.schema import StageName
 from ups_engine.errors import CheckpointError, TrainingError
+from ups_engine.evaluation.soundness import EVALUATION_FILE
 from ups_engine.evaluation.table import warnings
 from ups_engine.pipeline.announcer import Announcer, evaluation_summary
 from ups_engine.pipeline.commands import CommandDesk
-from ups_engine.pipeline.plan import EVALUATION, EVALUATION_FILE
+from ups_engine.pipeline.plan import EVALUATION
 from ups_engine.runs.resume import ResumeStore
 from ups_engine.stages.base import StageTask, TrainingStage
 from ups_engine.stages.context import StageContext
 from ups_engine.stages.evaluation import evaluate
 from ups_engine.stages.networks import dependencies, differences
 from ups_engine.stages.registry import TRAINING_STAGES, VARIANTS
+from ups_engine.stages.scored import NOT_TRAINED
 from ups_engine.training.control import Action, StageEnd
 from ups_engine.training.loop import Trainer
 from ups_engine.training.state import LoopState
@@ -89,9 +91,12 @@ class StageWork:
         say.emit("stage_started", stage=EVALUATION, data={"epochs": 1})
         began, settings = self._now(), context.settings.stages.evaluation
         evaluation = evaluate(context, VARIANTS, split=settings.split, initial_steps=settings.initial_steps)
-        evaluation.write(context.run.reports / EVALUATION_FILE)
+        evaluation.write(context.run, context.run.reports / EVALUATION_FILE)
         report = evaluation.report
         say.emit("evaluation", stage=EVALUATION, data=evaluation_summary(report))
+        for name, reason in report.left_out.items():
+            if reason != NOT_TRAINED:
+                say.warn(f"{name} is left out of the evaluation, for {reason}")
         for warning in warnings(report):
             say.warn(warning)
         context.release()
@@ -104,7 +109,7 @@ class StageWork:
         return time.monotonic() - self._desk.held
 
     def _stamp(self, stage: TrainingStage, state: Saved | None) -> None:
-        """Mark resumable states with the settings and networks they depend on, and refuse one of others."""
+        """Mark resumable states with the settings, networks and results they depend on, and refuse one of others."""
         made_with, version = dependencies(self._context.settings, stage.results[0]), stage.version
         if state is not None and state[1].get("version", 1) < version:
             raise CheckpointError(
@@ -116,7 +121,14 @@ class StageWork:
                 f"the resumable state of stage {stage.name} was made with other {', '.join(differing)}",
                 f"put the settings back, or remove {self._context.run.resume} to begin the stage anew",
             )
-        self._resume.stamp = {"settings": made_with, "version": version}
+        origins = self._context.results.origins(stage.results[0])
+        if state is not None and (differing := differences(state[1].get("trained_on", origins), origins)):
+            raise CheckpointError(
+                f"the resumable state of stage {stage.name} was made with another {', '.join(differing)} than the run"
+                " has now",
+                f"put that back, or remove {self._context.run.resume} to begin the stage anew",
+            )
+        self._resume.stamp = {"settings": made_with, "version": version, "trained_on": origins}
 
     def _keep(self, stage: TrainingStage, task: StageTask, trainer: Trainer, end: StageEnd, seconds: float) -> None:
         """Save a stage's results and say so."""

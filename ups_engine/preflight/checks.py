@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ups_engine.config.schema import Settings
+from ups_engine.data.seams import boundary_doubts
 from ups_engine.data.sources.boundaries import boundary_sentence
 from ups_engine.data.survey import MemberSurvey, survey_data
 from ups_engine.errors import DataError, UpsError
@@ -20,9 +21,9 @@ from ups_engine.pipeline.run import run_settings
 from ups_engine.preflight.machine import check_gpu, check_memory, check_others
 from ups_engine.preflight.places import Writing, check_disks, check_folder
 from ups_engine.preflight.verdict import Check, Finding, Preflight, attempt, said
-from ups_engine.runs.checkpoints import has_result
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.lease import owner_of
+from ups_engine.runs.sidecars import has_result
 from ups_engine.stages.registry import TRAINING_STAGES
 from ups_engine.telemetry.gpu import gpu_devices
 from ups_engine.telemetry.memory import available_memory
@@ -157,8 +158,9 @@ class _Looking:
         plan = make_plan(self._settings, only=only, skip=skip, earlier=None if past is None else past.planned)
         self._running = running_stages(plan)
         check_needs(plan, self._resume)
+        unmended = [] if past is None else past.unmended(plan)
         if past is not None and past.nothing_left(plan, only):
-            return "warning", "the run is finished already, and nothing is left to do"
+            return "warning", "; ".join([*unmended, "the run is finished already, and nothing is left to do"])
         done = [n for n in self._running if past is not None and past.done(n) and past.has_results(n)]
         if set(self._running) - set(done):
             done = [name for name in done if name != EVALUATION]  # it is done again after any other stage
@@ -168,12 +170,20 @@ class _Looking:
             if stage.skip is None and stage.name not in done
         ]
         before = f"{', '.join(done)} done already; " if done else ""
-        return "good", f"{before}will run {', '.join(left)}, epochs in brackets"
+        will = f"{before}will run {', '.join(left)}, epochs in brackets"
+        again = [] if past is None else past.once_more(self._running)
+        return "warning" if again or unmended else "good", "; ".join([will, *again, *unmended])
 
     def data(self) -> Finding:
         """Whether the data are there, readable and as expected."""
         self.surveys = survey_data(self._settings, None if self._resume is None else self._resume.data_record())
-        return "good", "; ".join(_data_sentence(survey, self._settings.data.root) for survey in self.surveys)
+        found = [_data_sentence(survey, self._settings.data.root) for survey in self.surveys]
+        if self._resume is not None:
+            return "good", "; ".join(found)
+        read = [(survey, survey.source) for survey in self.surveys if survey.source is not None]
+        doubts = [doubt for survey, source in read for doubt in boundary_doubts(source, survey.splits.all())]
+        notes = [note for survey, _ in read for note in survey.info.notes]
+        return "warning" if doubts else "good", "; ".join([*found, *notes, *doubts])
 
     def fit(self) -> Finding:
         """Whether the settings go with the data."""

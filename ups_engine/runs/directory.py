@@ -1,35 +1,31 @@
 """The folder that holds all there is to know about a run."""
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from ups_engine.errors import RunError
-from ups_engine.formats import FormatError, require_known
+from ups_engine.formats import FormatError
 from ups_engine.runs import strict_json
-from ups_engine.runs.atomic import write_json, write_text
+from ups_engine.runs.atomic import write_text
 from ups_engine.runs.creation import RECORD, fill, given_folder, new_folder, source_commit
+from ups_engine.runs.hashing import checksum
 from ups_engine.runs.owner import Owner
+from ups_engine.runs.record import (
+    RECORD_FORMAT,
+    RunRecord,
+    read_bytes,
+    read_json,
+    read_record,
+    read_text,
+    updating_record,
+)
 from ups_engine.runs.ulid import new_ulid
 
-_FORMAT = 1  # of run.json
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What run.json says that UPS itself reads; the rest is where the run comes from, for its user to look up."""
-
-    created: float
-    """UNIX time."""
-    folder: Path
-    """The working folder that the run was started in; relative paths of its settings begin there."""
-    owner: Owner | None
-    """The process that writes the run; None when it has let go."""
+_SETTINGS, _DATA = "settings.toml", "data.json"
 
 
 class RunDirectory:
@@ -86,8 +82,8 @@ class RunDirectory:
         path = given_folder(folder) if folder else new_folder(root, name, task).absolute()
         here = Path.cwd()
         record = {
-            "format": _FORMAT,
-            "id": new_ulid(),  # stays when the folder is moved or renamed
+            "format": RECORD_FORMAT,
+            "id": new_ulid(),
             "created": time.time(),
             "version": metadata.version("universal-physics-stack"),
             "commit": source_commit(),
@@ -96,9 +92,10 @@ class RunDirectory:
             "folder": os.path.relpath(here, path) if path.is_relative_to(here) else str(here),
             "task": task,
             "owner": None,
+            "hashes": {_SETTINGS: checksum(settings_toml.encode())},
         }
         files = {
-            "settings.toml": settings_toml,
+            _SETTINGS: settings_toml,
             "origins.json": strict_json.dumps(dict(origins), indent=2) + "\n",
             RECORD: strict_json.dumps(record, indent=2) + "\n",  # last: without it the folder is no run
         }
@@ -142,47 +139,78 @@ class RunDirectory:
             RunError: it is missing or damaged.
             FormatError: a newer UPS wrote it.
         """
-        value = self._record()
-        try:
-            return RunRecord(
-                created=float(value["created"]),
-                folder=Path(os.path.normpath(self.path / value.get("folder", Path.cwd()))),
-                owner=None if value["owner"] is None else Owner.from_json(value["owner"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise _damaged(self.path / RECORD, f"{type(error).__name__} {error}") from None
+        return read_record(self.path)
 
     def write_owner(self, owner: Owner | None) -> None:
         """Enter the owner in run.json. For the holder of the lease only."""
-        write_json(self.path / RECORD, {**self._record(), "owner": None if owner is None else owner.to_json()})
+        with updating_record(self.path) as record:
+            record["owner"] = None if owner is None else owner.to_json()
+
+    def vouch(self, *paths: Path) -> None:
+        """Enter files of the run in run.json by the hashes that they have now.
+
+        Raises:
+            RunError: one of them cannot be read, or the disk refuses.
+        """
+        hashes = {str(path.relative_to(self.path)): checksum(read_bytes(path)) for path in paths}
+        with updating_record(self.path) as record:
+            record["hashes"] = {**record.get("hashes", {}), **hashes}
+
+    def vouch_for_the_rest(self) -> None:
+        """Enter what earlier versions wrote, or a killed process had no time to enter. For the holder of the lease."""
+        known = self.record.hashes
+        ours = [self.path / _SETTINGS, self.path / _DATA, *sorted(self.reports.glob("[!.]*"))]
+        if fresh := [path for path in ours if path.is_file() and str(path.relative_to(self.path)) not in known]:
+            self.vouch(*fresh)
+
+    def changed(self, path: Path) -> str | None:
+        """How a file of the run differs from what UPS wrote, such as `data.json is missing`; None where it does not.
+
+        Raises:
+            RunError: it cannot be read, or run.json is missing or damaged.
+        """
+        name = str(path.relative_to(self.path))
+        known = self.record.hashes.get(name)
+        if not path.exists():
+            return None if known is None else f"{name} is missing"
+        same = known is None or known == checksum(read_bytes(path))
+        return None if same else f"{name} is not as UPS wrote it"
+
+    def changes(self) -> list[str]:
+        """What `changed` says of all the files that run.json knows."""
+        found = (self.changed(self.path / name) for name in self.record.hashes)
+        return [sentence for sentence in found if sentence is not None]
 
     @property
     def settings_toml(self) -> str:
         """The resolved settings that the run was started with.
 
         Raises:
-            RunError: the file is missing or unreadable.
+            RunError: the file is missing, unreadable, or was changed since.
         """
-        return _read_text(self.path / "settings.toml")
+        path = self.path / _SETTINGS
+        self._refuse_changed(path, f"restore it from a copy; other settings are for a new run: --config {path}")
+        return read_text(path)
 
     def write_data_record(self, record: Mapping[str, object]) -> None:
         """Store what the run's data are: identity, splits, normalisation."""
         # On one line, as it lists every trajectory of every split.
-        write_text(self.path / "data.json", strict_json.dumps(record) + "\n")
+        write_text(self.path / _DATA, strict_json.dumps(record) + "\n")
+        self.vouch(self.path / _DATA)
 
     def data_record(self) -> dict[str, Any] | None:
         """Give what `write_data_record` stored, or None when the run has not looked at its data yet.
 
         Raises:
-            RunError: the file is damaged.
+            RunError: the file is damaged, gone, or was changed since.
         """
-        path = self.path / "data.json"
-        return _read_json(path) if path.exists() else None
+        path = self.path / _DATA
+        self._refuse_changed(path, "restore it from a copy, or start a new run")
+        return read_json(path) if path.exists() else None
 
-    def _record(self) -> dict[str, Any]:
-        value = _read_json(self.path / RECORD)
-        require_known("run record", value.get("format"), _FORMAT, str(self.path / RECORD))
-        return value
+    def _refuse_changed(self, path: Path, hint: str) -> None:
+        if change := self.changed(path):
+            raise RunError(f"run {self.name}: {change}", hint)
 
 
 def _others(name: str, root: Path) -> str:
@@ -200,24 +228,3 @@ def _created(run: RunDirectory) -> float:
         return run.record.created
     except (RunError, FormatError):  # damaged runs are listed too
         return 0.0
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(path, str(getattr(error, "strerror", None) or error)) from None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(_read_text(path))
-    except ValueError as error:
-        raise _damaged(path, str(error)) from None
-    if not isinstance(value, dict):
-        raise _damaged(path, "it is no JSON object")
-    return value
-
-
-def _damaged(path: Path, reason: str) -> RunError:
-    return RunError(f"cannot read {path}: {reason}", "restore the file from a copy, or start a new run")

@@ -81,6 +81,8 @@ class RunProjection:
         """Message and hint of a failed run."""
         self.planned: frozenset[str] | None = None
         """Stages of the latest plan, with what commands made of it; None before the run was ever started."""
+        self.results: set[str] = set()
+        """Results that were ever kept, by name."""
         self._stages: dict[str, _Stage] = {}
 
     def add(self, event: Event) -> None:
@@ -94,6 +96,8 @@ class RunProjection:
             self._stage_event(event, stage)
         elif event.kind == "command":
             self._command(event.data)
+        elif event.kind == "checkpoint":
+            self.results |= {str(name) for name in event.data.get("files", ())}
         self.last_seq = event.seq
         self.last_time = event.time
 

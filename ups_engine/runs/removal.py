@@ -13,7 +13,7 @@ from ups_engine.runs.creation import RECORD
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.lease import Lease
 
-_FILES = ("settings.toml", "origins.json", "data.json", "events.jsonl", "log.txt", "owner.lock")
+_FILES = ("settings.toml", "origins.json", "data.json", "events.jsonl", "log.txt", "owner.lock", "record.lock")
 _OWN = frozenset({RECORD, *_FILES, "commands", "checkpoints", "reports"})
 
 

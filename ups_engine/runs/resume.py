@@ -17,7 +17,8 @@ from torch import Tensor
 from ups_engine.errors import CheckpointError
 from ups_engine.formats import require_known
 from ups_engine.runs.atomic import explaining_disk_errors, fsync
-from ups_engine.runs.tensor_file import checksum, pack, unpack
+from ups_engine.runs.hashing import checksum
+from ups_engine.runs.tensor_file import pack, unpack
 
 _KEPT = 2
 _FORMAT = 2  # of a manifest and what it lists

@@ -32,6 +32,8 @@ class RunState:
     stages: tuple[StageState, ...]
     planned: frozenset[str] | None
     """Stages of the latest plan, with what commands made of it; None when the run was never started."""
+    results: frozenset[str]
+    """Results that were ever kept, by name."""
     last_event_seq: int
     """0 without events."""
     lease: Owner | None
@@ -106,6 +108,7 @@ class StateReader:
             stage=projection.current_stage,
             stages=projection.stages(in_progress=state in ("running", "paused")),
             planned=projection.planned,
+            results=frozenset(projection.results),
             last_event_seq=projection.last_seq,
             lease=owner,
             created=record.created,

@@ -1,6 +1,5 @@
 """Tensors as bytes and back, to the last bit (safetensors: no code runs on loading)."""
 
-import hashlib
 from collections.abc import Mapping
 
 from safetensors import SafetensorError
@@ -51,8 +50,3 @@ def unpack(data: bytes, where: str) -> dict[str, Tensor]:
         return load(data)
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{where} is no safetensors file: {error}", "make it again") from None
-
-
-def checksum(data: bytes) -> str:
-    """Give the SHA-256 of some bytes in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()

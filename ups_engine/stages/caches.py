@@ -8,6 +8,7 @@ import torch
 
 from ups_engine.config.schema import Settings
 from ups_engine.data.collection import Collection
+from ups_engine.data.identity import fingerprint_parts
 from ups_engine.data.member import Member
 from ups_engine.data.splits import SPLITS, SplitName
 from ups_engine.discretisation.arrays import Values
@@ -133,17 +134,19 @@ def collection_targets(
 
     Raises:
         CheckpointError: there is no encoder yet.
+        DataError: a file was changed since the collection was opened.
     """
     encoder, grid, latent = results.frozen("encoder", GridEncoder), plan.grid, settings.latent
     digest = hash_tensors(encoder.state_dict())
 
     def target(member: Member, split: SplitName) -> CacheTarget:
         rows = member.splits.of(split)
+        member.require_unchanged()
         stamp = fingerprint(
             rows,
             {
                 "encoder": digest,
-                "source": member.identity,
+                **fingerprint_parts(member.identity, grid.periodic),
                 "fields": list(member.field_names),
                 "split": split,
                 "normalisation": member.normalisation.to_json(),
@@ -168,6 +171,7 @@ def collection_targets(
             read=member.read,
             encode=_encoding(member, encoder, device),
             conditions={name: parameters[:, i] for i, name in enumerate(member.parameter_names)},
+            vouch=member.require_unchanged,
         )
 
     return tuple(target(member, split) for member in collection.members for split in SPLITS)

@@ -49,7 +49,7 @@ class StageContext:
         self.settings, self.run, self.collection, self.device = settings, run, collection, device
         self.host, self.working = host or Host(), working
         self.plan = NetworkPlan.of(settings, collection.members)
-        self.results = Results(settings, run, self.plan, collection.normalisation(), device)
+        self.results = Results(settings, run, self.plan, collection.normalisation(), collection.digest(), device)
         targets = partial(collection_targets, settings, collection, self.results, self.plan, device)
         self.caches = LatentCaches(targets, settings.latent.residency, device, self.host, working)
 

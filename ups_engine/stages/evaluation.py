@@ -36,18 +36,18 @@ from ups_engine.evaluation.rollout import (
     try_persistence,
     try_surrogate,
 )
-from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Surrogate
-from ups_engine.runs.checkpoints import has_result
+from ups_engine.runs.directory import RunDirectory
 from ups_engine.stages.base import Stage
 from ups_engine.stages.context import StageContext
+from ups_engine.stages.scored import NEEDED, Scored
 from ups_engine.stages.steady_prior import steady_scores
 from ups_engine.stages.variant import Variant
 
 SELECTED_BY = 64
 """Validation trajectories of a member that the variant is selected on, at most."""
 
-STAGE = Stage(name="evaluation", needs=("encoder", "decoder", "operator_ema"))
+STAGE = Stage(name="evaluation", needs=NEEDED)
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,22 @@ class Evaluation:
     report: EvaluationReport
     examples: Mapping[str, Examples]
 
-    def write(self, path: Path) -> None:
+    def write(self, run: RunDirectory, path: Path) -> None:
         """Write the report, and the examples beside it; the report last, so that where one is there are examples.
+
+        Args:
+            run: that vouches for the files.
+            path: of the report, in the run.
 
         Raises:
             RunError: the disk is full or refuses the write.
         """
+        written = [path]
         for name, examples in self.examples.items():
-            examples.write(examples_path(path, None if len(self.examples) == 1 else name))
+            written.append(examples_path(path, None if len(self.examples) == 1 else name))
+            examples.write(written[-1])
         self.report.write(path)
+        run.vouch(*written)
 
 
 @dataclass(frozen=True)
@@ -91,21 +98,22 @@ def evaluate(context: StageContext, variants: Sequence[Variant], *, split: Split
         SettingsError: the protocol leaves nothing to predict.
         TrainingError: the operator's own predictions are not finite.
         CheckpointError: encoder, decoder or operator is missing, or a result is damaged.
+        DataError: a file cannot be read, or was changed since the collection was opened.
     """
     for member in context.collection.members:
         require_frames(member.frames, initial_steps)
-    surrogates = {
-        variant.name: context.results.surrogate(variant)
-        for variant in variants
-        if variant.corrector is None or has_result(context.run, variant.corrector)
-    }
+    scored = Scored.of(context, variants)
+    surrogates = scored.surrogates
     tried = [_try(context, member, surrogates, split, initial_steps) for member in context.collection.members]
     validation = {name: float(np.mean([one.validation[name] for one in tried])) for name in tried[0].validation}
     selected = select(validation)
     context.host.between()
-    reports = {one.member.name: _report(context, one, surrogates, split, selected) for one in tried}
+    reports = {one.member.name: _report(context, one, scored, split, selected) for one in tried}
     examples = {one.member.name: _examples(context, one, surrogates, split, selected) for one in tried}
-    return Evaluation(together(reports), examples)
+    for member in context.collection.members:
+        member.require_unchanged()
+    whole = together(reports).model_copy(update={"left_out": scored.left_out, "results": scored.hashes})
+    return Evaluation(whole, examples)
 
 
 def require_frames(frames: int, initial_steps: int) -> None:
@@ -198,10 +206,8 @@ def _try(
     return _Tried(member, reported, trials, validation)
 
 
-def _report(
-    context: StageContext, tried: _Tried, surrogates: Mapping[str, Surrogate], split: SplitName, selected: str
-) -> EvaluationReport:
-    member, trials = tried.member, tried.trials
+def _report(context: StageContext, tried: _Tried, scored: Scored, split: SplitName, selected: str) -> EvaluationReport:
+    member, trials, surrogates = tried.member, tried.trials, scored.surrogates
     reconstructed = reconstruction(surrogates["operator"], member, tried.reported, context.device)
     channels = member.channel_units
     return EvaluationReport(
@@ -224,7 +230,7 @@ def _report(
             for name, trial in trials.items()
         },
         selected=selected,
-        steady_prior=_steady(context, member, split),
+        steady_prior=_steady(scored, member, split),
     )
 
 
@@ -260,11 +266,10 @@ def _examples(
     )
 
 
-def _steady(context: StageContext, member: Member, split: SplitName) -> SteadyPriorScores | None:
-    if not has_result(context.run, "steady_prior"):
+def _steady(scored: Scored, member: Member, split: SplitName) -> SteadyPriorScores | None:
+    if scored.prior is None:
         return None
-    results = context.results
-    prior = results.frozen("steady_prior", LatentOperator)
-    predicted, still = steady_scores(prior, *results.codec(), member, split)
+    codec = scored.surrogates["operator"]
+    predicted, still = steady_scores(scored.prior, codec.encoder, codec.decoder, member, split)
     errors = Errors.of(predicted, member.channel_units)
     return SteadyPriorScores(**vars(errors), persistence=Errors.of(still, member.channel_units))

@@ -82,7 +82,7 @@ class Network:
         name: of its result.
         build: makes it, with fresh weights.
         depends_on: dotted paths of the settings that its shape and meaning depend on.
-        trained_on: results that it was trained on; their hashes go into its sidecar.
+        trained_on: results that it was trained on, or with; saved before it, their hashes go into its sidecar.
         averaged: whether its moving average is a result too, which is then the one that others use.
         version: of what it computes from its weights.
         upgrade: weights of the version before as weights of this one; raises CheckpointError where there are none.
@@ -151,6 +151,7 @@ NETWORKS: Mapping[str, Network] = {
             ),
             depends_on=_LATENT,
             averaged=False,
+            trained_on=("encoder",),
             version=2,
             upgrade=upgraded_decoder,
         ),

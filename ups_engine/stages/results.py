@@ -14,8 +14,9 @@ from ups_engine.models.diffusion import ResidualModel
 from ups_engine.models.encoder import GridEncoder
 from ups_engine.models.operator import LatentOperator
 from ups_engine.models.surrogate import Surrogate
-from ups_engine.runs.checkpoints import load_result, read_sidecar, save_result
+from ups_engine.runs.checkpoints import load_result, save_result
 from ups_engine.runs.directory import RunDirectory
+from ups_engine.runs.sidecars import read_sidecar, refuse_stale
 from ups_engine.stages.networks import NetworkPlan, build, dependencies, differences, network_of
 from ups_engine.stages.variant import Variant
 
@@ -30,6 +31,7 @@ class Results:
         run: whose checkpoints they are.
         plan: what the networks' shapes follow from.
         normalisation: of the data, JSON-able; a result belongs to one.
+        data: hash of what is learned from; a result belongs to one.
         device: where networks live.
     """
 
@@ -39,10 +41,11 @@ class Results:
         run: RunDirectory,
         plan: NetworkPlan,
         normalisation: Mapping[str, Any],
+        data: str,
         device: torch.device,
     ) -> None:
         self._settings, self._run, self._plan = settings, run, plan
-        self._normalisation, self._device = normalisation, device
+        self._normalisation, self._data, self._device = normalisation, data, device
 
     def fresh(self, result: str, kind: type[Module]) -> Module:
         """A new network on the device, by the name of its result."""
@@ -54,7 +57,7 @@ class Results:
         """A network with the weights of a result, to be trained further.
 
         Raises:
-            CheckpointError: it is missing, damaged, or was made with other settings.
+            CheckpointError: it is missing, damaged, or was made with other settings, data or results than there are.
         """
         network = self.fresh(result, kind)
         tensors, sidecar = load_result(self._run, result)
@@ -65,6 +68,12 @@ class Results:
                 f" {', '.join(differing) or 'normalisation of the data'}",
                 "put the settings back, or train that stage again in a new run",
             )
+        if sidecar.get("data", self._data) != self._data:
+            raise CheckpointError(
+                f"{self._run.checkpoints / result}.safetensors was trained on other data or other splits",
+                "put the run's own result back, or train that stage again",
+            )
+        refuse_stale(self._run, result, sidecar)
         declared = network_of(result)
         if sidecar.get("version", 1) < declared.version:
             tensors = declared.upgrade(tensors, self._plan.grid)
@@ -80,18 +89,24 @@ class Results:
         return self.frozen("encoder", GridEncoder), self.frozen("decoder", GridDecoder)
 
     def save(self, result: str, network: nn.Module, stage: str, metrics: Mapping[str, float]) -> None:
-        """Store a stage's result, replacing an earlier one; its sidecar names the results that it was trained on."""
+        """Store a stage's result, replacing an earlier one; its sidecar names what it was trained on."""
         declared = network_of(result)
         sidecar = {
             "stage": stage,
+            "run": self._run.record.id,
             "version": declared.version,
             "settings_fingerprint": settings_fingerprint(self._settings, declared.depends_on),
             "settings": dependencies(self._settings, result),
             "normalisation": self._normalisation,
-            "trained_on": {name: read_sidecar(self._run, name)["sha256"] for name in declared.trained_on},
+            "data": self._data,
+            "trained_on": self.origins(result),
             "metrics": dict(metrics),
         }
         save_result(self._run, result, network.state_dict(), sidecar)
+
+    def origins(self, result: str) -> dict[str, str]:
+        """The hashes, by name, of the results that one is trained on, as they are now; raises as `read_sidecar`."""
+        return {name: read_sidecar(self._run, name)["sha256"] for name in network_of(result).trained_on}
 
     def surrogate(self, variant: Variant | None = None) -> Surrogate:
         """The trained surrogate as a variant predicts; None is the operator alone.

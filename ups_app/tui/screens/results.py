@@ -16,6 +16,7 @@ from ups_app.tui.widgets.words import bar, short_figure
 from ups_engine.errors import RunError
 from ups_engine.evaluation.examples import Examples, examples_path
 from ups_engine.evaluation.report import EvaluationReport
+from ups_engine.evaluation.soundness import report_flaw
 from ups_engine.runs.directory import RunDirectory
 from ups_engine.runs.watch import RunView
 
@@ -129,6 +130,7 @@ class ResultsScreen(UpsScreen):
         path = run.reports / "evaluation.json"
         try:
             report = EvaluationReport.read(path) if path.exists() else None
+            flaw = None if report is None else report_flaw(run, path)
         except RunError as problem:
             self.app.call_from_thread(self._forget, f"{problem.message}\n{problem.hint}")
             return
@@ -136,9 +138,9 @@ class ResultsScreen(UpsScreen):
             examples, missing = Examples.read(examples_path(path)), ""
         except RunError as problem:
             examples, missing = None, f"{problem.message}; {problem.hint}"
-        self.app.call_from_thread(self._take, report, examples, missing)
+        self.app.call_from_thread(self._take, report, examples, missing, flaw)
 
-    def _take(self, report: EvaluationReport | None, examples: Examples | None, missing: str) -> None:
+    def _take(self, report: EvaluationReport | None, examples: Examples | None, missing: str, flaw: str | None) -> None:
         self._reading = False
         if report is None:
             followed = self.ups.followed
@@ -150,7 +152,7 @@ class ResultsScreen(UpsScreen):
             return
         self._report, self._examples = report, examples
         self.query_one("#plots").display = True
-        self.query_one("#protocol", Line).put(_protocol(report))
+        self.query_one("#protocol", Line).put(_protocol(report, flaw))
         self.query_one("#scores", Rows).show(partial(scores, report, None))
         self.query_one("#errors", Rows).show(partial(error_by_frame, report))
         if examples is None:
@@ -185,7 +187,7 @@ class ResultsScreen(UpsScreen):
             self.query_one(FieldPicture).tell(examples, choice)
 
 
-def _protocol(report: EvaluationReport) -> Content:
+def _protocol(report: EvaluationReport, flaw: str | None) -> Content:
     protocol, steady = report.protocol, report.steady_prior
     grid = " x ".join(map(str, protocol.resolution))
     parts = [
@@ -199,7 +201,10 @@ def _protocol(report: EvaluationReport) -> Content:
         parts.append(
             f"steady prior {short_figure(steady.nrmse)} (persistence {short_figure(steady.persistence.nrmse)})"
         )
-    return Content.styled("; ".join(parts), "$muted")
+    if report.left_out:
+        parts.append(f"left out {', '.join(report.left_out)}")
+    warning = [] if flaw is None else [(f"{flaw}: evaluate again\n", "$warning")]
+    return Content.assemble(*warning, ("; ".join(parts), "$muted"))
 
 
 def _example(examples: Examples, choice: Choice) -> Content:

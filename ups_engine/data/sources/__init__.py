@@ -47,7 +47,7 @@ def _open_file(path: Path, boundary: BoundarySettings | tuple[AxisBoundary, ...]
         raise DataError(
             f"{path} is HDF5, but of a layout that UPS does not read: {contents}",
             "UPS reads PDEBench's single files (tensor, or in 1-D density, pressure, Vx, with x- and t-coordinate)"
-            " and `data` arrays of shape (N, T, X) or (N, T, H, W, C)",
+            " and `data` arrays of shape (N, T, X) or (N, T, H, W, C), of real numbers",
         )
     source = layout(path)
     taken = boundary if isinstance(boundary, tuple) else with_settings(source.info.boundaries, boundary)
@@ -58,9 +58,12 @@ def _open_file(path: Path, boundary: BoundarySettings | tuple[AxisBoundary, ...]
 def _contents(file: h5py.File) -> str:
     """The first entries of a file, for the message that refuses it."""
     names = sorted(file)
-    parts = [
-        f"{name} {file[name].shape}" if isinstance(file.get(name), h5py.Dataset) else f"group {name}"
-        for name in names[:6]
-    ]
+    parts = [_entry(name, file.get(name)) for name in names[:6]]
     more = f", and {len(names) - 6} more" if len(names) > 6 else ""
     return "it holds " + ", ".join(parts) + more if parts else "it is empty"
+
+
+def _entry(name: str, entry: object) -> str:
+    if not isinstance(entry, h5py.Dataset):
+        return f"group {name}"
+    return f"{name} {entry.shape}" + ("" if entry.dtype.kind in "fiu" else f" of {entry.dtype}")

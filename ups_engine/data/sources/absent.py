@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ups_engine.data.sources.base import Gap
+from ups_engine.data.sources.gap import Gap
 from ups_engine.errors import DataError
 
 _OF_HDF5PLUGIN = {
@@ -126,7 +126,7 @@ def _virtual_gaps(dataset: h5py.Dataset, name: str) -> Iterator[Gap]:
 
 def _source_gaps(dataset: h5py.Dataset, source: Any, rows: range) -> Iterator[tuple[Iterable[int], str]]:
     """What a source of a virtual dataset does not give to these rows of it: which of them, and why."""
-    path = _source_file(Path(dataset.file.filename), source.file_name)
+    path = source_file(Path(dataset.file.filename), source.file_name)
     if path is None:
         yield rows, "is not there"
         return
@@ -154,7 +154,7 @@ def _grows(space: Any) -> bool:
     return bool(slab and h5py.h5s.UNLIMITED in space.get_regular_hyperslab()[2])
 
 
-def _source_file(virtual: Path, name: str) -> Path | None:
+def source_file(virtual: Path, name: str) -> Path | None:
     """Where HDF5 finds a source: as named, beside the virtual file, else None. `.` is the virtual file itself."""
     if name == ".":
         return virtual

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import h5py
 import numpy as np
 
 from ups_engine.config.data import BoundarySettings
-from ups_engine.data.sources.files import FileName, always_wraps
+from ups_engine.data.sources.files import FileName, always_wraps, parse_name
 from ups_engine.data.tasks import TASKS
 from ups_engine.discretisation.sample import AXES
 from ups_engine.errors import DataError, SettingsError
@@ -109,6 +110,24 @@ def with_settings(found: tuple[AxisBoundary, ...], settings: BoundarySettings) -
         )
     chosen = (kinds[axis] for axis in AXES)
     return tuple(AxisBoundary(kind, SETTING) if kind else seen for kind, seen in zip(chosen, found, strict=False))
+
+
+def name_against_attribute(path: Path, boundaries: tuple[AxisBoundary, ...]) -> str | None:
+    """A sentence where the words of a file's name contradict its attribute `periodic`, which is taken; else None."""
+    words = path.stem.lower().split("_")
+    # what PDEBench calls open says `trans`; elsewhere that may mean anything
+    wraps = (
+        True if "periodic" in words and "non" not in words else False if parse_name(path).periodic is False else None
+    )
+    taken = {ends.kind for ends in boundaries if ends.origin == ATTRIBUTE and ends.periodic != wraps}
+    if wraps is None or not taken:
+        return None
+    kind = "periodic" if wraps else "open"
+    return (
+        f"the attribute periodic of the file says {' and '.join(sorted(taken))}, its name"
+        f" `_{'periodic' if wraps else 'trans'}_`: the attribute is taken; if the name is right, say so with"
+        f" --set data.boundary={kind}"
+    )
 
 
 def boundary_sentence(boundaries: tuple[AxisBoundary, ...]) -> str:

@@ -1,6 +1,5 @@
-"""What all HDF5 layouts share: opening safely, lazy contiguous reads, parameters, checked axes, the content stamp."""
+"""What all HDF5 layouts share: opening safely, lazy contiguous reads, parameters, checked axes."""
 
-import hashlib
 import json
 import math
 import os
@@ -14,9 +13,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ups_engine.data.sources.absent import find_gaps, require_filters
-from ups_engine.data.sources.base import Gap, Source, SourceInfo
+from ups_engine.data.sources.array import FieldArray, Stored
+from ups_engine.data.sources.base import Source
+from ups_engine.data.sources.extent import pointed_to, rows_at
 from ups_engine.data.sources.files import PARAMETERS, FileName, parse_name
+from ups_engine.data.sources.gap import Gap
+from ups_engine.data.sources.info import SourceInfo
 from ups_engine.data.tasks.base import RESERVED
 from ups_engine.discretisation.arrays import Float64, Int64, Values, values_format
 from ups_engine.errors import DataError
@@ -25,8 +27,6 @@ GENERATED = "ups_generate"
 """Root attribute of files that UPS made: all that their content depends on, as JSON."""
 _HEAD_BYTES = 64 * 1024
 _GAP_BYTES = 128 * 1024  # read through gaps of this size: about what one more HDF5 read costs
-_STAMP_BLOCKS = 32
-_STAMP_BLOCK_BYTES = 4096
 
 
 @contextmanager
@@ -78,19 +78,29 @@ class Hdf5Source(Source):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._handle: tuple[int, h5py.File] | None = None
-        self._opened: dict[str, h5py.Dataset] = {}
-        file = self._file()
+        self._opened: dict[str, FieldArray] = {}
+        try:
+            self._look()
+        except BaseException:
+            self.close()  # else the message, kept, keeps the file from being mended
+            raise
+
+    def _look(self) -> None:
+        """Take in what the file says of itself."""
+        file, path = self._file(), self.path
         with readable(path):
-            for key in file:
-                if key.endswith("-coordinate") and isinstance(file.get(key), h5py.Dataset):
-                    require_filters(file[key])
-            info, self._datasets = self.describe(file)
-            self._gaps = {field: tuple(find_gaps(file[dataset])) for field, dataset in self._datasets.items()}
+            info, self._stored = self.describe(file)
+            said = number_attribute(file, "dt")
+            if said is not None and info.dt is not None and not math.isclose(said, info.dt, rel_tol=1e-4):
+                note = f"the attribute dt of the file says {said:g}, its time axis {info.dt:g}: the time axis is taken"
+                info = replace(info, notes=(*info.notes, note))
+            self._holders = (path, *pointed_to(file))
+            self._gaps = {field: tuple(self._array(field).gaps()) for field in self._stored}
             name = parse_name(path)
             self._parameters = read_parameters(file, name, info.trajectories)
             parameters, size = tuple(self._parameters), path.stat().st_size
             self.info = replace(info, parameters=parameters, bytes=size, files=(path,), split=name.split)
-            self._gap = _gap(file[next(iter(self._datasets.values()))])
+            self._gap = _gap(self._array(next(iter(self._stored))))
 
     @classmethod
     @abstractmethod
@@ -98,8 +108,8 @@ class Hdf5Source(Source):
         """Whether the file's content is of this layout."""
 
     @abstractmethod
-    def describe(self, file: h5py.File) -> tuple[SourceInfo, dict[str, str]]:
-        """The description, without PDE parameters, files and split, and the HDF5 dataset of every field by its name."""
+    def describe(self, file: h5py.File) -> tuple[SourceInfo, dict[str, Stored]]:
+        """The description, without PDE parameters, files and split, and where every field lies by its name."""
 
     def read_span(self, trajectory: int, start: int, stop: int, fields: tuple[str, ...]) -> Values:
         """See `Source.read_span`."""
@@ -107,7 +117,7 @@ class Hdf5Source(Source):
         number_format = values_format(spec.dtype for spec in self.info.field_specs(fields))
         with readable(self.path):
             for name in fields:
-                block = self._dataset(name)[trajectory, start:stop].astype(number_format, copy=False)
+                block: Values = self._array(name)[trajectory, start:stop].astype(number_format, copy=False)
                 if block.ndim == 1 + len(self.info.resolution):
                     block = block[..., np.newaxis]
                 blocks.append(block)
@@ -115,10 +125,10 @@ class Hdf5Source(Source):
 
     def head(self, trajectory: int, frame: int = 0) -> bytes:
         """See `Source.head`."""
-        dataset = self._dataset(self.info.fields[0].name)
-        row_bytes = math.prod(dataset.shape[3:]) * dataset.dtype.itemsize
+        array = self._array(self.info.fields[0].name)
+        row_bytes = math.prod(array.shape[3:]) * array.itemsize
         with readable(self.path):
-            values = dataset[trajectory, frame, : max(1, _HEAD_BYTES // row_bytes)]
+            values = array[trajectory, frame, : max(1, _HEAD_BYTES // row_bytes)]
         return np.ascontiguousarray(values).tobytes()[:_HEAD_BYTES]
 
     def parameters(self, trajectories: Sequence[int] | Int64) -> Float64:
@@ -127,10 +137,17 @@ class Hdf5Source(Source):
         columns = [self._parameters[name][rows] for name in self.info.parameters]
         return np.stack(columns, axis=1) if columns else np.empty((len(rows), 0))
 
-    def identity(self) -> dict[str, Any]:
-        """See `Source.identity`."""
-        stamp = {"name": self.path.name, "bytes": self.path.stat().st_size, "stamp": content_stamp(self.path)}
-        return {"format": self.info.format, "files": [stamp]}
+    def holders(self) -> tuple[Path, ...]:
+        """See `Source.holders`."""
+        return self._holders
+
+    def rows_at(self, file: Path, places: Sequence[range]) -> set[int]:
+        """See `Source.rows_at`."""
+        if file != self.path:
+            return set()
+        with readable(file):
+            arrays = [self._array(field) for field in self._stored]
+            return {row for array in arrays for row in array.trajectories_of(rows_at(array.dataset, places))}
 
     def gaps(self, fields: Sequence[str] = ()) -> tuple[Gap, ...]:
         """See `Source.gaps`."""
@@ -157,11 +174,12 @@ class Hdf5Source(Source):
             self._opened = {}
         return self._handle[1]
 
-    def _dataset(self, field: str) -> h5py.Dataset:
-        """A field's dataset in this process's file; looking it up anew costs as much as reading a frame."""
+    def _array(self, field: str) -> FieldArray:
+        """A field's array in this process's file; looking it up anew costs as much as reading a frame."""
         file = self._file()
         if field not in self._opened:
-            self._opened[field] = file[self._datasets[field]]
+            stored = self._stored[field]
+            self._opened[field] = FieldArray(file[stored.dataset], stored)
         return self._opened[field]
 
 
@@ -196,90 +214,24 @@ def generated_with(file: h5py.File) -> dict[str, Any]:
 
 
 def number_attribute(file: h5py.File, key: str) -> float | None:
-    """A root attribute that is a number, or None."""
-    value = np.asarray(file.attrs[key]) if key in file.attrs else None
-    return float(value) if value is not None and value.shape == () and np.issubdtype(value.dtype, np.number) else None
+    """A root attribute that is one number, or None."""
+    value = np.ravel(file.attrs.get(key, ()))
+    return float(value[0]) if value.size == 1 and value.dtype.kind in "fiu" else None
 
 
 def text_attribute(holder: h5py.File | h5py.Dataset, *keys: str) -> str | None:
     """The first of these attributes that is text, or None."""
     for key in keys:
         value = holder.attrs.get(key)
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.flat[0]
         if isinstance(value, bytes | str):
             return value.decode() if isinstance(value, bytes) else str(value)
     return None
 
 
-def time_axis(stored: np.ndarray, frames: int, where: str) -> tuple[Float64, float | None]:
-    """Cut a stored time axis to the frames (PDEBench's is one longer) and find the time between frames.
-
-    Returns:
-        (frames,) times, and their mean spacing; None for a single frame.
-
-    Raises:
-        DataError: too short, not rising, or spaced unevenly beyond float32 rounding.
-    """
-    time = _axis(stored, frames, where, "t-coordinate")
-    return time, (_spacing(time, where, "t-coordinate") if frames > 1 else None)
-
-
-def space_axis(stored: np.ndarray, points: int, where: str, name: str) -> Float64:
-    """Cut a stored coordinate to the grid's points.
-
-    Raises:
-        DataError: too short, not rising, or spaced unevenly.
-    """
-    axis = _axis(stored, points, where, name)
-    if points > 1:
-        _spacing(axis, where, name)
-    return axis
-
-
-def _spacing(axis: Float64, where: str, name: str) -> float:
-    """Mean spacing of an even axis.
-
-    An axis stored in float32 is even where its steps differ by no more than the rounding of its largest value,
-    which `t += dt` in float32 reaches too.
-
-    Raises:
-        DataError: steps that fall or differ by more than that.
-    """
-    steps = np.diff(axis)
-    mean = float((axis[-1] - axis[0]) / (len(axis) - 1))
-    rounding = 8 * float(np.finfo(np.float32).eps) * float(np.abs(axis).max())
-    if not mean > 0 or not steps.min() > 0:
-        raise DataError(f"{where}: {name} does not rise")
-    worst = int(np.abs(steps - mean).argmax())
-    if abs(steps[worst] - mean) > rounding + 1e-5 * mean:
-        raise DataError(
-            f"{where}: {name} is spaced unevenly: step {worst} is {steps[worst]:.6g}, the mean {mean:.6g}",
-            "UPS reads data that is even in time and space; resample it",
-        )
-    return float(f"{mean:.7g}")  # the digits that float32 coordinates carry
-
-
-def _axis(stored: np.ndarray, length: int, where: str, name: str) -> Float64:
-    if stored.ndim != 1 or len(stored) < length:
-        raise DataError(f"{where}: {name} has shape {stored.shape}, too short for {length} points")
-    axis = stored[:length].astype(np.float64)
-    if not np.isfinite(axis).all():
-        raise DataError(f"{where}: {name} holds non-finite values")
-    return axis
-
-
-def content_stamp(path: Path) -> str:
-    """Hash of the size and of 32 blocks spread evenly from the first byte to the last, whatever the file's size."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with readable(path), path.open("rb") as file:
-        for offset in np.linspace(0, max(0, size - _STAMP_BLOCK_BYTES), _STAMP_BLOCKS, dtype=np.int64).tolist():
-            file.seek(offset)
-            digest.update(file.read(_STAMP_BLOCK_BYTES))
-    return digest.hexdigest()
-
-
-def _gap(dataset: h5py.Dataset) -> int:
+def _gap(array: FieldArray) -> int:
     """Frames worth reading through: up to `_GAP_BYTES`, and never less than one chunk, which is read whole anyway."""
-    frame_bytes = math.prod(dataset.shape[2:]) * int(dataset.dtype.itemsize)
-    chunk = int(dataset.chunks[1]) if dataset.chunks else 0
-    return int(max(_GAP_BYTES // max(1, frame_bytes), chunk))
+    frame_bytes = math.prod(array.shape[2:]) * array.itemsize
+    chunk = array.chunks[1] if array.chunks else 0
+    return max(_GAP_BYTES // max(1, frame_bytes), chunk)

@@ -6,10 +6,13 @@
 
 import h5py
 
-from ups_engine.data.sources.base import FieldSpec, SourceInfo
+from ups_engine.data.sources.array import FieldArray, Stored, as_read, decoded, how_read
+from ups_engine.data.sources.axes import space_axis, time_axis
 from ups_engine.data.sources.boundaries import of_file
+from ups_engine.data.sources.dimensions import Arrangement, Beside, Role, arrange, length_of, numeric
 from ups_engine.data.sources.files import parse_name
-from ups_engine.data.sources.hdf5 import Hdf5Source, space_axis, text_attribute, time_axis
+from ups_engine.data.sources.hdf5 import Hdf5Source, text_attribute
+from ups_engine.data.sources.info import FieldSpec, SourceInfo
 from ups_engine.discretisation.sample import AXES
 from ups_engine.errors import DataError
 
@@ -42,10 +45,10 @@ class PdebenchSource(Hdf5Source):
             not dimensions
             and 1 <= axes <= (len(AXES) if names == SCALAR else 1)
             and all(isinstance(file.get(name), h5py.Dataset) for name in (*coordinate_names(axes), "t-coordinate"))
-            and all(file[name].dtype.kind == "f" for name in names.values())
+            and all(file[name].dtype.kind in "fiu" for name in names.values())
         )
 
-    def describe(self, file: h5py.File) -> tuple[SourceInfo, dict[str, str]]:
+    def describe(self, file: h5py.File) -> tuple[SourceInfo, dict[str, Stored]]:
         """See `Hdf5Source.describe`."""
         datasets, name, where = _field_datasets(file), parse_name(self.path), self.path.name
         shapes = {file[dataset].shape for dataset in datasets.values()}
@@ -54,30 +57,58 @@ class PdebenchSource(Hdf5Source):
         shape = shapes.pop()
         if not all(shape):
             raise DataError(f"{where} is empty: shape {shape}")
-        trajectories, frames, *resolution = shape
-        time, dt = time_axis(file["t-coordinate"][()], frames, where)
-        task = text_attribute(file, "task") or name.task
+        found = _arrangement(file, datasets, where)
+        trajectories, frames, *resolution = (shape[axis] for axis in found.order)
+        time, dt = time_axis(decoded(file["t-coordinate"]), frames, where)
+        task, names = text_attribute(file, "task") or name.task, coordinate_names(len(resolution))
+        axes = [space_axis(decoded(file[axis]), n, where, axis) for axis, n in zip(names, resolution, strict=True)]
+        units = tuple(text_attribute(file[axis], "units", "unit") for axis in names)
+        falling = tuple(2 + axis for axis, (_, falls) in enumerate(axes) if falls)
+        stored = {field: Stored(dataset, found.order, falling) for field, dataset in datasets.items()}
+        arrays = [FieldArray(file[place.dataset], place) for place in stored.values()]
         # PDEBench stores only periodic tasks as a `tensor` on one axis
         convention = "periodic" if datasets == SCALAR and len(resolution) == 1 else "open"
         info = SourceInfo(
-            format=pdebench_format(len(resolution)),
+            format=pdebench_format(len(resolution)) + as_read(found, arrays),
             task=task,
             fields=tuple(
-                FieldSpec(field, 1, str(file[dataset].dtype), text_attribute(file[dataset], "units", "unit"))
-                for field, dataset in datasets.items()
+                FieldSpec(field, 1, array.dtype, text_attribute(array.dataset, "units", "unit"))
+                for field, array in zip(stored, arrays, strict=True)
             ),
             trajectories=trajectories,
             frames=frames,
             resolution=tuple(resolution),
-            coordinates=tuple(
-                space_axis(file[axis][()], points, where, axis)
-                for axis, points in zip(coordinate_names(len(resolution)), resolution, strict=True)
-            ),
+            coordinates=tuple(positions for positions, _ in axes),
             time=time,
             dt=dt,
             boundaries=of_file(file, name, task, len(resolution), convention=convention, where=where),
+            axis_units=units if any(units) else (),
+            time_unit=text_attribute(file["t-coordinate"], "units", "unit"),
+            notes=tuple(how_read(found, arrays)),
         )
-        return info, datasets
+        return info, stored
+
+
+def _arrangement(file: h5py.File, datasets: dict[str, str], where: str) -> Arrangement:
+    """The axes of the fields, which have to be the same for all of them."""
+
+    def layout(shape: tuple[int, ...]) -> tuple[Role, ...]:
+        space: list[Role] = ["space"] * (len(shape) - 2)
+        return ("sample", "time", *space)
+
+    times = Beside("t-coordinate", length_of(file["t-coordinate"]), reserved=True)
+    places = [
+        Beside(axis, length_of(stored), reserved=True)
+        for axis in coordinate_names(len(AXES))
+        if (stored := numeric(file.get(axis))) is not None
+    ]
+    found = [arrange(file[dataset], layout, times, places, where) for dataset in datasets.values()]
+    if any(other.order != found[0].order or "channel" in other.roles for other in found):
+        raise DataError(
+            f"{where}: the axes of {', '.join(datasets.values())} are not named alike, or one is called channels",
+            "write each as (N, T, X), with axes named alike",
+        )
+    return found[0]
 
 
 def _field_datasets(file: h5py.File) -> dict[str, str]:

@@ -4,11 +4,13 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from os.path import commonprefix
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
-from ups_engine.data.sources.base import FieldSpec, Gap, Part, Source, SourceInfo
+from ups_engine.data.sources.base import Part, Source
+from ups_engine.data.sources.gap import Gap
+from ups_engine.data.sources.info import FieldSpec, SourceInfo
 from ups_engine.discretisation.arrays import Float64, Int64, Values
 from ups_engine.errors import DataError
 
@@ -46,6 +48,7 @@ class ShardedSource(Source):
             bytes=sum(shard.info.bytes for shard in self.shards),
             files=tuple(path for shard in self.shards for path in shard.info.files),
             split=first.split if len(splits) == 1 else None,
+            notes=tuple(dict.fromkeys(note for shard in self.shards for note in shard.info.notes)),
         )
         for number in range(len(self.shards)):
             self._note_use(number)
@@ -83,10 +86,14 @@ class ShardedSource(Source):
             out[mine] = self.shards[number].parameters(rows[mine] - self._starts[number])
         return out
 
-    def identity(self) -> dict[str, Any]:
-        """See `Source.identity`."""
-        parts = [shard.identity() for shard in self.shards]
-        return {"format": parts[0]["format"], "files": [entry for part in parts for entry in part["files"]]}
+    def holders(self) -> tuple[Path, ...]:
+        """See `Source.holders`."""
+        return tuple(dict.fromkeys(path for shard in self.shards for path in shard.holders()))
+
+    def rows_at(self, file: Path, places: Sequence[range]) -> set[int]:
+        """See `Source.rows_at`."""
+        starts = zip(self._starts[:-1].tolist(), self.shards, strict=True)
+        return {start + row for start, shard in starts for row in shard.rows_at(file, places)}
 
     def parts(self) -> tuple[Part, ...]:
         """See `Source.parts`."""

@@ -232,6 +232,7 @@ class Builder:
             raise errors[0]
 
     def _record(self, written: dict[int, int]) -> None:
+        self._target.vouch()
         with self._lock.exclusive():
             self.manifest = self._recorded()
             self.manifest.checksums[list(written)] = list(written.values())
