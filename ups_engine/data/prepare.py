@@ -62,10 +62,10 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
     survey = survey_member(settings, _found_or_made(data, known, notify, advance), known)
     source, splits = survey.source, survey.splits
     assert source is not None  # its files were found or made
+    for note in source.info.notes if known is None else ():
+        notify(note)  # before what follows from it is refused
     _check_first_sample(source, data)
     if known is None:
-        for note in source.info.notes:
-            notify(note)
         prove_disjoint(source, splits)
     reader = StridedReader(source, survey, data, memory_for_fields(settings))
     if known is None:
