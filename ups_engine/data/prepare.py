@@ -135,10 +135,19 @@ def _check_first_sample(source: Source, data: DataSettings) -> None:
         validate_sample(source.sample(first, 0))
     except DataError as problem:
         path, number = source.locate(first)
-        raise DataError(
-            f"{path}, trajectory {number}, frame 0: {problem.message}",
-            f"leave it out with {exclusion([first], data.exclude)}",
-        ) from problem
+        remedy = f"leave it out with {exclusion([first], data.exclude)}"
+        if _is_masked(source, first, data):
+            remedy = (
+                "the last trajectory lacks the same points: UPS reads no masks, so write a part without such points"
+            )
+        raise DataError(f"{path}, trajectory {number}, frame 0: {problem.message}", remedy) from problem
+
+
+def _is_masked(source: Source, first: int, data: DataSettings) -> bool:
+    """Whether the last trajectory that is used is not finite where the first is not: what a mask of the domain does."""
+    last = next(row for row in reversed(range(source.info.trajectories)) if row not in data.exclude or row == first)
+    absent = ~np.isfinite(source.read([first, last], [0]))
+    return bool(last != first and absent.any() and np.array_equal(absent[0], absent[1]))
 
 
 def memory_for_fields(settings: Settings) -> int:
