@@ -73,7 +73,7 @@ def _print(description: "Description") -> None:
         for axis, ends, unit in zip(info.coordinates, info.boundaries, info.units_of_axes, strict=True)
     ]
     time = "unknown; set data.dt" if info.dt is None else f"{info.time[0]:g} to {info.time[-1]:g}, dt = {info.dt:g}"
-    time += f" {info.time_unit}" if info.time_unit else ""
+    time += f" {info.time_unit.split(' since ')[0]}" if info.time_unit else ""
     print_table(
         ("property", "value"),
         [

@@ -66,11 +66,11 @@ def _member(settings: Settings, known: Mapping[str, Any] | None, notify: Tell, a
     survey = survey_member(settings, _found_or_made(data, known, notify, advance), known, advance)
     source, splits = survey.source, survey.splits
     assert source is not None  # its files were found or made
+    for note in source.info.notes if known is None else ():
+        notify(note)  # before what follows from it is refused
     identity = identity_of(source, advance)
     _check_first_sample(source, data)
     if known is None:
-        for note in source.info.notes:
-            notify(note)
         prove_disjoint(source, splits)
     reader = StridedReader(source, survey, data, memory_for_fields(settings))
     if known is None:
@@ -143,10 +143,19 @@ def _check_first_sample(source: Source, data: DataSettings) -> None:
         validate_sample(source.sample(first, 0))
     except DataError as problem:
         path, number = source.locate(first)
-        raise DataError(
-            f"{path}, trajectory {number}, frame 0: {problem.message}",
-            f"leave it out with {exclusion([first], data.exclude)}",
-        ) from problem
+        remedy = f"leave it out with {exclusion([first], data.exclude)}"
+        if _is_masked(source, first, data):
+            remedy = (
+                "the last trajectory lacks the same points: UPS reads no masks, so write a part without such points"
+            )
+        raise DataError(f"{path}, trajectory {number}, frame 0: {problem.message}", remedy) from problem
+
+
+def _is_masked(source: Source, first: int, data: DataSettings) -> bool:
+    """Whether the last trajectory that is used is not finite where the first is not: what a mask of the domain does."""
+    last = next(row for row in reversed(range(source.info.trajectories)) if row not in data.exclude or row == first)
+    absent = ~np.isfinite(source.read([first, last], [0]))
+    return bool(last != first and absent.any() and np.array_equal(absent[0], absent[1]))
 
 
 def memory_for_fields(settings: Settings) -> int:

@@ -209,12 +209,16 @@ def test_absent_values_are_never_trained_on(tmp_path, settings_for, mark, attrib
     if attribute:
         assert f"values of data that equal {mark:g} are absent" in shown.plan[0]
     first = range(N)[rows][0]
+    told = []
     with pytest.raises(DataError, match="finite") as caught:
-        prepare_data(settings_for(f"data.path={path}"))
+        prepare_data(settings_for(f"data.path={path}"), notify=told.append)
+    assert told == list(shown.info.notes)
     assert f"trajectory {first}, frame 0" in caught.value.message
     assert "non-finite values" in caught.value.message
-    assert f"data.exclude=[{first}]" in caught.value.hint
-    if rows == slice(3, 4):
+    if rows == slice(None):
+        assert "the last trajectory lacks the same points: UPS reads no masks" in caught.value.hint
+    else:
+        assert "data.exclude=[3]" in caught.value.hint
         prepare_data(settings_for(f"data.path={path}", "data.exclude=[3]"))
 
 
@@ -395,3 +399,12 @@ def test_a_run_is_told_how_its_data_are_read(tmp_path, settings_for):
     member = prepare_data(settings_for(f"data.path={path}"), notify=told.append).members[0]
     assert [line for line in told if "read as (20, 12, 64), stored in another order" in line]
     assert member.read(np.array([4]))[0, ..., 0] == pytest.approx(f4[4])
+
+
+def test_files_of_several_say_how_they_are_read_once(tmp_path):
+    for number in range(3):
+        save(tmp_path / f"{number}.h5", data=f4[..., ::-1] + number, x=x[::-1], t=t)
+    source = open_source(tmp_path)
+    assert source.info.notes == open_source(tmp_path / "0.h5").info.notes
+    assert len(source.info.notes) == 1
+    assert source.read([N + 3])[0, ..., 0] == pytest.approx(f4[3] + 1)
