@@ -1,5 +1,6 @@
 """Tests that need a GPU are skipped where there is none; one finished run serves all tests that look at one."""
 
+import gc
 import os
 
 import pytest
@@ -24,6 +25,11 @@ def pytest_collection_modifyitems(items):
     if not torch.cuda.is_available():
         for item in needing:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def pytest_collection_finish():
+    """What the test modules have loaded stays: the garbage collector need not look through torch again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 _server = multiprocessing.get_context("forkserver")
@@ -24,6 +25,7 @@ _server.set_forkserver_preload(
         "ups_engine.config.layers",
         "ups_engine.pipeline.reopen",
         "torch._dynamo",
+        "zarr",
     ]
 )
 
@@ -107,6 +109,13 @@ class Terminal:
 
     def run(self, *arguments: object, largest_file: int | None = None) -> Done:
         return self.start(*arguments, largest_file=largest_file).wait()
+
+
+def fork(target: Callable[..., object], *arguments: object) -> BaseProcess:
+    """A process that runs a function of a module and has torch already; it ends with the test's own process."""
+    process = _server.Process(target=target, args=arguments, daemon=True)
+    process.start()
+    return process
 
 
 def _main(

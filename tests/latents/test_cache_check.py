@@ -107,7 +107,7 @@ KINDS = [
 ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.sampled_from(KINDS), st.integers(0, ROWS - 1), st.integers(0, 10_000))
 def test_every_damage_is_found_by_the_check_that_promises_it(kind, row, place):
     with tempfile.TemporaryDirectory() as folder:

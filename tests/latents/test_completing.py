@@ -3,12 +3,12 @@
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from toy_cache import FRAMES, files_of, toy_latents, toy_target
+from terminal import fork
+from toy_cache import FRAMES, files_of, toy_latents, toy_target, work
 
 from ups_engine.errors import CacheError
 from ups_engine.latents.building.completion import build_target
@@ -139,18 +139,15 @@ def test_beside_a_build_nothing_is_lost_nor_encoded_otherwise(tmp_path):
     whole = toy_target(tmp_path / "whole", samples=samples, rows_in_block=2)
     build_target(whole)
     target = toy_target(tmp_path / "shared", samples=samples, rows_in_block=2)
-    script = Path(__file__).with_name("toy_cache.py")
-    command = [sys.executable, str(script), str(tmp_path / "shared"), str(samples), "build"]
     latents = toy_latents(target)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as builder:
-        assert builder.stdin is not None and builder.stdout is not None
-        assert builder.stdout.readline() == "ready\n"
-        builder.stdin.write("go\n")
-        builder.stdin.flush()
-        reader = open_latents(target, "ram", CPU)
-        for rows, frames in batches(samples):
-            expected = torch.stack([latents[row, frame : frame + 2] for row, frame in zip(rows, frames, strict=True)])
-            assert torch.equal(reader.gather(rows, frames, 1), expected)
-        assert builder.stdout.readline() == "done\n"
+    builder = fork(work, tmp_path / "shared", samples, "build")
+    while not target.path.exists():
+        assert builder.exitcode is None, "ended without building"
+    reader = open_latents(target, "ram", CPU)
+    for rows, frames in batches(samples):
+        expected = torch.stack([latents[row, frame : frame + 2] for row, frame in zip(rows, frames, strict=True)])
+        assert torch.equal(reader.gather(rows, frames, 1), expected)
+    builder.join(60)
+    assert builder.exitcode == 0
     assert examine(target, deep=True).count(RowState.COMPLETE) == samples
     assert files_of(target.path) == files_of(whole.path)

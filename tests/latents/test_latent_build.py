@@ -1,16 +1,19 @@
 """A build may be stopped, killed, resumed and shared; the bytes are the same."""
 
 import random
+import resource
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from toy_cache import files_of, toy_latents, toy_target
+from terminal import fork
+from toy_cache import files_of, toy_latents, toy_target, work
 
 from ups_engine.errors import CacheError, RunError
 from ups_engine.latents.building.completion import BuildResult, build_target
@@ -20,21 +23,7 @@ from ups_engine.latents.reading.opening import open_latents
 from ups_engine.latents.store import LatentStore
 
 CPU = torch.device("cpu")
-MANY = 1200  # trajectories, so that a build takes a while
-SCRIPT = Path(__file__).with_name("toy_cache.py")
-
-
-def start_builder(folder: Path, samples: int) -> subprocess.Popen[str]:
-    """A process that gets ready to build; several do so side by side."""
-    command = [sys.executable, str(SCRIPT), str(folder), str(samples), "build"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def release(builder: subprocess.Popen[str]) -> None:
-    assert builder.stdin is not None and builder.stdout is not None
-    assert builder.stdout.readline() == "ready\n"
-    builder.stdin.write("go\n")
-    builder.stdin.flush()
+MANY = 400  # trajectories, so that a build takes a while
 
 
 @pytest.fixture(scope="module")
@@ -114,20 +103,20 @@ def test_a_trajectory_too_large_to_encode_at_once_is_encoded_in_pieces(tmp_path)
     assert torch.equal(reader.gather(np.arange(2), zeros, 4), toy_latents(target))
 
 
-def kill_when(builder: subprocess.Popen[str], chunk: Path) -> bool:
+def kill_when(builder: BaseProcess, chunk: Path) -> bool:
     """Kill a builder as soon as a chunk is there; whether it was still building."""
-    while builder.poll() is None and not chunk.exists():
+    while builder.is_alive() and not chunk.exists():
         pass
     builder.kill()
-    return builder.wait() == -signal.SIGKILL
+    builder.join()
+    return builder.exitcode == -signal.SIGKILL
 
 
 def test_killed_at_random_moments_it_ends_with_the_bytes_of_an_uninterrupted_build(tmp_path, uninterrupted):
     target = toy_target(tmp_path, samples=MANY, rows_in_block=2)
     store = LatentStore(target.path, target.layout)
-    builders = [start_builder(tmp_path, MANY) for _ in range(3)]
-    for builder, row in zip(builders, sorted(random.Random(0).sample(range(MANY), 3)), strict=True):
-        release(builder)
+    for row in sorted(random.Random(0).sample(range(MANY // 2), 3)):
+        builder = fork(work, tmp_path, MANY, "build")
         assert kill_when(builder, store.chunk(row)), "the kill did not hit the build; the test proves nothing"
     (target.path / ".manifest.json.0123456789ab.tmp").write_text("what a kill inside the manifest's write leaves")
     build_target(target)
@@ -135,10 +124,10 @@ def test_killed_at_random_moments_it_ends_with_the_bytes_of_an_uninterrupted_bui
 
 
 def test_two_builders_share_a_store_without_loss(tmp_path, uninterrupted):
-    builders = [start_builder(tmp_path, MANY) for _ in range(2)]
+    builders = [fork(work, tmp_path, MANY, "build") for _ in range(2)]
     for builder in builders:
-        release(builder)
-    assert [builder.communicate(timeout=60)[0] for builder in builders] == ["done\n", "done\n"]
+        builder.join(60)
+    assert [builder.exitcode for builder in builders] == [0, 0]
     assert files_of(toy_target(tmp_path, samples=MANY).path) == uninterrupted
 
 
@@ -222,20 +211,21 @@ def test_a_disk_too_small_is_noticed_before_anything_is_written(tmp_path):
     assert not target.path.exists()
 
 
+def build_on_a_full_disk(folder: Path, said: Path) -> None:
+    target = toy_target(folder)
+    build_target(target, limit=1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    try:
+        build_target(target)
+    except RunError as error:
+        said.write_text(error.message)
+
+
 def test_a_disk_that_fills_up_is_one_clear_message(tmp_path):
-    code = (
-        "import resource, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
-        "from toy_cache import toy_target; from ups_engine.latents.building.completion import build_target\n"
-        "from ups_engine.errors import RunError\n"
-        "target = toy_target(Path(sys.argv[2])); build_target(target, limit=1)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
-        "try: build_target(target)\n"
-        "except RunError as error: print(error.message)\n"
-    )
-    command = [sys.executable, "-c", code, str(SCRIPT.parent), str(tmp_path)]
-    said = subprocess.check_output(command, text=True)
-    assert said.startswith("cannot write c.1.0.0.0: the file size limit is reached")
-    target = toy_target(tmp_path)
+    said, folder = tmp_path / "said", tmp_path / "cache"
+    fork(build_on_a_full_disk, folder, said).join()
+    assert said.read_text().startswith("cannot write c.1.0.0.0: the file size limit is reached")
+    target = toy_target(folder)
     assert examine(target).count(RowState.COMPLETE) == 1
     assert build_target(target).complete == 10
     assert not list(target.path.rglob("*.partial"))

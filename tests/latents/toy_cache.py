@@ -91,15 +91,20 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    print("ready", flush=True)
-    sys.stdin.readline()  # so that several builders start together, and imports are not what a kill hits
-    wanted = toy_target(Path(sys.argv[1]), samples=int(sys.argv[2]), rows_in_block=2)
-    if sys.argv[3] == "build":
+def work(folder: Path, samples: int, kind: str) -> None:
+    """Build a cache, or complete it on the fly."""
+    wanted = toy_target(folder, samples=samples, rows_in_block=2)
+    if kind == "build":
         build_target(wanted)
     else:
         reader = open_latents(wanted, "ram", torch.device("cpu"))
         for some in torch.randperm(len(wanted.rows)).split(8):
             reader.gather(some, torch.zeros_like(some), FRAMES - 1)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print("ready", flush=True)
+    sys.stdin.readline()  # so that several builders start together, and imports are not what a kill hits
+    work(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
     print("done", flush=True)

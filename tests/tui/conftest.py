@@ -5,6 +5,7 @@ import inspect
 from functools import partial
 
 import pytest
+from textual.css.stylesheet import Stylesheet
 
 from ups_app.tui import app, session
 from ups_app.tui.screens import launch, log, runs
@@ -23,9 +24,25 @@ def no_waiting(monkeypatch):
         (launch, "SETTLED"),
         (editor, "TYPING"),
     ):
-        monkeypatch.setattr(module, pause, 0.05)
+        monkeypatch.setattr(module, pause, 0.1)
     monkeypatch.setattr(session, "Watcher", partial(Watcher, interval=0.1))
     monkeypatch.setattr(runs, "RunsWatcher", partial(RunsWatcher, interval=0.2))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def styles_parsed_once():
+    """Every application parses the same styles, several times over: a tenth of a second each. Here they are kept."""
+    parse, kept = Stylesheet._parse_rules, {}
+
+    def parse_once(self, *arguments, **options):
+        key = (arguments, *sorted(options.items()), frozenset(self._variables.items()))
+        if key not in kept:
+            kept[key] = parse(self, *arguments, **options)
+        return kept[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stylesheet, "_parse_rules", parse_once)
+        yield
 
 
 @pytest.hookimpl(tryfirst=True)

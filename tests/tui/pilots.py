@@ -66,12 +66,13 @@ async def piloted(app: UpsApp, size=(80, 24)):
 
 
 async def until(pilot: Pilot, condition: Callable[[], object], what: str = "", timeout: float = 20.0) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + timeout
+    """Wait until something holds; looked at less and less often, for a look renders the screen."""
+    end, apart = time.monotonic() + timeout, 0.01
     while not condition():
         if time.monotonic() > end:
             raise TimeoutError(f"{what or condition} did not come true in {timeout} s:\n{text_of(pilot.app)}")
-        await pilot.pause(0.01)
+        await asyncio.sleep(apart)
+        apart = min(1.2 * apart, 0.1)
     await pilot.pause()
 
 
