@@ -7,8 +7,8 @@ from tiny_run import TRAINED, without_times
 
 from ups_engine.errors import CheckpointError, RunError
 from ups_engine.evaluation.report import EvaluationReport
-from ups_engine.evaluation.table import render
 from ups_engine.evaluation.soundness import flaws, report_flaw
+from ups_engine.evaluation.table import render
 from ups_engine.pipeline.observer import Observer
 from ups_engine.pipeline.plan import Past
 from ups_engine.pipeline.reopen import evaluate_run
