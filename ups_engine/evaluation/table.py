@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from ups_engine.evaluation.report import PERSISTENCE, Errors, EvaluationReport, FieldErrors, Variant
 
 _WIDTH = 79
+WELL_BELOW = 0.3
+"""A reconstruction whose error is more than so much of a single step's limits the operator."""
 _NOTES = (
     "RMSE/std: over the standard deviation of the training data; an offset does not flatter it.",
     "cRMSE: error of the spatial mean. bRMSE: edge cells only.",
@@ -51,6 +53,12 @@ def warnings(report: EvaluationReport) -> list[str]:
         where = "" if everything else f" in {', '.join(fields)}"
         selected = ", which is selected," if name == report.selected else ""
         found.append(f"{name}{selected} is not trained: no more than 2 % better than persistence{where}")
+    lost, step = report.reconstruction.rmse_over_std, report.variants[report.selected].one_step.rmse_over_std
+    if lost > WELL_BELOW * step:
+        found.append(
+            f"encoding and decoding alone lose {lost:.2g} of a standard deviation, a single step {step:.2g}: the latent"
+            " holds the operator back; raise latent.dim, or lower data.patch_size"
+        )
     return found
 
 

@@ -2,7 +2,7 @@
 
 The loss is MSE(D(E(u)), u) in normalised units, plus lambda_inv_dec times MSE(E(D(z)), z) at z = E(u), which keeps the
 encoder a left inverse of the decoder. Both start as a lapped transform that is complete when the latent has room for
-it; training adapts it to the data, and matters most where the latent is smaller than the patch.
+it, and then nothing is trained; else training adapts it to the data, for as long as the validation error says.
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,8 @@ VALIDATED = 16
 """Validation trajectories of a member that an epoch is judged by, at most."""
 STANDARDISED_BY = 128
 """Training trajectories of a member that the latent's mean and deviation are measured on, at most."""
+EXACT = 1e-5
+"""Relative error of the reconstruction at which nothing is gained by training: no operator comes near it."""
 SMALLEST_SPREAD = 1e-3
 """Standard deviation of a latent channel that is divided by, at least, relative to the largest."""
 
@@ -37,6 +39,7 @@ class AutoencoderTask(StageTask):
 
     network: Autoencoder
     purposes = ("frames",)
+    judged_first = True
 
     def __init__(self, context: StageContext) -> None:
         settings, members = context.settings.stages.autoencoder, context.collection.members
@@ -73,6 +76,12 @@ class AutoencoderTask(StageTask):
         """Relative error of the reconstruction, every fourth frame, mean over members."""
         assert isinstance(network, Autoencoder)
         return {"score": float(np.mean([self._error(network, member) for member in self._members]))}
+
+    def ends_early(self, epoch_loss: float, best: float | None) -> str | None:
+        """See `Task.ends_early`."""
+        if best is None or best > EXACT:
+            return None
+        return f"the reconstruction's error is {best:.1g}, far below any operator's"
 
     def _error(self, network: Autoencoder, member: Member) -> float:
         rows, frames = spread(member.splits.val, VALIDATED), np.arange(0, member.frames, 4)

@@ -108,6 +108,9 @@ class Trainer:
         if state is not None:
             self._load(*state)
         p, reason = self._at, None
+        if self._task.judged_first and not p.total_step:
+            self._validate()
+            reason = self._task.ends_early(p.mean_loss(), p.best)
         while p.epoch < self._stage.epochs and reason is None:
             action = self._epoch()
             if action in (Action.LEAVE, Action.SKIP_STAGE):
@@ -237,7 +240,7 @@ class Trainer:
         self._emit("epoch", epoch=p.epoch, step=p.total_step, data={**data, **times})
         self._rate.epoch_end(score)
         if reason is None:
-            reason = self._task.ends_early(loss)
+            reason = self._task.ends_early(loss, p.best)
         if reason is None and self._stage.patience is not None and p.since_best >= self._stage.patience:
             reason = f"no better validation for {p.since_best} epochs"
         if reason is None and self._out_of_steps() and p.epoch + 1 < self._stage.epochs:
