@@ -76,3 +76,11 @@ def test_a_batch_is_described_by_its_trajectories(lab):
     train = lab.member.splits.train
     assert task.describe(0, torch.tensor([0, len(train) + 1])) == f"trajectories {train[0]}, {train[1]}"
     assert task.describe(0, torch.arange(9)).endswith(" ...")
+
+
+@pytest.mark.parametrize(("dim", "most", "epochs"), [(8, 5, 1), (8, 1, 1), (6, 5, 5)])
+def test_where_nothing_is_lost_before_training_one_epoch_is_enough(lab, tmp_path, dim, most, epochs):
+    given = (f"latent.dim={dim}", f"stages.autoencoder.epochs={most}", "stages.autoencoder.frames_per_trajectory=1")
+    _, end, _ = lab.train("autoencoder", tmp_path, *given)
+    assert end.at.epoch == epochs
+    assert (end.reason or "").startswith("nothing is lost") == (epochs < most)

@@ -120,7 +120,7 @@ def test_patience_ends_the_stage(tmp_path):
 def test_a_task_may_end_its_stage_by_the_epochs_loss(tmp_path):
     task, asked = Regression(), []
 
-    def ends_early(loss, best):
+    def ends_early(loss):
         asked.append(loss)
         return "good enough" if len(asked) == 2 else None
 

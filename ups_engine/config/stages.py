@@ -37,7 +37,10 @@ class StageSettings(Section):
 
 
 class AutoencoderSettings(StageSettings):
-    """Encoder and decoder, trained together on fields."""
+    """Encoder and decoder, trained together on fields.
+
+    `epochs` is an upper bound: where they lose nothing before training, one is enough.
+    """
 
     frames_per_trajectory: PositiveInt
     """Frames drawn from each training trajectory in an epoch."""

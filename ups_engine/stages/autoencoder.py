@@ -2,10 +2,11 @@
 
 The loss is MSE(D(E(u)), u) in normalised units, plus lambda_inv_dec times MSE(E(D(z)), z) at z = E(u), which keeps the
 encoder a left inverse of the decoder. Both start as a lapped transform that is complete when the latent has room for
-it, and then nothing is trained; else training adapts it to the data, for as long as the validation error says.
+it; training adapts it to the data, for an epoch where nothing is lost before, else for all that the settings allow.
 """
 
 from collections.abc import Mapping
+from math import ceil
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ VALIDATED = 16
 STANDARDISED_BY = 128
 """Training trajectories of a member that the latent's mean and deviation are measured on, at most."""
 EXACT = 1e-5
-"""Relative error of the reconstruction at which nothing is gained by training: no operator comes near it."""
+"""Relative error of the reconstruction before training at which nothing is lost: no operator comes near it."""
 SMALLEST_SPREAD = 1e-3
 """Standard deviation of a latent channel that is divided by, at least, relative to the largest."""
 
@@ -39,7 +40,6 @@ class AutoencoderTask(StageTask):
 
     network: Autoencoder
     purposes = ("frames",)
-    judged_first = True
 
     def __init__(self, context: StageContext) -> None:
         settings, members = context.settings.stages.autoencoder, context.collection.members
@@ -77,11 +77,15 @@ class AutoencoderTask(StageTask):
         assert isinstance(network, Autoencoder)
         return {"score": float(np.mean([self._error(network, member) for member in self._members]))}
 
-    def ends_early(self, epoch_loss: float, best: float | None) -> str | None:
-        """See `Task.ends_early`."""
-        if best is None or best > EXACT:
-            return None
-        return f"the reconstruction's error is {best:.1g}, far below any operator's"
+    @torch.no_grad()
+    def effort(self, most: int) -> tuple[int, str | None]:
+        """See `Task.effort`."""
+        settings = self._context.settings.stages.autoencoder
+        enough = max(1, ceil(2 * settings.scheduler.warmup_epochs))  # as long again as the learning rate rises
+        error = self.validate(self.network)["score"]
+        if error > EXACT or most <= enough:
+            return most, None
+        return enough, f"nothing is lost: a reconstruction error of {error:.1g} before training"
 
     def _error(self, network: Autoencoder, member: Member) -> float:
         rows, frames = spread(member.splits.val, VALIDATED), np.arange(0, member.frames, 4)

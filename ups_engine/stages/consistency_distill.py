@@ -76,7 +76,7 @@ class ConsistencyTask(ResidualTask):
         """The target network."""
         return dict(self._target.state_dict())
 
-    def ends_early(self, epoch_loss: float, best: float | None) -> str | None:
+    def ends_early(self, epoch_loss: float) -> str | None:
         """See `Task.ends_early`."""
         wanted = self._settings.target_loss
         return f"target_loss {wanted:g} reached" if wanted is not None and epoch_loss <= wanted else None

@@ -84,7 +84,8 @@ class Trainer:
             device=device,
         )
         self._steps_per_epoch = self._batches.steps
-        self._steps = stage.epochs * self._steps_per_epoch
+        self._epochs, self._enough = task.effort(stage.epochs)
+        self._steps = self._epochs * self._steps_per_epoch
         if stage.max_steps is not None:
             self._steps = min(self._steps, stage.max_steps)
         epochs = self._steps / self._steps_per_epoch
@@ -108,10 +109,7 @@ class Trainer:
         if state is not None:
             self._load(*state)
         p, reason = self._at, None
-        if self._task.judged_first and not p.total_step:
-            self._validate()
-            reason = self._task.ends_early(p.mean_loss(), p.best)
-        while p.epoch < self._stage.epochs and reason is None:
+        while p.epoch < self._epochs and reason is None:
             action = self._epoch()
             if action in (Action.LEAVE, Action.SKIP_STAGE):
                 self._count_time()
@@ -122,7 +120,7 @@ class Trainer:
             self.network.load_state_dict(under("network", self._best))
             self.averaged.load_state_dict(under("averaged", self._best))
         self._count_time()
-        return StageEnd(Action.GO_ON, p, reason)
+        return StageEnd(Action.GO_ON, p, reason or self._enough)
 
     def _now(self) -> float:
         """A clock that stands still while the run is paused."""
@@ -229,7 +227,7 @@ class Trainer:
         p = self._at
         latest = self._readings.latest()
         self._read()
-        last = reason is not None or p.epoch + 1 == self._stage.epochs or self._out_of_steps()
+        last = reason is not None or p.epoch + 1 == self._epochs or self._out_of_steps()
         due = last or (p.epoch + 1) % self._training.validation_interval == 0
         score = self._validate() if due else None
         self._readings.since = self._now()  # the throughput is of training: validating takes no samples
@@ -240,10 +238,10 @@ class Trainer:
         self._emit("epoch", epoch=p.epoch, step=p.total_step, data={**data, **times})
         self._rate.epoch_end(score)
         if reason is None:
-            reason = self._task.ends_early(loss, p.best)
+            reason = self._task.ends_early(loss)
         if reason is None and self._stage.patience is not None and p.since_best >= self._stage.patience:
             reason = f"no better validation for {p.since_best} epochs"
-        if reason is None and self._out_of_steps() and p.epoch + 1 < self._stage.epochs:
+        if reason is None and self._out_of_steps() and p.epoch + 1 < self._epochs:
             reason = f"{self._stage.max_steps} steps done"
         p.epoch, p.step, p.loss_sum, p.loss_count, p.epoch_began = p.epoch + 1, 0, 0.0, 0, p.seconds
         return reason

@@ -104,14 +104,12 @@ class Task(ABC):
         samples: training samples of each member of the collection, numbered from 0.
         micro_batch: samples passed through the network at a time; None means a whole batch.
         purposes: of the noise that it draws.
-        judged_first: whether the network is validated before its first step too.
     """
 
     network: nn.Module
     samples: tuple[int, ...]
     micro_batch: int | None = None
     purposes: ClassVar[tuple[str, ...]] = ()
-    judged_first: ClassVar[bool] = False
 
     def begin_epoch(self, numbers: Sequence[Tensor]) -> None:  # noqa: B027 - a task may do without
         """Get ready for an epoch's batches, which are slices of these sample numbers, in this order.
@@ -147,13 +145,12 @@ class Task(ABC):
             taken: scalar on the device, 1 where the optimiser took the step, 0 where it skipped it.
         """
 
-    def ends_early(self, epoch_loss: float, best: float | None) -> str | None:
-        """Why the stage needs no further epoch, or None.
+    def effort(self, most: int) -> tuple[int, str | None]:
+        """How many epochs the stage is worth, of at most so many, judged before the first; and why not all of them."""
+        return most, None
 
-        Args:
-            epoch_loss: mean loss of the last epoch; nan before the first.
-            best: best score so far, where there is one.
-        """
+    def ends_early(self, epoch_loss: float) -> str | None:
+        """Why the stage needs no further epoch, or None."""
         return None
 
     def state(self) -> dict[str, Tensor]:
