@@ -2,12 +2,20 @@
 
 import gc
 import os
+import sys
 
 import pytest
 
 # Tiny tensors: threads that wait for each other on a busy machine cost four times the time of one that works.
 # Set before torch is loaded, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Where bytecode is not kept, each of some hundred processes compiles the engine and the application again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+BEGUN_FIRST = ("tests/tui/test_session.py", "tests/tui/test_surviving.py")
+"""What takes longest, so that no worker sits over it alone when all else is done."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,6 +25,7 @@ def own_cache_folder(tmp_path_factory):
 
 
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not item.nodeid.startswith(BEGUN_FIRST))
     needing = [item for item in items if item.get_closest_marker("gpu")]
     if not needing:
         return

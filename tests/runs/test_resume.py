@@ -9,25 +9,24 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from terminal import fork
 
 from ups_engine.errors import CheckpointError
 from ups_engine.runs.resume import ResumeStore
 
-SAVE = """
-    import sys
-    from pathlib import Path
-    import torch
-    from ups_engine.runs.resume import ResumeStore
-    store = ResumeStore(Path(sys.argv[1]))
+
+def save_for_ever(path, said):
+    """Go on from the newest state, and say each step that is safe."""
+    store = ResumeStore(path)
     found = store.load()
     step = found[1]["step"] if found else 0
     assert found is None or torch.equal(found[0]["w"], torch.full((50_000,), float(step)))
-    print(step, flush=True)
-    while True:
-        step += 1
-        store.save({"w": torch.full((50_000,), float(step))}, {"step": step})
-        print(step, flush=True)
-"""
+    with said.open("w", buffering=1) as lines:
+        print(step, file=lines)
+        while True:
+            step += 1
+            store.save({"w": torch.full((50_000,), float(step))}, {"step": step})
+            print(step, file=lines)
 
 
 @pytest.fixture
@@ -128,18 +127,20 @@ def test_what_killed_writers_left_is_neither_read_nor_kept(store):
     assert folders(store) == []
 
 
-def test_a_store_killed_at_random_moments_always_goes_on_from_what_it_last_promised(tmp_path, python):
-    chance = random.Random(5)
+def test_a_store_killed_at_random_moments_always_goes_on_from_what_it_last_promised(tmp_path, until):
+    chance, said = random.Random(5), tmp_path / "said"
     promised = 0
     for _ in range(4):
-        process = python(SAVE, tmp_path / "resume")
-        first = process.stdout.readline()
-        assert first, process.stderr.read()
-        assert int(first) in (promised, promised + 1)  # killed between the rename and the word about it
+        said.unlink(missing_ok=True)
+        process = fork(save_for_ever, tmp_path / "resume", said)
+        until(lambda process=process: process.exitcode is not None or (said.exists() and "\n" in said.read_text()))
         time.sleep(chance.uniform(0.0, 0.15))
-        process.send_signal(signal.SIGKILL)
-        rest, _ = process.communicate()
-        promised = int([first, *rest.splitlines()][-1])
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        first, *rest = map(int, said.read_text().splitlines())
+        assert first in (promised, promised + 1)  # killed between the rename and the word about it
+        promised = [first, *rest][-1]
     assert promised > 4
 
 

@@ -20,7 +20,8 @@ def test_an_interrupted_stage_ends_with_the_same_bits(lab, tmp_path, stage):
     expected, steps = results(trainer, task), end.at.total_step
     per_epoch = steps // 2
     assert end.action is Action.GO_ON and per_epoch >= 3
-    for number, leaving in enumerate([(0,), (1, 1), (per_epoch,), (2, per_epoch), (steps - 1,)]):
+    # in all after no step, one and an epoch; in the middle of both epochs and before the last step
+    for number, leaving in enumerate([(0, 1, per_epoch - 1), (2, per_epoch, steps - 3 - per_epoch)]):
         store = tmp_path / str(number)
         for after in leaving:
             _, left, _ = lab.train(stage, store, *FEW, leave_after=after)

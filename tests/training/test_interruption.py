@@ -1,5 +1,7 @@
 """A stage interrupted anywhere, any number of times, ends with the bits of one that was not."""
 
+from functools import cache
+
 import pytest
 from toys import Asked, Events, Regression, same_bits, saved, trainer, weights
 
@@ -22,11 +24,18 @@ def task(name):
     return Regression(noise=0.2, scores=scores, broken=(2, 9) if "broken" in name else ())
 
 
-def whole(tmp_path, name):
-    regression = task(name)
-    of = trainer(tmp_path, regression, *SETTINGS[name])
-    end = of.run()
-    return weights(of), regression.followed, end
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What each of the settings comes to without an interruption."""
+
+    @cache
+    def train(name):
+        regression = task(name)
+        of = trainer(tmp_path_factory.mktemp("whole"), regression, *SETTINGS[name])
+        end = of.run()
+        return weights(of), regression.followed, end
+
+    return train
 
 
 def told(events):
@@ -38,9 +47,9 @@ def told(events):
 
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("leaving", [(0,), (1,), (5,), (6,), (8, 2), (1, 1, 1, 1), (7, 1, 9)], ids=str)
-def test_leaving_and_going_on_changes_no_bit(tmp_path, name, leaving):
+def test_leaving_and_going_on_changes_no_bit(tmp_path, whole, name, leaving):
     """`leaving`: after how many steps each process but the last leaves; an epoch has 6 steps (accumulated: 3)."""
-    expected, followed, expected_end = whole(tmp_path / "whole", name)
+    expected, followed, expected_end = whole(name)
     for steps in (*leaving, None):
         control = Asked() if steps is None else Asked({steps: Action.LEAVE})
         regression = task(name)
@@ -58,8 +67,8 @@ def test_leaving_and_going_on_changes_no_bit(tmp_path, name, leaving):
 
 
 @pytest.mark.parametrize("name", ["adam, plateau", "accumulated", "max steps, broken"])
-def test_dying_at_any_step_and_going_on_from_the_newest_state_changes_no_bit(tmp_path, name):
-    expected, followed, _ = whole(tmp_path / "whole", name)
+def test_dying_at_any_step_and_going_on_from_the_newest_state_changes_no_bit(tmp_path, whole, name):
+    expected, followed, _ = whole(name)
     for number, (every_step, deaths) in enumerate([(True, (4, 1, 3)), (False, (8, 3)), (True, (0, 6))]):
         folder = tmp_path / str(number)
         folder.mkdir()
