@@ -115,6 +115,8 @@ def test_one_run_is_never_read_as_many(tmp_path, random_fields):
     refused(save(tmp_path / "e.h5", data=random_fields(33, 32, 32), times=np.arange(33) * 0.1), "instants of one run")
     frames = {"t_coordinate": np.arange(24), "x_coordinate": np.arange(24), "y_coordinate": np.arange(64)}
     refused(save(tmp_path / "f.h5", tensor=random_fields(24, 24, 64), **frames), "instants of one run")
+    vectors = random_fields(30, 16, 16, 2)
+    refused(save(tmp_path / "g.h5", data=vectors, t=np.arange(30) * 0.1), "t has 30 values", "instants of one run")
     square = random_fields(32, 32, 32)
     refused(save(tmp_path / "c.h5", data=square, times=np.arange(32) * 0.1), "instants of one run")
     refused(save(tmp_path / "d.h5", data=square, x=np.arange(32) * 0.1, y=np.arange(32)), "instants of one run")
@@ -139,6 +141,13 @@ def test_names_of_some_axes_that_contradict_the_layout_are_refused(tmp_path, lab
 
 def test_names_that_say_nothing_leave_the_layouts_order(tmp_path):
     read_as(netcdf(tmp_path / "a.nc", f4, ("case_id", "time", "dim_2"), {"time": t}), f4)
+
+
+def test_a_dimension_scale_that_was_deleted_names_nothing(tmp_path):
+    path = netcdf(tmp_path / "a.nc", f4, ("sample", "time", "x"), {"time": t, "x": x})
+    with h5py.File(path, "r+") as file:
+        del file["time"], file["sample"]
+    read_as(path, f4, dt=None)
 
 
 def test_matlabs_reversed_order_is_undone_where_the_axes_prove_it(tmp_path):

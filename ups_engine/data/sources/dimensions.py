@@ -23,7 +23,7 @@ _WORDS: dict[Role, str] = {
     "channel": "c channel channels component components variable variables field fields feature features",
 }
 _ROLES: dict[str, Role] = {word: role for role, words in _WORDS.items() for word in words.split()}
-_LETTERS: dict[Role, str] = {"sample": "N", "time": "T", "space": "X", "channel": "C"}
+_LETTERS: dict[Role, str] = {"sample": "N", "time": "T", "channel": "C"}
 _ONE_RUN = "; instants of one run are no trajectories"
 _WINDOWS = "UPS learns from many trajectories: write several runs, or windows of this one, as (N, T, *space)"
 _NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
@@ -77,15 +77,22 @@ def _short(name: str) -> str:
 
 def axis_names(dataset: h5py.Dataset) -> tuple[str | None, ...]:
     """By the labels of the dataset, else by the names of its dimension scales, axis by axis as stored."""
-    return tuple(
-        axis.label or (axis[0].name.rsplit("/", 1)[-1] if len(axis) else None) or None for axis in dataset.dims
-    )
+    scales = (_scale(dataset, axis) for axis in range(dataset.ndim))
+    called = [scale.name.rsplit("/", 1)[-1] if scale is not None else None for scale in scales]
+    return tuple(axis.label or name or None for axis, name in zip(dataset.dims, called, strict=True))
 
 
 def scale_of(dataset: h5py.Dataset, axis: int) -> h5py.Dataset | None:
     """The dimension scale of a stored axis, where it holds positions."""
-    scales = dataset.dims[axis]
-    return numeric(scales[0]) if len(scales) else None
+    return numeric(_scale(dataset, axis))
+
+
+def _scale(dataset: h5py.Dataset, axis: int) -> h5py.Dataset | None:
+    try:
+        scales = dataset.dims[axis]
+        return scales[0] if len(scales) and scales[0].name else None
+    except RuntimeError:  # it was deleted, which harms nothing else
+        return None
 
 
 def naming(dataset: str, axes: Sequence[str]) -> str:
@@ -120,6 +127,8 @@ def arrange(
         return _by_names(names, known, called, where)
     if "MATLAB_class" in dataset.attrs:
         return _of_matlab(dataset, layout, time, space, where)
+    if "time" not in said and (problem := _time_misfit(dataset.shape, time, called)):
+        _refuse(where, problem, naming(called, ("sample", "time", "x", "y", "z")[: dataset.ndim]))
     roles = layout(dataset.shape)
     if contradicting := [
         f"{name} ({_ordinal(axis)})"
@@ -131,12 +140,8 @@ def arrange(
             f" {_order(roles)}, and not all of its axes have names that tell what they are",
             naming(called, _example(roles)),
         )
-    # what names tell already needs no guess by lengths
-    unsaid = None if "time" in said else time, () if "space" in said else space
-    if problem := _misfit(roles, dataset.shape, *unsaid, called):
-        one_run = _ONE_RUN in problem
-        remedy = f"write it as {_order(roles)}, or {naming(called, _example(roles))}"
-        raise DataError(f"{where}: {problem}", f"{_WINDOWS}; of many runs, {remedy}" if one_run else remedy)
+    if "space" not in said and (problem := _space_misfit(roles, dataset.shape, space, called)):
+        _refuse(where, problem, f"write it as {_order(roles)}, or {naming(called, _example(roles))}")
     return Arrangement(stored, roles, names, None)
 
 
@@ -184,7 +189,8 @@ def _of_matlab(
             roles = layout(shape)
         except DataError:
             continue
-        if (time or any(space)) and _misfit(roles, shape, time, space, called) is None:
+        problem = _time_misfit(shape, time, called) or _space_misfit(roles, shape, space, called)
+        if (time or any(space)) and problem is None:
             fitting.append(Arrangement(order, roles, (None,) * len(order), said_by))
     if len(fitting) == 1:
         return fitting[0]
@@ -198,18 +204,25 @@ def _of_matlab(
     )
 
 
-def _misfit(
-    roles: tuple[Role, ...], shape: tuple[int, ...], time: Beside | None, space: Sequence[Beside | None], called: str
+def _time_misfit(shape: tuple[int, ...], time: Beside | None, called: str) -> str | None:
+    """What the length of a stored time says against time being the second axis; nothing where it fits no axis."""
+    if time is None:
+        return None
+    fits = time.length in (shape[1], shape[1] + time.reserved)
+    elsewhere = [axis for axis, points in enumerate(shape) if points == time.length and axis != 1]
+    # names that are not PDEBench's leave it open which of two axes of one length is that of time
+    if not elsewhere or (fits and (time.reserved or elsewhere[0] != 0)):
+        return None
+    instants = _ONE_RUN if elsewhere[0] == 0 else ""
+    many = f"{called} {shape}, read as (N, T, ...)"
+    return f"{time.name} has {time.length} values, as many as the {_ordinal(elsewhere[0])} of {many}{instants}"
+
+
+def _space_misfit(
+    roles: tuple[Role, ...], shape: tuple[int, ...], space: Sequence[Beside | None], called: str
 ) -> str | None:
-    """What the lengths of stored axes say against an order, or None. Lengths that fit no axis at all say nothing."""
-    place = roles.index("time")
+    """What the lengths of stored positions say against an order; nothing where they fit no axis."""
     many = f"{called} {shape}, read as {_order(roles)}"
-    if time is not None:
-        elsewhere = [axis for axis, points in enumerate(shape) if points == time.length and axis != place]
-        fits = time.length in (shape[place], shape[place] + time.reserved)
-        if elsewhere and (not fits or (elsewhere[0] == 0 and shape[place] == time.length and not time.reserved)):
-            instants = _ONE_RUN if elsewhere[0] == 0 else ""
-            return f"{time.name} has {time.length} values, as many as the {_ordinal(elsewhere[0])} of {many}{instants}"
     given = [beside for beside in space if beside is not None]
     if len(given) > roles.count("space") and sorted(beside.length for beside in given) == sorted(shape[1:]):
         listed = " and ".join(beside.name for beside in given)
@@ -222,12 +235,18 @@ def _misfit(
     return None
 
 
+def _refuse(where: str, problem: str, remedy: str) -> None:
+    """Raise what lengths say against an order."""
+    raise DataError(f"{where}: {problem}", f"{_WINDOWS}; of many runs, {remedy}" if _ONE_RUN in problem else remedy)
+
+
 def _ordinal(axis: int) -> str:
     return f"{('first', 'second', 'third', 'fourth', 'fifth', 'sixth')[axis]} axis"
 
 
 def _order(roles: Sequence[Role]) -> str:
-    return f"({', '.join(_LETTERS[role] for role in roles)})"
+    letters = iter("XYZ")
+    return f"({', '.join(next(letters) if role == 'space' else _LETTERS[role] for role in roles)})"
 
 
 def _example(roles: Sequence[Role]) -> tuple[str, ...]:
