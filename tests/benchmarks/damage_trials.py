@@ -44,7 +44,9 @@ COMMANDS = {
 RETRAINED = "steady_prior"
 """The stage whose result is removed before `retrain`, so that a training stage meets the damage too."""
 WORDS = re.compile(
-    "warning|flaw|left out|is done again|not as UPS wrote|damaged|missing|another|stale|corrupt|differ|solves it first"
+    "warning|flaw|left out|is done again|not as UPS wrote|damaged|missing|another|stale|corrupt|differ"
+    "|solves it first"
+    "|others first"
 )
 KINDS = ("result", "sidecar", "pair", "stage", "cache", "data", "settings.toml", "data.json", "report")
 
