@@ -6,7 +6,7 @@ A tiny run is trained, and others beside it: of another seed, of another operato
 Each trial changes, truncates, deletes or exchanges with another run's one file among results, sidecars, caches, data,
 settings, data record and reports, and runs one command. It must fail with a message, end with the very numbers of the
 sound run, or say what is different. Prints a table of outcomes, and every trial that did neither; exit code 1 if there
-was one. Takes about ten minutes.
+was one. Takes about a quarter of an hour.
 """
 
 import argparse
@@ -44,7 +44,9 @@ COMMANDS = {
 RETRAINED = "steady_prior"
 """The stage whose result is removed before `retrain`, so that a training stage meets the damage too."""
 WORDS = re.compile(
-    "warning|flaw|left out|is done again|not as UPS wrote|damaged|missing|another|stale|corrupt|differ|solves it first"
+    "warning|flaw|left out|is done again|not as UPS wrote|damaged|missing|another|stale|corrupt|differ"
+    "|solves it first"
+    "|others first"
 )
 KINDS = ("result", "sidecar", "pair", "stage", "cache", "data", "settings.toml", "data.json", "report")
 

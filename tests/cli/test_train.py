@@ -191,6 +191,7 @@ def test_a_signal_saves_and_leaves_with_3_and_the_run_goes_on_later(training, nu
     assert at["kind"] == "checkpoint" and at["data"] == {"resume": 1}
     settings = run.path / "settings.toml"
     settings.write_text(settings.read_text().replace("epochs = 100000", f"epochs = {at['epoch'] + 2}"))
+    run.directory.vouch(settings)
     done = run.resume("--stage", "autoencoder")
     assert done.code == 0
     assert f"autoencoder: {at['epoch'] + 2} epochs, going on in epoch {at['epoch'] + 1} after step" in done.err

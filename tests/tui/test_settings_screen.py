@@ -48,6 +48,7 @@ async def test_without_a_run_they_are_those_of_the_folder(tmp_path):
 async def test_damaged_settings_are_told_and_another_version_s_are_shown(copied):
     path = copied.path / "settings.toml"
     path.write_text(path.read_text() + "\n[later]\nkey = 3\n")
+    copied.directory.vouch(path)
     app = make_app(copied.path, copied.directory, screen="settings")
     async with piloted(app) as pilot:
         await until(pilot, lambda: app.screen.settled)
@@ -57,3 +58,5 @@ async def test_damaged_settings_are_told_and_another_version_s_are_shown(copied)
     app = make_app(copied.path, copied.directory, screen="settings")
     async with piloted(app) as pilot:
         await until(pilot, lambda: "cannot be read" in text_of(app))
+        await pilot.press("end")
+        assert "settings.toml is not as UPS wrote" in text_of(app)

@@ -51,7 +51,7 @@ class Table(DataTable[Text]):
     @property
     def highlighted(self) -> str | None:
         """The key of the row under the cursor."""
-        return self._rows[self.cursor_row][0] if self.cursor_row < len(self._rows) else None
+        return self._rows[self.cursor_row][0] if 0 <= self.cursor_row < len(self._rows) else None
 
     def put(self, rows: Iterable[tuple[str, Sequence[Cell]]], columns: Sequence[Column] | None = None) -> None:
         """Show rows, each a key and a cell for every column, under the columns there are or under others."""
