@@ -40,7 +40,7 @@ def test_an_epoch_tells_its_score_beside_the_best_and_how_long_the_stage_may_tak
     lines.event("epoch", "operator", 4, 50, {"loss": None, "best": 0.25, "seconds": 100.0})
     assert said() == [
         "operator: 10 epochs, going on in epoch 4 after step 30",
-        "operator: epoch 4/10  loss 2  val nRMSE 0.5 (best 0.25)  2 min 00 s left  lr 0.1",
+        "operator: epoch 4/10  loss 2  val error 0.5 (best 0.25)  2 min 00 s left  lr 0.1",
         "operator: epoch 5/10  loss -  1 min 40 s left",
     ]
 
@@ -54,7 +54,7 @@ def test_warnings_skips_and_early_ends_say_why(said):
     assert said() == [
         "warning: the loss was not finite",
         "operator: skipped, left out with --skip",
-        "steady_prior: done in 1 min 01 s, best val nRMSE 0.125; no better validation for 3 epochs",
+        "steady_prior: done in 1 min 01 s, best val error 0.125; no better validation for 3 epochs",
     ]
 
 

@@ -55,8 +55,8 @@ def test_every_line_of_progress_has_the_time_and_says_stage_epoch_loss_and_score
     said = [re.sub(STAMP, "", line) for line in lines]
     for stage in TRAINED:
         (first, *_) = [line for line in said if line.startswith(f"{stage}: epoch 1/")]
-        assert re.search(r"loss [\d.e-]+  val nRMSE [\d.]+ \(best\)  .*lr [\d.e-]+  [\d,]+ samples/s", first)
-        assert any(re.match(rf"{stage}: done in [\d.]+ s, best val nRMSE [\d.]+", line) for line in said)
+        assert re.search(r"loss [\d.e-]+  val error [\d.]+ \(best\)  .*lr [\d.e-]+  [\d,]+ samples/s", first)
+        assert any(re.match(rf"{stage}: done in [\d.]+ s, best val error [\d.]+", line) for line in said)
     assert any(re.match(r"evaluation: \w+ selected, rollout nRMSE [\d.]+, persistence [\d.]+$", line) for line in said)
 
 

@@ -67,7 +67,7 @@ def test_an_evaluation_names_what_it_leaves_out_and_scores_the_rest_as_before(ru
     flip(run.checkpoints / "consistency_ema.safetensors")
     for path in run.checkpoints.glob("diffusion_residual_ema.*"):
         path.unlink()
-    edit(run.checkpoints / "steady_prior.json", '"version": 1', '"version": 0')
+    edit(run.checkpoints / "steady_prior.json", '"version": 2', '"version": 1')
     report, _ = evaluate_run(run)
     assert set(report.left_out) == {"diffusion", "consistency", "steady_prior"}
     assert "diffusion_residual_ema.safetensors is missing" in report.left_out["diffusion"]
