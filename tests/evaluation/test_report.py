@@ -53,7 +53,7 @@ def content(**changes):
             "resolution": [256],
             "definition": "per-frame nRMSE, mean over trajectory, channel, frame",
         },
-        "reconstruction": errors(nrmse=0.0005),
+        "reconstruction": errors(nrmse=0.0005, rmse_over_std=0.0006),
         "variants": {"persistence": variant(nrmse=0.2), "operator": variant()},
         "selected": "operator",
         **changes,
@@ -182,6 +182,12 @@ def test_a_variant_within_two_per_cent_of_persistence_in_a_field_is_named_as_not
     assert told[0] == "operator, which is selected, is not trained: no more than 2 % better than persistence in p"
     assert len(told) == 2 and told[1].startswith("consistency is not trained")
     assert "warning: operator, which is selected," in render(report)
+
+
+def test_a_reconstruction_that_is_not_well_below_a_step_is_told_with_its_remedy():
+    assert not warnings(read(content()))
+    [told] = warnings(read(content(reconstruction=errors(rmse_over_std=0.0013))))  # a step has 0.004
+    assert "lose 0.0013 of a standard deviation, a single step 0.004" in told and "raise latent.dim" in told
 
 
 def test_tables_say_which_field_is_worst_and_give_each_in_its_unit():

@@ -94,7 +94,8 @@ async def test_a_finished_run_is_all_there_at_every_size(finished, size):
         text = text_of(app)
         for stage in ("autoencoder", "operator", "diff_residual", "consistency_distill", "steady_prior", "evaluation"):
             assert f"✓ {stage}" in text
-        assert "no GPU" in text and "RAM" in text and "latents" in text and "no warnings" in text
+        assert "no GPU" in text and "RAM" in text and "latents" in text
+        assert "raise latent.dim" in text or "evaluation: encoding" in text or size[0] < 100  # its latent is small
         assert ("○ validation" in text) == (size[1] >= 20)
         assert ("gradient norm" in text) == (size == (200, 60))
 

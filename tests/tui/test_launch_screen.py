@@ -87,7 +87,7 @@ async def test_form_settings_preflight_command_and_start_are_on_the_screen_at_ev
             assert region.height and region.right <= size[0] and region.bottom <= size[1], widget
         assert screen.query_one("#settings").region.height >= 5 and screen.query_one("#preflight").region.height >= 4
         text = text_of(pilot.app)
-        assert "$ ups train --detach" in text and "[x] autoencoder 1" in text and "[x] evaluation" in text
+        assert "$ ups train --detach" in text and "[x] autoencoder 8" in text and "[x] evaluation" in text
 
 
 async def test_a_tiny_terminal_and_back(folder):
