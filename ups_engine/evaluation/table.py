@@ -43,7 +43,7 @@ def render(report: EvaluationReport) -> str:
 
 
 def warnings(report: EvaluationReport) -> list[str]:
-    """What to know about variants that predict no better than that nothing changes."""
+    """What to know about variants that predict no better than that nothing changes, and about a latent that loses."""
     found = []
     if report.selected == PERSISTENCE:
         found.append("on the validation split nothing that was trained predicts better than persistence")
