@@ -60,3 +60,12 @@ def test_units_and_bad_values_are_shown(tmp_path, settings_for):
 def test_a_missing_file_is_a_clear_error(tmp_path, settings_for):
     with pytest.raises(DataError, match="no such file"):
         describe(tmp_path / "absent.h5", settings_for())
+
+
+def test_a_grid_too_small_for_its_patches_is_told_as_training_would(tmp_path, settings_for):
+    path = tmp_path / "small.h5"
+    with h5py.File(path, "w") as file:
+        file["data"] = np.random.default_rng(0).normal(size=(12, 5, 64)).astype(np.float32)
+        file.attrs["dt"], file.attrs["periodic"] = 0.1, True
+    plan = describe(path, settings_for("data.spatial_stride=4", "data.patch_size=8", "data.time_stride=1")).plan
+    assert any("do not tile this grid into 4 tokens or more" in line for line in plan)

@@ -6,6 +6,9 @@ from pydantic import Field, PositiveInt, model_validator
 
 from ups_engine.config.section import Section
 
+LEAST_CELLS = 4
+"""Tokens along each axis, at least."""
+
 
 class ConvSettings(Section):
     """The encoder's or the decoder's token-level network."""

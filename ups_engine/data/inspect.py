@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ups_engine.config.models import LEAST_CELLS
 from ups_engine.config.schema import Settings
 from ups_engine.data.normalisation import evenly
 from ups_engine.data.prepare import memory_for_fields
@@ -183,7 +184,10 @@ def _plan(source: Source, settings: Settings, parameters: Mapping[str, list[floa
 
 
 def _tokens(grid: Discretisation, patch: int) -> str:
-    if any(points % patch for points in grid.shape):
-        return f"Patches of {patch} points do not tile this grid: choose data.patch_size or data.spatial_stride anew."
+    if any(points % patch or points // patch < LEAST_CELLS for points in grid.shape):
+        return (
+            f"Patches of {patch} points do not tile this grid into {LEAST_CELLS} tokens or more along each axis: choose"
+            " data.patch_size or data.spatial_stride anew."
+        )
     tokens = math.prod(points // patch for points in grid.shape)
     return f"Encode it into {tokens} tokens of {patch} points along each axis."

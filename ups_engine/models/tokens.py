@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from ups_engine.config.models import LEAST_CELLS
 from ups_engine.errors import SettingsError
 
 Weights: TypeAlias = dict[str, Tensor]
@@ -36,10 +37,10 @@ class TokenGrid:
             SettingsError: the patch does not divide the grid, leaves fewer than four tokens along an axis,
                 or gives another number of tokens than the settings ask for.
         """
-        wrong = [n for n in shape if n % patch or n // patch < 4]
+        wrong = [n for n in shape if n % patch or n // patch < LEAST_CELLS]
         grid = "x".join(map(str, shape))
         if wrong:
-            fitting = [p for p in range(1, min(shape) // 4 + 1) if all(n % p == 0 for n in shape)]
+            fitting = [p for p in range(1, min(shape) // LEAST_CELLS + 1) if all(n % p == 0 for n in shape)]
             raise SettingsError(
                 f"data.patch_size = {patch} does not tile the {grid} grid into four tokens or more along each axis",
                 f"patch sizes that do: {', '.join(map(str, fitting))}"
