@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # metrics needs torch; whoever only reads a report does not
 
 PERSISTENCE = "persistence"
 """The variant that the others are measured by."""
-NOT_TRAINED = 0.98
+LEARNED_BELOW = 0.98
 """A variant whose error is not below so much of persistence's has learned nothing to speak of."""
 DEFINITION = "per-frame nRMSE, mean over trajectory, channel, frame"
 FORMAT = 2
@@ -160,7 +160,7 @@ class EvaluationReport(_Part):
             name: [
                 field
                 for field, errors in variant.rollout.fields.items()
-                if not errors.nrmse < NOT_TRAINED * still.rollout.fields[field].nrmse
+                if not errors.nrmse < LEARNED_BELOW * still.rollout.fields[field].nrmse
                 and still.rollout.fields[field].nrmse > 0
             ]
             for name, variant in self.variants.items()
