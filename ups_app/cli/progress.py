@@ -19,7 +19,7 @@ DRAWS_APART = 0.2
 _BAR = 24  # cells, where they fit
 _SMALLEST_BAR = 8
 SCORE = "val error"
-"""What every stage is judged by: a relative error in physical units, on the validation split."""
+"""What every stage is judged by: a relative error of normalised fields, on the validation split."""
 
 
 class Lines(Observer):

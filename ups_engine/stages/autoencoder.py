@@ -82,8 +82,7 @@ class AutoencoderTask(StageTask):
         """See `Task.effort`."""
         settings = self._context.settings.stages.autoencoder
         enough = max(1, ceil(2 * settings.scheduler.warmup_epochs))  # as long again as the learning rate rises
-        error = self.validate(self.network)["score"]
-        if error > EXACT or most <= enough:
+        if most <= enough or (error := self.validate(self.network)["score"]) > EXACT:
             return most, None
         return enough, f"nothing is lost: a reconstruction error of {error:.1g} before training"
 

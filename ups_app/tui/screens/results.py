@@ -153,9 +153,9 @@ class ResultsScreen(UpsScreen):
         self._report, self._examples = report, examples
         self.query_one("#plots").display = True
         self.query_one("#protocol", Line).put(_protocol(report, flaw))
-        self.query_one("#scores", Rows).show(partial(scores, report, None))
         self.query_one("#errors", Rows).show(partial(error_by_frame, report))
         if examples is None:
+            self.query_one("#scores", Rows).show(partial(scores, report, None))
             self.query_one("#example", Line).put(missing)
             self.query_one(FieldPicture).tell(None, self._choice)
         else:

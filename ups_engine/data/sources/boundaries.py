@@ -115,12 +115,14 @@ def with_settings(found: tuple[AxisBoundary, ...], settings: BoundarySettings) -
 def name_against_attribute(path: Path, boundaries: tuple[AxisBoundary, ...]) -> str | None:
     """A sentence where the words of a file's name contradict its attribute `periodic`, which is taken; else None."""
     words = path.stem.lower().split("_")
-    # what PDEBench calls open says `trans`; elsewhere that may mean anything
-    wraps = (
-        True if "periodic" in words and "non" not in words else False if parse_name(path).periodic is False else None
-    )
+    if "periodic" in words and "non" not in words:
+        wraps = True
+    elif parse_name(path).periodic is False:  # what PDEBench calls open says `trans`; elsewhere that may mean anything
+        wraps = False
+    else:
+        return None
     taken = {ends.kind for ends in boundaries if ends.origin == ATTRIBUTE and ends.periodic != wraps}
-    if wraps is None or not taken:
+    if not taken:
         return None
     kind = "periodic" if wraps else "open"
     return (

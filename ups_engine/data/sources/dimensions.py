@@ -6,7 +6,7 @@ MATLAB_class says so, but not which order its user had in mind, which the axes s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import h5py
 
@@ -14,6 +14,8 @@ from ups_engine.data.sources.axes import flat_axis
 from ups_engine.errors import DataError
 
 Role = Literal["sample", "time", "space", "channel"]
+Layout: TypeAlias = Callable[[tuple[int, ...]], tuple[Role, ...]]
+"""The roles that UPS's layout gives to axes of such lengths; raises DataError where it has none."""
 
 _WORDS: dict[Role, str] = {
     "sample": "n sample samples trajectory trajectories traj run runs case cases member members ensemble batch"
@@ -102,7 +104,7 @@ def naming(dataset: str, axes: Sequence[str]) -> str:
 
 def arrange(
     dataset: h5py.Dataset,
-    layout: Callable[[tuple[int, ...]], tuple[Role, ...]],
+    layout: Layout,
     time: Beside | None,
     space: Sequence[Beside | None],
     where: str,
@@ -111,7 +113,7 @@ def arrange(
 
     Args:
         dataset: the array.
-        layout: the roles that UPS's layout gives to axes of such lengths; may raise where it has none.
+        layout: that the file is taken for.
         time: the times that the file stores beside it.
         space: the positions along the axes of space that it stores beside it, in the layout's order.
         where: the file, for messages.
@@ -175,7 +177,7 @@ def _by_names(names: tuple[str | None, ...], roles: tuple[Role, ...], called: st
 
 def _of_matlab(
     dataset: h5py.Dataset,
-    layout: Callable[[tuple[int, ...]], tuple[Role, ...]],
+    layout: Layout,
     time: Beside | None,
     space: Sequence[Beside | None],
     where: str,
